@@ -1,0 +1,131 @@
+//! Content digests, the only identity of an image that no registry and no retagging can change.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// A content digest such as `sha256:` followed by 64 lower-case hexadecimal digits.
+///
+/// Valid by construction: the grammar is that of the OCI image specification 1.1, "Digests"; for the registered
+/// algorithms sha256, sha384 and sha512 the length is checked too.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Digest(Box<str>);
+
+/// Why a string is not a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not a digest: expected an algorithm, a colon and the encoded hash, as in `sha256:9f86d0…`")]
+pub struct InvalidDigest {
+    value: String,
+}
+
+impl Digest {
+    /// The SHA-256 digest of `bytes`.
+    #[must_use]
+    pub fn sha256(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self::from_sha256(sha2::Sha256::digest(bytes).as_ref())
+    }
+
+    pub(crate) fn from_sha256(hash: &[u8]) -> Self {
+        use fmt::Write as _;
+        let mut text = String::with_capacity(7 + 2 * hash.len());
+        text.push_str("sha256:");
+        for byte in hash {
+            // Writing into a `String` cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text.into())
+    }
+
+    /// The whole digest, algorithm included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after the colon.
+    #[must_use]
+    pub fn encoded(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, encoded)| encoded)
+    }
+
+    /// The first 12 digits of the encoded part, as container tools print identifiers for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        let encoded = self.encoded();
+        encoded.get(..12).unwrap_or(encoded)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(value: &str) -> Result<Self, InvalidDigest> {
+        match oci_spec::image::Digest::from_str(value) {
+            Ok(_) => Ok(Self(value.into())),
+            Err(_) => Err(InvalidDigest { value: value.chars().take(100).collect() }),
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Digest {
+    fn schema_name() -> Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "An OCI content digest: algorithm, colon, encoded hash.",
+            "pattern": "^[a-z0-9]+([+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn hashes_like_sha256sum() {
+        assert_eq!(Digest::sha256(b"").as_str(), EMPTY);
+    }
+
+    #[test]
+    fn accepts_the_oci_grammar_and_nothing_else() {
+        let digest: Digest = EMPTY.parse().unwrap();
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        for bad in ["", "sha256:", "sha256:abc", &EMPTY[7..], &EMPTY.to_uppercase(), "sha256:zz", "a b:c"] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_digest_does_not_deserialise() {
+        assert!(serde_json::from_str::<Digest>("\"sha256:123\"").is_err());
+        assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap().as_str(), EMPTY);
+    }
+}

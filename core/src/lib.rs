@@ -1,0 +1,34 @@
+//! The contract between Stocktake and everything that looks at a container runtime.
+//!
+//! A collector depends on this crate alone. It holds the [`RuntimeCollector`] trait, the registry through which an
+//! agent finds collectors that it does not name in code, and the one report model that all of them fill. It performs
+//! no I/O and starts no task, so that it can be embedded anywhere and every rule in it is a pure function.
+
+pub mod labels;
+pub mod model;
+pub mod select;
+
+mod collector;
+mod digest;
+mod error;
+mod normalise;
+mod reference;
+mod registry;
+mod suggest;
+
+pub use collector::{
+    Candidate, Context, Environment, Location, ObservedScope, Resource, RuntimeCollector, RuntimeInfo, ScopeSink,
+    Selection, Stability,
+};
+pub use digest::{Digest, InvalidDigest};
+pub use error::{CollectError, ConfigError};
+pub use normalise::{normalise, scope_digest};
+pub use reference::{ImageReference, InvalidReference, RepoDigest};
+pub use registry::{CollectorFactory, CollectorPlugin, Registry, RegistryError};
+pub use suggest::nearest;
+
+#[doc(hidden)]
+pub mod __private {
+    //! What [`register_collector!`](crate::register_collector) expands to; not part of the contract.
+    pub use inventory;
+}

@@ -1,0 +1,188 @@
+//! Images, and the digests by which the same one is known to different runtimes.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, RepoDigest};
+
+/// An image that a container of the scope was made from, or asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Image {
+    /// Key within the scope: the runtime's own identifier of the image where it has one, else the name asked for.
+    /// It means different digests to different runtimes and joins nothing outside its scope; the digests below do.
+    pub id: String,
+    /// Names that the runtime has for it, sorted. Empty for an untagged image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Digest of the index (multi-platform manifest list) that the image was taken from.
+    pub index_digest: DigestFact,
+    /// Digest of the manifest of the one platform that runs.
+    pub manifest_digest: DigestFact,
+    /// Digest of the image configuration, Docker's classic image id.
+    pub config_digest: DigestFact,
+    /// Under which digests repositories serve it, sorted. Each is of the index or of the manifest, and the runtime does
+    /// not say which.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repo_digests: Vec<RepoDigest>,
+    /// Platform that the manifest is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Size in bytes as the runtime counts it: unpacked layers (Docker, Podman) or compressed content (containerd).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// When the image was built, by its own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+}
+
+impl Image {
+    /// An image of which nothing but its key is known, and why.
+    #[must_use]
+    pub fn unresolved(id: impl Into<String>, reason: MissingReason) -> Self {
+        Self {
+            id: id.into(),
+            names: Vec::new(),
+            index_digest: DigestFact::missing(reason),
+            manifest_digest: DigestFact::missing(reason),
+            config_digest: DigestFact::missing(reason),
+            repo_digests: Vec::new(),
+            platform: None,
+            size_bytes: None,
+            created_at: None,
+        }
+    }
+}
+
+/// A digest with how it was learnt, or why it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DigestFact {
+    /// The digest is known.
+    Known {
+        /// The digest.
+        digest: Digest,
+        /// How it was learnt.
+        from: Provenance,
+    },
+    /// The digest is not known.
+    Missing {
+        /// Why not.
+        missing: MissingReason,
+    },
+}
+
+impl DigestFact {
+    /// A digest that is known.
+    #[must_use]
+    pub fn known(digest: Digest, from: Provenance) -> Self {
+        Self::Known { digest, from }
+    }
+
+    /// A digest that is not known.
+    #[must_use]
+    pub fn missing(reason: MissingReason) -> Self {
+        Self::Missing { missing: reason }
+    }
+
+    /// The digest, if it is known.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Known { digest, .. } => Some(digest),
+            Self::Missing { .. } => None,
+        }
+    }
+}
+
+/// How a digest was learnt: the API field that it was read from, in `snake_case`.
+///
+/// An open vocabulary, because collectors by others read other fields; the constants are those of Stocktake's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Provenance(pub Cow<'static, str>);
+
+impl Provenance {
+    /// `Id` of an image in Docker's or Podman's classic store, where it is the configuration's digest.
+    pub const DOCKER_IMAGE_ID: Self = Self(Cow::Borrowed("docker_image_id"));
+    /// `Descriptor` of an image in Docker's containerd store (API 1.48).
+    pub const DOCKER_IMAGE_DESCRIPTOR: Self = Self(Cow::Borrowed("docker_image_descriptor"));
+    /// `ImageManifestDescriptor` of a container on Docker's containerd store (API 1.48).
+    pub const DOCKER_CONTAINER_MANIFEST_DESCRIPTOR: Self = Self(Cow::Borrowed("docker_container_manifest_descriptor"));
+    /// Target descriptor of an image in containerd's image store.
+    pub const CONTAINERD_IMAGE_TARGET: Self = Self(Cow::Borrowed("containerd_image_target"));
+    /// An index read from containerd's content store.
+    pub const CONTAINERD_INDEX: Self = Self(Cow::Borrowed("containerd_index"));
+    /// A manifest read from containerd's content store.
+    pub const CONTAINERD_MANIFEST: Self = Self(Cow::Borrowed("containerd_manifest"));
+    /// `imageID` of a Kubernetes container status.
+    pub const KUBERNETES_IMAGE_ID: Self = Self(Cow::Borrowed("kubernetes_image_id"));
+}
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a digest or an image is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingReason {
+    /// The runtime's API does not tell it.
+    NotReported,
+    /// A repository digest is known, which is that of the index or of the manifest; the runtime does not say which.
+    Ambiguous,
+    /// The image is made for one platform and has no index.
+    SinglePlatform,
+    /// The image, or the part of it that tells, is no longer in the runtime's store.
+    NotInStore,
+    /// The image has not been pulled yet, or cannot be.
+    NotPulled,
+    /// The runtime keeps no record of the image that the container was made from.
+    NotRecorded,
+    /// The runtime has it, and it cannot be read.
+    Unreadable,
+    /// The collector named an image that it did not report.
+    DanglingReference,
+    /// A reason of a newer version.
+    #[serde(other)]
+    Other,
+}
+
+impl fmt::Display for MissingReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NotReported => "not reported",
+            Self::Ambiguous => "ambiguous",
+            Self::SinglePlatform => "single platform",
+            Self::NotInStore => "not in store",
+            Self::NotPulled => "not pulled",
+            Self::NotRecorded => "not recorded",
+            Self::Unreadable => "unreadable",
+            Self::DanglingReference => "dangling reference",
+            Self::Other => "other",
+        })
+    }
+}
+
+/// Operating system and processor, in the words of the OCI image specification (Go's `GOOS` and `GOARCH`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct Platform {
+    /// `linux`, `windows`.
+    pub os: String,
+    /// `amd64`, `arm64`.
+    pub architecture: String,
+    /// Variant of the processor: `v7`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}

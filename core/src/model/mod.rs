@@ -1,0 +1,27 @@
+//! The report model: what every collector fills, every target sends and the server keeps.
+//!
+//! Field names are the Kubernetes, CRI and OCI words in `snake_case`, the same in Rust, JSON and documentation.
+//! Readers accept fields and words that they do not know (a report may come from a newer agent); writers leave out
+//! what is not known instead of writing an empty value. The published form is `docs/schema/inventory.v1.json`.
+
+mod container;
+mod image;
+mod node;
+mod pod;
+mod report;
+mod scope;
+mod workload;
+
+pub use container::{Container, ContainerKind, ContainerState};
+pub use image::{DigestFact, Image, MissingReason, Platform, Provenance};
+pub use node::{Namespace, Node};
+pub use pod::Pod;
+pub use report::{Agent, Cluster, Host, Inventory, Report, RuntimeVersion, SCHEMA_VERSION, Source, Warning};
+pub use scope::{Counts, Coverage, Scope, ScopeEntry, ScopeId, ScopeKind};
+pub use workload::Workload;
+
+/// JSON Schema of an [`Inventory`], the document that `stocktake-agent collect --format json` prints.
+#[must_use]
+pub fn inventory_schema() -> schemars::Schema {
+    schemars::schema_for!(Inventory)
+}

@@ -1,0 +1,128 @@
+//! Reports: manifests that name scopes by digest, as an OCI manifest names layers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Coverage, Scope, ScopeEntry};
+use crate::Digest;
+
+/// Value of [`Report::schema`] that this version writes.
+pub const SCHEMA_VERSION: &str = "v1";
+
+/// A report with the bodies of its scopes: the document that `stocktake-agent collect --format json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    /// The manifest.
+    pub report: Report,
+    /// Bodies by digest. Scopes with the same content share one.
+    pub scopes: BTreeMap<Digest, Scope>,
+}
+
+/// Who saw what, when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Version of the model: `v1`.
+    pub schema: String,
+    /// Identifies this report (UUID version 7).
+    pub id: Uuid,
+    /// Who made it.
+    pub agent: Agent,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What was seen, one entry a collector, by name.
+    pub sources: Vec<Source>,
+}
+
+/// The program that made a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Agent {
+    /// Version of the agent.
+    pub version: String,
+    /// Name of the machine that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+}
+
+/// What one collector saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Source {
+    /// The collector's name in the configuration.
+    pub collector: String,
+    /// The collector's type.
+    pub kind: String,
+    /// The runtime, if it could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeVersion>,
+    /// The cluster, where the runtime is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+    /// The machine, where the runtime is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// When looking began: everything in the scopes is at least this new.
+    pub observed_at: Timestamp,
+    /// How completely the *list* of scopes was seen. Only under a complete list is a scope that is not in it gone.
+    pub coverage: Coverage,
+    /// Remarks on what could be better and yet leaves the inventory complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// The scopes, by kind and name.
+    pub scopes: Vec<ScopeEntry>,
+}
+
+impl Source {
+    /// Whether the list of scopes and each scope in it were seen completely.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.coverage.is_complete() && self.scopes.iter().all(|scope| scope.coverage.is_complete())
+    }
+}
+
+/// Name and version of a runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RuntimeVersion {
+    /// `docker`, `podman`, `containerd`, `kubernetes`.
+    pub name: String,
+    /// The version that it reports.
+    pub version: String,
+}
+
+/// A cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cluster {
+    /// Uid of the `kube-system` namespace, which by convention identifies a cluster for as long as it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Name that people gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// A machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// What identifies the machine: `/etc/machine-id` of a local one, the engine's own id of a remote Docker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
+    /// Host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+}
+
+/// A remark on a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Warning {
+    /// What is less good than it could be, what follows from it, and what to do.
+    pub message: String,
+}
+
+impl Warning {
+    /// A remark.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}

@@ -1,0 +1,25 @@
+//! What containers and pods belong to.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The outermost owner of pods or containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Key within the scope.
+    pub id: String,
+    /// What it is, in its own system's word: a Kubernetes kind (`Deployment`, `CronJob`, `Node` for a static pod), or
+    /// `compose_service`, `swarm_service`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+    /// What it is grouped in: Kubernetes namespace, compose project or swarm stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// API group and version of a Kubernetes kind: `apps/v1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+    /// Identifier that its system gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
