@@ -174,7 +174,7 @@ impl JsonSchema for RepoDigest {
         json_schema!({
             "type": "string",
             "description": "A repository, an at sign and the digest under which that repository serves the image.",
-            "pattern": "^.+@[a-z0-9]+([+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$",
+            "pattern": "^.+@sha(256:[0-9a-f]{64}|384:[0-9a-f]{96}|512:[0-9a-f]{128})$",
         })
     }
 }
@@ -195,6 +195,7 @@ mod tests {
     fn fills_in_what_docker_fills_in_and_no_tag() {
         assert_eq!(canonical("busybox"), "docker.io/library/busybox");
         assert_eq!(canonical("busybox:1.36"), "docker.io/library/busybox:1.36");
+        assert_eq!(canonical("busybox:latest"), "docker.io/library/busybox:latest");
         assert_eq!(canonical("grafana/loki"), "docker.io/grafana/loki");
         assert_eq!(canonical("index.docker.io/library/x:1"), "docker.io/library/x:1");
         assert_eq!(canonical("localhost:5000/x"), "localhost:5000/x");

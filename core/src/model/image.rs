@@ -117,6 +117,8 @@ impl Provenance {
     pub const CONTAINERD_INDEX: Self = Self(Cow::Borrowed("containerd_index"));
     /// A manifest read from containerd's content store.
     pub const CONTAINERD_MANIFEST: Self = Self(Cow::Borrowed("containerd_manifest"));
+    /// Metadata that containerd's CRI plug-in keeps with a container.
+    pub const CONTAINERD_CRI_METADATA: Self = Self(Cow::Borrowed("containerd_cri_metadata"));
     /// `imageID` of a Kubernetes container status.
     pub const KUBERNETES_IMAGE_ID: Self = Self(Cow::Borrowed("kubernetes_image_id"));
 }

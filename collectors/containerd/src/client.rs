@@ -1,0 +1,208 @@
+//! The calls that are made to containerd, each in the one namespace that it is about.
+
+use std::{io, path::PathBuf};
+
+use containerd_client::{
+    services::v1::{
+        Container, Image, ListContainersRequest, ListImagesRequest, ListNamespacesRequest, ListTasksRequest,
+        PluginsRequest, ReadContentRequest,
+        containers_client::ContainersClient,
+        content_client::ContentClient,
+        images_client::ImagesClient,
+        introspection_client::IntrospectionClient,
+        namespaces_client::NamespacesClient,
+        snapshots::{ListSnapshotsRequest, snapshots_client::SnapshotsClient},
+        tasks_client::TasksClient,
+        version_client::VersionClient,
+    },
+    tonic::{
+        Code, Request, Status,
+        metadata::{Ascii, MetadataValue},
+        service::{Interceptor, interceptor::InterceptedService},
+        transport::Channel,
+    },
+    types::v1::Process,
+};
+use stocktake_core::{CollectError, Digest};
+
+/// Lists come in one message; the transport's default of 4 MiB is a few hundred tasks or images.
+const MAX_MESSAGE: usize = 256 << 20;
+
+/// The largest index, manifest or configuration that is read; registries are told to accept manifests of 4 MiB
+/// (distribution specification 1.1, "Pushing Manifests").
+pub(crate) const MAX_BLOB: usize = 4 << 20;
+
+/// A connection to one containerd.
+#[derive(Clone)]
+pub(crate) struct Client {
+    socket: PathBuf,
+    channel: Channel,
+}
+
+/// The same in one of its namespaces.
+#[derive(Clone)]
+pub(crate) struct NamespaceClient {
+    client: Client,
+    name: String,
+    header: MetadataValue<Ascii>,
+}
+
+impl Client {
+    pub(crate) async fn connect(socket: PathBuf) -> Result<Self, CollectError> {
+        match containerd_client::connect(&socket).await {
+            Ok(channel) => Ok(Self { socket, channel }),
+            Err(error) => {
+                let what = format!("cannot connect to containerd at {}", socket.display());
+                Err(match io_error_kind(&error) {
+                    Some(io::ErrorKind::PermissionDenied) => CollectError::Denied {
+                        message: format!("{what}: permission denied; run as root"),
+                        source: None,
+                    },
+                    Some(io::ErrorKind::NotFound) => CollectError::Unavailable {
+                        message: format!("{what}: no such socket; start the daemon or set `address`"),
+                        source: None,
+                    },
+                    Some(io::ErrorKind::ConnectionRefused) => CollectError::Unavailable {
+                        message: format!("{what}: nothing listens there; start the daemon or set `address`"),
+                        source: None,
+                    },
+                    _ => CollectError::unavailable(what, error),
+                })
+            }
+        }
+    }
+
+    pub(crate) async fn version(&self) -> Result<String, CollectError> {
+        let answer = VersionClient::new(self.channel.clone()).version(()).await;
+        Ok(answer.map_err(|status| self.error("read the version", status))?.into_inner().version)
+    }
+
+    pub(crate) async fn namespaces(&self) -> Result<Vec<String>, CollectError> {
+        let mut client = NamespacesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let answer = client.list(ListNamespacesRequest { filter: String::new() }).await;
+        let namespaces = answer.map_err(|status| self.error("list namespaces", status))?.into_inner().namespaces;
+        Ok(namespaces.into_iter().map(|namespace| namespace.name).collect())
+    }
+
+    /// Names of the snapshotters that work.
+    pub(crate) async fn snapshotters(&self) -> Result<Vec<String>, CollectError> {
+        let mut client = IntrospectionClient::new(self.channel.clone());
+        let filters = vec!["type==io.containerd.snapshotter.v1".to_owned()];
+        let answer = client.plugins(PluginsRequest { filters }).await;
+        let plugins = answer.map_err(|status| self.error("list snapshotters", status))?.into_inner().plugins;
+        Ok(plugins.into_iter().filter(|plugin| plugin.init_err.is_none()).map(|plugin| plugin.id).collect())
+    }
+
+    pub(crate) fn namespace(&self, name: &str) -> Result<NamespaceClient, CollectError> {
+        let header = name.parse().map_err(|error| {
+            CollectError::protocol(format!("containerd namespace `{name}` has an unusable name"), error)
+        })?;
+        Ok(NamespaceClient { client: self.clone(), name: name.to_owned(), header })
+    }
+
+    fn error(&self, action: &str, status: Status) -> CollectError {
+        let message = format!("cannot {action} of containerd at {}", self.socket.display());
+        match status.code() {
+            Code::PermissionDenied | Code::Unauthenticated => CollectError::denied(message, status),
+            Code::Unimplemented => CollectError::Unsupported {
+                message: format!("{message}: this containerd does not have the call; 1.6 and later do"),
+            },
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
+                CollectError::unavailable(message, status)
+            }
+            _ => CollectError::protocol(message, status),
+        }
+    }
+}
+
+impl NamespaceClient {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All containers. They come one a message, because each carries its whole OCI specification, which is dropped as
+    /// it arrives: it holds environment variables, and those are never collected.
+    pub(crate) async fn containers(&self) -> Result<Vec<Container>, CollectError> {
+        let mut client = ContainersClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let failed = |status| self.client.error("list containers", status);
+        let mut stream =
+            client.list_stream(ListContainersRequest { filters: Vec::new() }).await.map_err(failed)?.into_inner();
+        let mut containers = Vec::new();
+        while let Some(message) = stream.message().await.map_err(failed)? {
+            containers.extend(message.container.map(|container| Container { spec: None, ..container }));
+        }
+        Ok(containers)
+    }
+
+    pub(crate) async fn tasks(&self) -> Result<Vec<Process>, CollectError> {
+        let mut client = TasksClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let answer = client.list(ListTasksRequest { filter: String::new() }).await;
+        Ok(answer.map_err(|status| self.client.error("list tasks", status))?.into_inner().tasks)
+    }
+
+    pub(crate) async fn images(&self) -> Result<Vec<Image>, CollectError> {
+        let mut client = ImagesClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let answer = client.list(ListImagesRequest { filters: Vec::new() }).await;
+        Ok(answer.map_err(|status| self.client.error("list images", status))?.into_inner().images)
+    }
+
+    /// Names of all snapshots of a snapshotter, each with that of its parent.
+    pub(crate) async fn snapshots(&self, snapshotter: &str) -> Result<Vec<(String, String)>, CollectError> {
+        let mut client = SnapshotsClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let failed = |status| self.client.error(&format!("list {snapshotter} snapshots"), status);
+        let request = ListSnapshotsRequest { snapshotter: snapshotter.to_owned(), filters: Vec::new() };
+        let mut stream = client.list(request).await.map_err(failed)?.into_inner();
+        let mut snapshots = Vec::new();
+        while let Some(message) = stream.message().await.map_err(failed)? {
+            snapshots.extend(message.info.into_iter().map(|info| (info.name, info.parent)));
+        }
+        Ok(snapshots)
+    }
+
+    /// A blob of the content store, or `None` if it is not there or larger than any document that is of use.
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CollectError> {
+        let mut client = ContentClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
+        let request = ReadContentRequest { digest: digest.to_string(), offset: 0, size: 0 };
+        let mut stream = match client.read(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(self.client.error(&format!("read {digest}"), status)),
+        };
+        let mut bytes = Vec::new();
+        loop {
+            match stream.message().await {
+                Ok(Some(message)) if bytes.len() + message.data.len() > MAX_BLOB => return Ok(None),
+                Ok(Some(message)) => bytes.extend(message.data),
+                Ok(None) => return Ok(Some(bytes)),
+                Err(status) if status.code() == Code::NotFound => return Ok(None),
+                Err(status) => return Err(self.client.error(&format!("read {digest}"), status)),
+            }
+        }
+    }
+
+    fn channel(&self) -> InterceptedService<Channel, InNamespace> {
+        InterceptedService::new(self.client.channel.clone(), InNamespace(self.header.clone()))
+    }
+}
+
+/// Says in every request which namespace it is about (containerd, `pkg/namespaces/grpc.go`).
+#[derive(Clone)]
+struct InNamespace(MetadataValue<Ascii>);
+
+impl Interceptor for InNamespace {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("containerd-namespace", self.0.clone());
+        Ok(request)
+    }
+}
+
+fn io_error_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}

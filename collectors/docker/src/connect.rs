@@ -1,0 +1,247 @@
+//! From an address to a client: Unix sockets, TCP, and TCP with TLS.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use stocktake_core::{CollectError, ConfigError, Environment};
+
+use crate::settings::TlsSettings;
+
+/// Seconds after which the client library gives up. The agent's deadline is what counts; this only keeps a forgotten
+/// connection from living for ever.
+const CLIENT_TIMEOUT: u64 = 600;
+
+/// Where a daemon listens, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Unix(PathBuf),
+    Tcp { authority: String, tls: Option<TlsSettings> },
+}
+
+impl Endpoint {
+    /// The endpoint that the settings name or, where they do not, the environment or the usual sockets.
+    pub(crate) fn new(
+        host: Option<&str>,
+        tls: Option<TlsSettings>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        let from_environment = environment.variable("DOCKER_HOST");
+        let tls = match tls {
+            None if host.is_none() && from_environment.is_some() => environment_tls(environment),
+            tls => tls,
+        };
+        let endpoint = match (host, from_environment) {
+            (Some(host), _) => Self::parse(host, tls).map_err(|error| error.within("host"))?,
+            (None, Some(host)) => Self::parse(host, tls)
+                .map_err(|error| ConfigError::new("host", format!("environment variable DOCKER_HOST: {error}")))?,
+            (None, None) => Self::Unix(crate::discover::default_socket(environment)),
+        };
+        if let Self::Tcp { tls: Some(tls), .. } = &endpoint {
+            client_config(tls).map_err(|error| error.within("tls"))?;
+        }
+        Ok(endpoint)
+    }
+
+    fn parse(address: &str, tls: Option<TlsSettings>) -> Result<Self, ConfigError> {
+        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        let unusable = |what: &str| {
+            ConfigError::new("", format!("`{address}` {what}"))
+                .hint("write `unix:///path/to/socket` or `tcp://host:port`")
+        };
+        match scheme {
+            "unix" | "" if rest.starts_with('/') && tls.is_some() => {
+                Err(unusable("is a local socket, to which `tls` does not apply"))
+            }
+            "unix" | "" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            "unix" => Err(unusable("is not an absolute path")),
+            "tcp" | "http" | "https" => {
+                let authority = rest.trim_end_matches('/');
+                let parsed = authority.parse::<hyper_util::client::legacy::connect::dns::Name>();
+                if authority.is_empty() || authority.contains('/') || parsed.is_err() {
+                    return Err(unusable("has no host and port"));
+                }
+                if scheme == "https" && tls.is_none() {
+                    return Err(unusable("needs `tls` with at least a `ca_file`"));
+                }
+                let authority = match authority.rsplit_once(':') {
+                    Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+                    // Docker's registered ports.
+                    _ => format!("{authority}:{}", if tls.is_some() { 2376 } else { 2375 }),
+                };
+                Ok(Self::Tcp { authority, tls })
+            }
+            "ssh" => Err(unusable("is an SSH address, which is not supported; forward the socket with `ssh -L`")),
+            _ => Err(unusable("is not an address of a Docker daemon")),
+        }
+    }
+
+    /// Whether the daemon runs on the agent's machine.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// A client. Certificates are read anew; no connection is made before the first request.
+    pub(crate) fn connect(&self) -> Result<Docker, CollectError> {
+        let client = match self {
+            Self::Unix(path) => {
+                let path = path.to_string_lossy();
+                Docker::connect_with_unix(&path, CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+            }
+            Self::Tcp { authority, tls: None } => {
+                Docker::connect_with_http(&format!("tcp://{authority}"), CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+            }
+            Self::Tcp { authority, tls: Some(tls) } => return connect_with_tls(authority, tls),
+        };
+        client.map_err(|error| crate::error::collect_error(self, crate::error::Action::Connect, error))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { authority, .. } => write!(f, "tcp://{authority}"),
+        }
+    }
+}
+
+/// `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`, as the docker command line reads them.
+fn environment_tls(environment: &Environment) -> Option<TlsSettings> {
+    environment.variable("DOCKER_TLS_VERIFY")?;
+    let folder = match environment.variable("DOCKER_CERT_PATH") {
+        Some(path) => PathBuf::from(path),
+        None => environment.home.as_ref()?.join(".docker"),
+    };
+    Some(TlsSettings {
+        ca_file: folder.join("ca.pem"),
+        cert_file: Some(folder.join("cert.pem")),
+        key_file: Some(folder.join("key.pem")),
+    })
+}
+
+/// The client library's own TLS trusts the system's authorities too; who names a CA for a daemon means that one only.
+fn connect_with_tls(authority: &str, tls: &TlsSettings) -> Result<Docker, CollectError> {
+    let config = client_config(tls).map_err(|error| CollectError::Unavailable {
+        message: format!("cannot connect to tcp://{authority}: {error}"),
+        source: None,
+    })?;
+    let connector =
+        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    Docker::connect_with_custom_transport(
+        move |request: BollardRequest| {
+            let response = client.request(request);
+            async move { Ok(response.await?) }
+        },
+        Some(format!("https://{authority}")),
+        CLIENT_TIMEOUT,
+        API_DEFAULT_VERSION,
+    )
+    .map_err(|error| CollectError::unavailable(format!("cannot connect to tcp://{authority}"), error))
+}
+
+fn client_config(tls: &TlsSettings) -> Result<rustls::ClientConfig, ConfigError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates("ca_file", &tls.ca_file)? {
+        roots.add(certificate).map_err(|error| unreadable("ca_file", &tls.ca_file, &error))?;
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConfigError::new("", error.to_string()))?
+        .with_root_certificates(roots);
+    match (&tls.cert_file, &tls.key_file) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(cert_file), Some(key_file)) => {
+            let key =
+                PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable("key_file", key_file, &error))?;
+            builder
+                .with_client_auth_cert(certificates("cert_file", cert_file)?, key)
+                .map_err(|error| unreadable("key_file", key_file, &error))
+        }
+        (Some(_), None) => Err(ConfigError::new("key_file", "missing key, expected beside `cert_file`")),
+        (None, Some(_)) => Err(ConfigError::new("cert_file", "missing key, expected beside `key_file`")),
+    }
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    // Read separately, so that a file that is missing is told from one that is malformed.
+    let pem = fs::read(path).map_err(|error| unreadable(key, path, &error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(unreadable(key, path, &"it holds no certificate in PEM form")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unreadable(key, path, &error)),
+    }
+}
+
+fn unreadable(key: &str, path: &Path, error: &dyn fmt::Display) -> ConfigError {
+    ConfigError::new(key, format!("cannot use file `{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        Environment {
+            variables: variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..Environment::default()
+        }
+    }
+
+    fn endpoint(host: &str) -> Result<Endpoint, ConfigError> {
+        Endpoint::new(Some(host), None, &Environment::default())
+    }
+
+    #[test]
+    fn reads_addresses_as_docker_writes_them() {
+        assert_eq!(endpoint("unix:///run/docker.sock").unwrap(), Endpoint::Unix("/run/docker.sock".into()));
+        assert_eq!(endpoint("/run/docker.sock").unwrap(), Endpoint::Unix("/run/docker.sock".into()));
+        assert_eq!(endpoint("tcp://127.0.0.1:1234/").unwrap().to_string(), "tcp://127.0.0.1:1234");
+        assert_eq!(endpoint("tcp://docker.example").unwrap().to_string(), "tcp://docker.example:2375");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_address() {
+        for (address, part) in [
+            ("unix://docker.sock", "not an absolute path"),
+            ("tcp://", "no host and port"),
+            ("https://x:1", "needs `tls`"),
+            ("ssh://me@x", "ssh -L"),
+            ("fd://", "not an address"),
+            ("npipe:////./pipe/docker_engine", "not an address"),
+        ] {
+            let error = endpoint(address).unwrap_err();
+            assert_eq!(error.path, "host");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_setting_goes_before_the_environment() {
+        let environment = environment(&[("DOCKER_HOST", "tcp://elsewhere:1"), ("DOCKER_TLS_VERIFY", "")]);
+        assert_eq!(Endpoint::new(None, None, &environment).unwrap().to_string(), "tcp://elsewhere:1");
+        assert_eq!(Endpoint::new(Some("/x"), None, &environment).unwrap(), Endpoint::Unix("/x".into()));
+    }
+
+    #[test]
+    fn a_bad_docker_host_is_named_as_such() {
+        let error = Endpoint::new(None, None, &environment(&[("DOCKER_HOST", "ssh://x")])).unwrap_err();
+        assert!(error.to_string().contains("DOCKER_HOST"), "{error}");
+    }
+
+    #[test]
+    fn missing_certificates_are_a_configuration_error() {
+        let environment =
+            environment(&[("DOCKER_HOST", "tcp://x"), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", "/nowhere")]);
+        let error = Endpoint::new(None, None, &environment).unwrap_err();
+        assert_eq!(error.path, "tls.ca_file");
+        assert!(error.message.contains("/nowhere/ca.pem"), "{error}");
+    }
+}

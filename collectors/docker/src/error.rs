@@ -1,0 +1,75 @@
+//! From the client library's errors to what the agent does next.
+
+use std::{fmt, io};
+
+use bollard::errors::Error;
+use stocktake_core::CollectError;
+
+use crate::connect::Endpoint;
+
+/// What was being asked, for the message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    Connect,
+    Version,
+    Info,
+    Containers,
+    Images,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "cannot connect to",
+            Self::Version => "cannot read the version of",
+            Self::Info => "cannot read the description of",
+            Self::Containers => "cannot list the containers of",
+            Self::Images => "cannot list the images of",
+        })
+    }
+}
+
+pub(crate) fn collect_error(endpoint: &Endpoint, action: Action, error: Error) -> CollectError {
+    let what = format!("{action} docker at {endpoint}");
+    match &error {
+        Error::SocketNotFoundError(_) => CollectError::Unavailable {
+            message: format!("{what}: no such socket; start the daemon or set `host`"),
+            source: None,
+        },
+        Error::DockerResponseServerError { status_code: 401 | 403, message } => CollectError::Denied {
+            message: format!("{what}: refused: {message}; an authorization plug-in has to allow GET requests"),
+            source: None,
+        },
+        Error::DockerResponseServerError { status_code, message } if *status_code < 500 => {
+            CollectError::Protocol { message: format!("{what}: status {status_code}: {message}"), source: None }
+        }
+        Error::JsonDataError { .. } => CollectError::protocol(format!("{what}: unreadable answer"), error),
+        _ => match io_error_kind(&error) {
+            Some(io::ErrorKind::PermissionDenied) => CollectError::denied(
+                format!("{what}: permission denied; run as root or as a member of the socket's group"),
+                error,
+            ),
+            Some(io::ErrorKind::NotFound) => CollectError::Unavailable {
+                message: format!("{what}: no such socket; start the daemon or set `host`"),
+                source: None,
+            },
+            Some(io::ErrorKind::ConnectionRefused) => CollectError::Unavailable {
+                message: format!("{what}: nothing listens there; start the daemon or set `host`"),
+                source: None,
+            },
+            _ => CollectError::unavailable(what, error),
+        },
+    }
+}
+
+/// The operating system's word for what went wrong, however deep in the chain it is.
+fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
