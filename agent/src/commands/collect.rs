@@ -1,0 +1,70 @@
+//! `collect`: look once at everything, and print it.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+
+use futures_util::future::join_all;
+use stocktake_core::{
+    Registry,
+    model::{Agent, Inventory},
+};
+
+use super::{collectors, say};
+use crate::{
+    cli::{Collect, Format},
+    environment,
+    exit::Exit,
+    observe::{inventory, observe},
+    render,
+};
+
+pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
+    let configured = match collectors(&arguments.source, registry).await {
+        Ok(configured) => configured,
+        Err(exit) => return Ok(exit),
+    };
+    let observations = join_all(configured.iter().map(observe)).await;
+    let reached = observations.iter().any(|observation| observation.reached);
+    let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
+    let inventory = inventory(agent, observations);
+
+    print(&inventory, arguments.format)?;
+    for source in &inventory.report.sources {
+        for warning in &source.warnings {
+            say(format_args!("warning: {}: {}", source.collector, warning.message));
+        }
+    }
+    Ok(exit(&inventory, reached))
+}
+
+fn print(inventory: &Inventory, format: Format) -> anyhow::Result<()> {
+    let stdout = io::stdout();
+    match format {
+        Format::Table => {
+            let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
+            render::table(inventory, render::terminal_width(), &mut out)?;
+            out.flush()?;
+        }
+        Format::Json => {
+            let indented = stdout.is_terminal();
+            let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+            render::json(inventory, indented, &mut out)?;
+            out.flush()?;
+        }
+        Format::Ndjson => {
+            let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+            render::ndjson(inventory, &mut out)?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+fn exit(inventory: &Inventory, reached: bool) -> Exit {
+    if inventory.report.sources.iter().all(stocktake_core::model::Source::is_complete) {
+        Exit::Success
+    } else if reached {
+        Exit::Incomplete
+    } else {
+        Exit::Unavailable
+    }
+}

@@ -1,0 +1,158 @@
+//! `config schema` and `config example`: what a configuration can hold, from the collectors' own schemas.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use serde_json::{Map, Value, json};
+use stocktake_core::{CollectorFactory, Registry};
+
+use crate::{config::AgentSettings, exit::Exit};
+
+pub(super) fn schema(registry: &Registry) -> anyhow::Result<Exit> {
+    let mut out = io::stdout();
+    serde_json::to_writer_pretty(&mut out, &configuration_schema(registry)?)?;
+    writeln!(out)?;
+    Ok(Exit::Success)
+}
+
+pub(super) fn example(registry: &Registry) -> anyhow::Result<Exit> {
+    io::stdout().write_all(configuration_example(registry)?.as_bytes())?;
+    Ok(Exit::Success)
+}
+
+/// A key that is a type's name has that type unless it says another; any other key has to say one.
+fn configuration_schema(registry: &Registry) -> anyhow::Result<Value> {
+    let reference = |kind: &str| json!({ "$ref": format!("#/$defs/{kind}") });
+    let typed: Vec<Value> = registry
+        .iter()
+        .map(|factory| json!({ "$ref": format!("#/$defs/{}", factory.kind), "required": ["type"] }))
+        .collect();
+    let mut definitions = Map::new();
+    let mut by_name = Map::new();
+    for factory in registry.iter() {
+        let (mut settings, inner) = settings_schema(factory)?;
+        settings["properties"]["type"] = json!({ "const": factory.kind, "description": "Type of the collector." });
+        definitions.extend(inner);
+        definitions.insert(factory.kind.to_owned(), settings);
+        let choices: Vec<Value> = std::iter::once(reference(factory.kind)).chain(typed.clone()).collect();
+        by_name.insert(factory.kind.to_owned(), json!({ "anyOf": choices }));
+    }
+    Ok(json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of stocktake-agent",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "agent": without_header(serde_json::to_value(schemars::schema_for!(AgentSettings))?),
+            "collectors": {
+                "description": "Collectors by name.",
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": { "pattern": "^[A-Za-z0-9_-]+$" },
+                "properties": by_name,
+                "additionalProperties": { "anyOf": typed },
+            },
+        },
+        "required": ["collectors"],
+        "$defs": definitions,
+    }))
+}
+
+/// A type's settings with those that all collectors share, and the definitions that they refer to.
+fn settings_schema(factory: &CollectorFactory) -> anyhow::Result<(Value, Map<String, Value>)> {
+    let mut schema = without_header(serde_json::to_value(factory.settings_schema())?);
+    let inner = schema.as_object_mut().and_then(|schema| schema.remove("$defs"));
+    schema["properties"]["timeout"] = json!({
+        "type": "string",
+        "description": "How long one collection may take; default: that of `[agent]`.",
+        "examples": ["30s"],
+    });
+    Ok((schema, inner.and_then(|inner| inner.as_object().cloned()).unwrap_or_default()))
+}
+
+fn without_header(mut schema: Value) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("$schema");
+        schema.remove("title");
+    }
+    schema
+}
+
+/// Every setting with its description and its default or an example, commented out: as it stands, the example selects
+/// each collector with its defaults.
+fn configuration_example(registry: &Registry) -> anyhow::Result<String> {
+    let mut text = String::from(
+        "# Configuration of stocktake-agent. What is commented out shows a default or an example.\n\
+         # A collector's name may be chosen freely; `type` then says what it is.\n\n[agent]\n",
+    );
+    write_settings(&mut text, &serde_json::to_value(schemars::schema_for!(AgentSettings))?)?;
+    for factory in registry.iter() {
+        let CollectorFactory { kind, summary, stability, .. } = factory;
+        writeln!(text, "\n# {summary} ({stability})\n[collectors.{kind}]\n# type = \"{kind}\"")?;
+        let (schema, _) = settings_schema(factory)?;
+        write_settings(&mut text, &schema)?;
+    }
+    Ok(text)
+}
+
+fn write_settings(text: &mut String, schema: &Value) -> anyhow::Result<()> {
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        text.push('\n');
+        for line in property["description"].as_str().unwrap_or_default().lines() {
+            writeln!(text, "{}", format!("# {line}").trim_end())?;
+        }
+        let shown = property["examples"].get(0).or_else(|| property.get("default").filter(|value| !value.is_null()));
+        if let Some(value) = shown {
+            writeln!(text, "# {key} = {}", inline_toml(value)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn inline_toml(value: &Value) -> anyhow::Result<String> {
+    Ok(match value {
+        Value::Object(table) => {
+            let entries: Vec<String> = table
+                .iter()
+                .map(|(key, value)| Ok(format!("{key} = {}", inline_toml(value)?)))
+                .collect::<anyhow::Result<_>>()?;
+            format!("{{ {} }}", entries.join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(inline_toml).collect::<anyhow::Result<_>>()?;
+            format!("[{}]", items.join(", "))
+        }
+        other => toml::Value::try_from(other)?.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key of which the example shows no value is a key that nobody learns how to write.
+    #[test]
+    fn every_setting_is_shown_with_a_value() {
+        let registry = Registry::linked().unwrap();
+        let text = configuration_example(&registry).unwrap();
+        for factory in registry.iter() {
+            let (schema, _) = settings_schema(factory).unwrap();
+            for key in schema["properties"].as_object().unwrap().keys() {
+                assert!(text.contains(&format!("\n# {key} = ")), "{} {key}: give it an example", factory.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_is_a_configuration_with_and_without_what_is_commented_out() {
+        let text = configuration_example(&Registry::linked().unwrap()).unwrap();
+        text.parse::<toml::Table>().unwrap();
+        let setting =
+            |line: &str| line.strip_prefix("# ").is_some_and(|rest| rest.contains(" = ") && !rest.contains("  "));
+        let all: Vec<&str> = text.lines().map(|line| if setting(line) { &line[2..] } else { line }).collect();
+        let table = all.join("\n").parse::<toml::Table>().unwrap();
+        assert_eq!(table["collectors"]["docker"]["type"].as_str(), Some("docker"));
+    }
+}

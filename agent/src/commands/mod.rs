@@ -1,0 +1,134 @@
+//! The commands, each in its file, and what they share.
+
+mod check;
+mod collect;
+mod collectors;
+mod config;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+use stocktake_core::{Registry, nearest};
+
+use crate::{
+    cli::{self, Cli, Command, ConfigCommand},
+    config::load,
+    discover::{Discovery, discover},
+    environment,
+    exit::Exit,
+    logging,
+    observe::Configured,
+};
+
+/// Parses the arguments and runs the command they name.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too, and they are no errors. Where the message cannot be written,
+            // there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    logging::start(cli.log_format, cli.verbose);
+    let outcome = Registry::linked().map_err(anyhow::Error::from).and_then(|registry| dispatch(cli.command, &registry));
+    match outcome {
+        Ok(exit) => exit.into(),
+        // The reader of our output has seen enough (`| head`).
+        Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
+        Err(error) => {
+            say(format_args!("error: {error:#}"));
+            Exit::Software.into()
+        }
+    }
+}
+
+fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
+    match command {
+        Command::Collect(arguments) => runtime()?.block_on(collect::run(arguments, registry)),
+        Command::Check(arguments) => runtime()?.block_on(check::run(arguments, registry)),
+        Command::Collectors => collectors::run(registry),
+        Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
+        Command::Config { command: ConfigCommand::Example } => config::example(registry),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stocktake-agent", &mut script);
+            io::stdout().write_all(&script)?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Says something to the person at the terminal. Should stderr be closed, nobody is there.
+fn say(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{message}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The collectors that a command is to use, or how it ends without any.
+async fn collectors(source: &cli::Source, registry: &Registry) -> Result<Vec<Configured>, Exit> {
+    let (environment, host) = (environment::environment(), environment::host());
+    let all = match &source.config {
+        Some(path) => load(path, registry, &environment, &host).map_err(|invalid| {
+            for complaint in invalid.complaints() {
+                say(format_args!("error: {complaint}"));
+            }
+            Exit::Config
+        })?,
+        None => choose_found(discover(registry, &environment, &host).await, &source.collectors)?,
+    };
+    select(all, &source.collectors)
+}
+
+/// Says what was found, and how to choose among it.
+fn choose_found(discovery: Discovery, chosen: &[String]) -> Result<Vec<Configured>, Exit> {
+    let is_chosen = |name: &String| chosen.is_empty() || chosen.contains(name);
+    for found in &discovery.found {
+        let verb = if is_chosen(&found.configured.name) { "using" } else { "found" };
+        say(format_args!("{verb} {}: {}", found.configured.name, found.description));
+    }
+    for skipped in &discovery.skipped {
+        say(format_args!("skipping {skipped}"));
+    }
+    if discovery.found.is_empty() {
+        say(format_args!(
+            "error: no container runtime was found: no Docker, Podman or containerd socket, no kubeconfig\n\
+             hint: start one, or say where it is in a configuration (`stocktake-agent config example`)"
+        ));
+        return Err(Exit::Unavailable);
+    }
+    if chosen.is_empty() {
+        say(format_args!("to choose, add --collector NAME, or --config FILE (`stocktake-agent config example`)"));
+    }
+    Ok(discovery.found.into_iter().map(|found| found.configured).collect())
+}
+
+fn select(all: Vec<Configured>, chosen: &[String]) -> Result<Vec<Configured>, Exit> {
+    let names: Vec<&str> = all.iter().map(|collector| collector.name.as_str()).collect();
+    for name in chosen {
+        if !names.contains(&name.as_str()) {
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("there is {}", names.join(", ")),
+            };
+            say(format_args!("error: no collector is named `{name}`; {hint}"));
+            return Err(Exit::Usage);
+        }
+    }
+    Ok(all.into_iter().filter(|collector| chosen.is_empty() || chosen.contains(&collector.name)).collect())
+}

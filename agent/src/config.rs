@@ -1,0 +1,314 @@
+//! The configuration file: from TOML to collectors that are ready to run, with every complaint at its place.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+use stocktake_core::{ConfigError, Environment, Registry, model::Host, nearest};
+use toml::de::{DeTable, DeValue};
+
+use crate::{environment::context, observe::Configured};
+
+/// How long one collection may take where nothing else is said.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a configuration cannot be used: everything that is wrong with it, not only the first.
+#[derive(Debug)]
+pub(crate) struct Invalid {
+    file: PathBuf,
+    /// Each with the line that it is about, where there is one.
+    complaints: Vec<(Option<usize>, ConfigError)>,
+}
+
+impl Invalid {
+    /// One line each: file, line, key and what is wrong.
+    pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
+        let file = self.file.display();
+        self.complaints.iter().map(move |(line, complaint)| match line {
+            Some(line) => format!("{file}:{line}: {complaint}"),
+            None => format!("{file}: {complaint}"),
+        })
+    }
+}
+
+/// What `[agent]` holds.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentSettings {
+    /// How long one collection may take (`30s`, `2m`); a collector may set its own `timeout`.
+    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    #[schemars(with = "String", example = "30s")]
+    timeout: Duration,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self { timeout: DEFAULT_TIMEOUT }
+    }
+}
+
+/// What every `[collectors.NAME]` holds besides the settings of its type.
+#[derive(Debug, Default, Deserialize)]
+struct CommonSettings {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    timeout: Option<Duration>,
+}
+
+/// Reads a file and builds its collectors, in the order of their names.
+pub(crate) fn load(
+    path: &Path,
+    registry: &Registry,
+    environment: &Environment,
+    host: &Host,
+) -> Result<Vec<Configured>, Invalid> {
+    let invalid = |complaint| Invalid { file: path.to_owned(), complaints: vec![complaint] };
+    let text = fs::read_to_string(path)
+        .map_err(|error| invalid((None, ConfigError::new("", format!("cannot read the configuration: {error}")))))?;
+    parse(&text, registry, environment, host).map_err(|complaints| Invalid { file: path.to_owned(), complaints })
+}
+
+fn parse(
+    text: &str,
+    registry: &Registry,
+    environment: &Environment,
+    host: &Host,
+) -> Result<Vec<Configured>, Vec<(Option<usize>, ConfigError)>> {
+    let document = DeTable::parse(text).map_err(|error| {
+        let line = error.span().map(|span| line_at(text, span.start));
+        vec![(line, ConfigError::new("", format!("not valid TOML: {}", error.message())))]
+    })?;
+    let document = document.into_inner();
+
+    let mut errors = Vec::new();
+    let mut agent = AgentSettings::default();
+    let mut collectors = Vec::new();
+    for (key, value) in &document {
+        let (key, value) = (key.get_ref().as_ref(), value.get_ref());
+        match key {
+            "agent" => match ConfigError::deserialize(json(value)) {
+                Ok(settings) => agent = settings,
+                Err(error) => errors.push(error.within("agent")),
+            },
+            "collectors" => match value.as_table() {
+                Some(tables) => collectors.extend(tables.iter().map(|(name, table)| (name.get_ref(), table.get_ref()))),
+                None => errors.push(expected_table("collectors", value)),
+            },
+            other => {
+                let error = ConfigError::new(other, "unknown key, expected `agent` or `collectors`");
+                errors.push(match nearest(other, ["agent", "collectors"]) {
+                    Some(word) => error.hint(format!("did you mean `{word}`?")),
+                    None => error,
+                });
+            }
+        }
+    }
+    let mut configured = Vec::new();
+    for (name, table) in &collectors {
+        match collector(name, table, &agent, registry, environment, host) {
+            Ok(collector) => configured.push(collector),
+            Err(error) => errors.push(error.within(name).within("collectors")),
+        }
+    }
+    if collectors.is_empty() && errors.is_empty() {
+        errors.push(
+            ConfigError::new("collectors", "there is none")
+                .hint("add a `[collectors.NAME]`; `stocktake-agent config example` shows what they can hold"),
+        );
+    }
+    if errors.is_empty() {
+        configured.sort_by(|a: &Configured, b| a.name.cmp(&b.name));
+        Ok(configured)
+    } else {
+        let place = |error: ConfigError| (offset(&document, &error.path).map(|offset| line_at(text, offset)), error);
+        let mut complaints: Vec<_> = errors.into_iter().map(place).collect();
+        complaints.sort_by_key(|(line, _)| *line);
+        Err(complaints)
+    }
+}
+
+fn collector(
+    name: &str,
+    table: &DeValue<'_>,
+    agent: &AgentSettings,
+    registry: &Registry,
+    environment: &Environment,
+    host: &Host,
+) -> Result<Configured, ConfigError> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+        return Err(ConfigError::new("", "a collector's name is made of letters, digits, `-` and `_`"));
+    }
+    let Value::Object(settings) = json(table) else { return Err(expected_table("", table)) };
+    let (common, settings): (Map<_, _>, Map<_, _>) =
+        settings.into_iter().partition(|(key, _)| matches!(key.as_str(), "type" | "timeout"));
+    let common: CommonSettings = ConfigError::deserialize(Value::Object(common))?;
+    let kind = common.kind.as_deref().unwrap_or(name);
+    let Some(factory) = registry.get(kind) else {
+        let error = registry.unknown_kind(kind);
+        return Err(match common.kind {
+            Some(_) => error.within("type"),
+            None => error.hint("a collector's name is its type unless `type` says another"),
+        });
+    };
+    let collector = factory.build(Value::Object(settings), context(name, environment, host))?;
+    Ok(Configured {
+        name: name.to_owned(),
+        kind: factory.kind,
+        timeout: common.timeout.unwrap_or(agent.timeout),
+        collector: Arc::from(collector),
+    })
+}
+
+fn expected_table(path: &str, found: &DeValue<'_>) -> ConfigError {
+    ConfigError::new(path, format!("invalid type: {}, expected a table", found.type_str()))
+}
+
+/// The form in which collectors take their settings, whatever language they were written in.
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or_else(|_| Value::String(number.as_str().to_owned()), Value::from),
+        DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+        DeValue::Boolean(truth) => Value::Bool(*truth),
+        DeValue::Datetime(time) => Value::String(time.to_string()),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect()
+        }
+    }
+}
+
+/// Where in the text the setting at `path` begins, or what is nearest outside it.
+fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
+    let mut found = None;
+    let mut value: Option<&DeValue<'_>> = None;
+    for segment in path.split(['.', '[']).map(|segment| segment.trim_end_matches(']')) {
+        let table = value.map_or(Some(document), DeValue::as_table);
+        let array = value.and_then(DeValue::as_array);
+        if let Some((key, inner)) = table.and_then(|table| table.get_key_value(segment)) {
+            found = Some(key.span().start);
+            value = Some(inner.get_ref());
+        } else if let Some(item) = array.and_then(|items| items.get(segment.parse::<usize>().ok()?)) {
+            found = Some(item.span().start);
+            value = Some(item.get_ref());
+        } else {
+            break;
+        }
+    }
+    found
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn default_timeout() -> Duration {
+    DEFAULT_TIMEOUT
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|_| de::Error::custom(format!("`{text}` is not a duration, expected one like `30s` or `2m 30s`")))?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(de::Error::custom(format!("`{text}` is not longer than nothing"))),
+    }
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(text: &str) -> Vec<String> {
+        let registry = Registry::linked().unwrap();
+        let error = parse(text, &registry, &Environment::default(), &Host::default()).err().expect("complaints");
+        let file = PathBuf::from("agent.toml");
+        Invalid { file, complaints: error }.complaints().collect()
+    }
+
+    fn names(text: &str) -> Vec<(String, &'static str, Duration)> {
+        let registry = Registry::linked().unwrap();
+        let configured = parse(text, &registry, &Environment::default(), &Host::default());
+        let configured = configured.unwrap_or_else(|errors| panic!("{errors:?}"));
+        configured.into_iter().map(|collector| (collector.name, collector.kind, collector.timeout)).collect()
+    }
+
+    #[test]
+    fn the_type_defaults_to_the_name_and_the_timeout_to_the_agents() {
+        let text = "
+            [agent]
+            timeout = '1m'
+            [collectors.edge]
+            type = 'docker'
+            host = 'unix:///x'
+            timeout = '5s'
+            [collectors.containerd]
+        ";
+        let minute = Duration::from_mins(1);
+        assert_eq!(
+            names(text),
+            [("containerd".to_owned(), "containerd", minute), ("edge".to_owned(), "docker", Duration::from_secs(5))]
+        );
+    }
+
+    #[test]
+    fn every_complaint_has_its_line_its_path_and_a_proposal() {
+        let text = "
+[collectors.docker]
+statse = ['all']
+[collectors.containerd]
+namespaces = ['a', 5]
+[collectors.prod]
+type = 'kubernets'
+[agent]
+timeout = '0s'
+[colectors.x]
+";
+        assert_eq!(
+            complaints(text),
+            [
+                "agent.toml:3: collectors.docker.statse: unknown key `statse`, expected one of `host`, `tls`, \
+                 `states`; did you mean `states`?",
+                "agent.toml:5: collectors.containerd.namespaces[1]: invalid type: integer `5`, expected a string",
+                "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
+                 `containerd`, `docker`, `kubernetes`; did you mean `kubernetes`?",
+                "agent.toml:9: agent.timeout: `0s` is not longer than nothing",
+                "agent.toml:10: colectors: unknown key, expected `agent` or `collectors`; did you mean `collectors`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_line() {
+        let found = complaints("[collectors.docker]\nhost = unix\n");
+        assert!(found[0].starts_with("agent.toml:2: not valid TOML: "), "{found:?}");
+    }
+
+    #[test]
+    fn wrong_shapes() {
+        assert_eq!(
+            complaints("collectors = 5")[0],
+            "agent.toml:1: collectors: invalid type: integer, expected a table"
+        );
+        assert_eq!(
+            complaints("[collectors]\ndocker = true")[0],
+            "agent.toml:2: collectors.docker: invalid type: boolean, expected a table"
+        );
+        assert!(complaints("")[0].contains("there is none"));
+        assert!(complaints("[collectors.'a b']")[0].contains("letters, digits"));
+    }
+}

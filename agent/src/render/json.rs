@@ -1,0 +1,66 @@
+//! For programs: one document, or one line a thing.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use stocktake_core::model::{Inventory, ScopeEntry, ScopeId, Source};
+
+/// One document.
+pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) -> io::Result<()> {
+    if indented {
+        serde_json::to_writer_pretty(&mut *out, inventory)
+    } else {
+        serde_json::to_writer(&mut *out, inventory)
+    }?;
+    writeln!(out)
+}
+
+/// One line a source, then one a scope followed by one for each thing in it. Each line says what it is (`type`) and
+/// where it was seen (`collector`, `scope`).
+pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
+    for source in &inventory.report.sources {
+        let collector = source.collector.as_str();
+        let header = Source { scopes: Vec::new(), ..source.clone() };
+        line(out, &Line { kind: "source", collector: None, scope: None, body: &header })?;
+        for entry in &source.scopes {
+            let ScopeEntry { id, digest, .. } = entry;
+            line(out, &Line { kind: "scope", collector: Some(collector), scope: None, body: entry })?;
+            let Some(scope) = digest.as_ref().and_then(|digest| inventory.scopes.get(digest)) else { continue };
+            let place = (collector, id);
+            lines(out, "node", place, &scope.nodes)?;
+            lines(out, "namespace", place, &scope.namespaces)?;
+            lines(out, "workload", place, &scope.workloads)?;
+            lines(out, "pod", place, &scope.pods)?;
+            lines(out, "container", place, &scope.containers)?;
+            lines(out, "image", place, &scope.images)?;
+        }
+    }
+    Ok(())
+}
+
+fn lines<T: Serialize>(
+    out: &mut impl Write,
+    kind: &str,
+    (collector, scope): (&str, &ScopeId),
+    things: &[T],
+) -> io::Result<()> {
+    things.iter().try_for_each(|body| line(out, &Line { kind, collector: Some(collector), scope: Some(scope), body }))
+}
+
+/// A thing with where it was seen. `type` and not `kind`, which is a field of things.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collector: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a ScopeId>,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+fn line<T: Serialize>(out: &mut impl Write, line: &Line<'_, T>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    writeln!(out)
+}
