@@ -8,10 +8,10 @@ use crate::cli::LogFormat;
 
 /// Starts the log. `STOCKTAKE_LOG` goes before the number of `--verbose` flags.
 pub(crate) fn start(format: LogFormat, verbose: u8) {
+    // kube's client logs as an error what it also returns as one; collectors report it in their own words.
     let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        2 => "info,stocktake=debug,stocktake_agent=debug",
+        0 => "warn,kube_client=off",
+        1 => "info,kube_client=off",
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("STOCKTAKE_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -1,0 +1,43 @@
+# The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
+.DEFAULT_GOAL := help
+.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect docs
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup:  ## install what building and testing need (root and apt)
+	@tests/setup
+
+build: setup  ## the agent, for development
+	cargo build --package stocktake-agent
+
+release: setup  ## the agent as it is shipped: target/release/stocktake-agent
+	cargo build --release --package stocktake-agent
+
+lint: setup  ## formatting and clippy, no warning allowed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+deny: setup  ## licences, banned and duplicate dependencies
+	@tests/deny
+
+unit: setup  ## tests that need no daemon
+	cargo test
+
+test:  ## everything a change must pass, real daemons included
+	@tests/run
+
+demo:  ## build, start the test bed if no runtime is reachable, and show what runs
+	@tests/demo
+
+bed-up:  ## start Docker, containerd, Podman and Kubernetes with known content
+	@tests/bed/bed up
+
+bed-down:  ## stop them and remove their data
+	@tests/bed/bed down
+
+bench-collect: release  ## collect beside `docker ps` and `ctr containers list`, on 300 containers
+	@tests/bench/collect-300
+
+docs:  ## write the generated documents anew
+	STOCKTAKE_UPDATE_DOCS=1 cargo test --quiet --package stocktake-tests docs

@@ -1,0 +1,167 @@
+//! Requests to the API server over kube's connection, and nothing but `GET`.
+//!
+//! kube brings the connection, TLS, proxies and credentials. Requests and answers are our own: kube's `request` decodes
+//! whole objects or logs what it cannot decode, which may be a list of everything with its annotations.
+
+use std::{fs, path::PathBuf};
+
+use http::{
+    HeaderValue, Request,
+    header::{ACCEPT, AUTHORIZATION},
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::{Client, Config, client::Body};
+use serde::de::DeserializeOwned;
+use stocktake_core::{CollectError, ConfigError, Context};
+use tokio::sync::Mutex;
+
+use crate::{
+    error::{self, Action, Failure, FailureKind, Peer},
+    settings::Settings,
+    target::{self, Target},
+    wire,
+};
+
+/// What is asked for by default.
+pub(crate) const JSON: &str = "application/json";
+/// Only the metadata of the objects; plain JSON where a server knows no such thing.
+pub(crate) const METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// Makes the client when it is first needed, and again when its credentials are no longer good.
+///
+/// Making it may run a credential plug-in, which asks a cloud over the network: it has no place in the start.
+pub(crate) struct Connection {
+    settings: Settings,
+    context: Context,
+    state: Mutex<State>,
+}
+
+struct State {
+    target: Target,
+    api: Option<Api>,
+}
+
+impl Connection {
+    /// Checks the settings and reads the files that they name.
+    pub(crate) fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
+        let target = target::resolve(&settings, &context)?;
+        Ok(Self { settings, context, state: Mutex::new(State { target, api: None }) })
+    }
+
+    /// The API server, ready to be asked.
+    pub(crate) async fn api(&self) -> Result<Api, CollectError> {
+        let mut state = self.state.lock().await;
+        let expires = |api: &&Api| {
+            let soon = Timestamp::now() + SignedDuration::from_secs(10);
+            api.client.valid_until().is_none_or(|until| until > soon)
+        };
+        if let Some(api) = state.api.as_ref().filter(expires) {
+            return Ok(api.clone());
+        }
+        let target = state.target.clone();
+        let client = build_client(target.config, &target.peer).await?;
+        let api = Api {
+            client,
+            peer: target.peer,
+            token_file: target.token_file,
+            cluster_name: target.cluster_name,
+            own_namespace: target.own_namespace,
+        };
+        state.api = Some(api.clone());
+        Ok(api)
+    }
+
+    /// Takes note of an error. After a refusal the files are read again, for they may have been renewed since.
+    pub(crate) async fn forget_if_denied(&self, error: &CollectError) {
+        if !matches!(error, CollectError::Denied { .. }) {
+            return;
+        }
+        let mut state = self.state.lock().await;
+        state.api = None;
+        match target::resolve(&self.settings, &self.context) {
+            Ok(target) => state.target = target,
+            Err(error) => tracing::warn!(%error, "cannot read the cluster's configuration again, keeping the last"),
+        }
+    }
+}
+
+/// Builds the client on a thread that may block, because kube waits for credential plug-ins without yielding.
+async fn build_client(config: Config, peer: &Peer) -> Result<Client, CollectError> {
+    let built = tokio::task::spawn_blocking(move || Client::try_from(config)).await;
+    let client = built.map_err(|error| {
+        CollectError::unavailable(format!("cannot prepare a connection to {peer}; this is a defect, report it"), error)
+    })?;
+    client.map_err(|error| error::unusable(peer, &error))
+}
+
+/// An API server that can be asked.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    pub(crate) peer: Peer,
+    token_file: Option<PathBuf>,
+    pub(crate) cluster_name: Option<String>,
+    pub(crate) own_namespace: String,
+}
+
+impl Api {
+    /// Gets and decodes `path`, which starts with a slash and may have a query.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &str,
+        action: &Action,
+    ) -> Result<T, Failure> {
+        let request = self.request(path, accept)?;
+        let response =
+            self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))?;
+        let status = response.status();
+        let body = response.into_body().collect_bytes().await;
+        let body = body.map_err(|error| error::unanswered(&self.peer, action, &error))?;
+        if !status.is_success() {
+            let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
+            let said = said.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+            return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
+        }
+        serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, error))
+    }
+
+    fn request(&self, path: &str, accept: &str) -> Result<Request<Body>, Failure> {
+        let mut request = Request::get(path).header(ACCEPT, accept);
+        if let Some(file) = &self.token_file {
+            let mut token = fs::read_to_string(file)
+                .map_err(|error| error.to_string())
+                .and_then(|token| {
+                    HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|error| error.to_string())
+                })
+                .map_err(|cause| self.no_token(cause))?;
+            token.set_sensitive(true);
+            request = request.header(AUTHORIZATION, token);
+        }
+        request.body(Body::empty()).map_err(|error| Failure {
+            kind: FailureKind::Other,
+            error: CollectError::protocol(format!("cannot ask {} for `{path}`", self.peer), error),
+        })
+    }
+
+    fn no_token(&self, cause: String) -> Failure {
+        let message = format!("cannot read the bearer token for {}; check {}", self.peer, self.peer.credentials);
+        Failure { kind: FailureKind::Unauthenticated, error: CollectError::unavailable(message, cause) }
+    }
+}
+
+/// Writes `text` so that it stands for itself in a path or query.
+pub(crate) fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing into a `String` cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

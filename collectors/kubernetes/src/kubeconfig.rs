@@ -1,0 +1,162 @@
+//! Kubeconfig files: where they are looked for, and what their context means.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use http::Uri;
+use kube::{
+    Config,
+    config::{Cluster, Context, ExecInteractiveMode, Kubeconfig, KubeconfigError},
+};
+use stocktake_core::{ConfigError, Environment, nearest};
+
+use crate::{
+    error::Peer,
+    proxy,
+    settings::Settings,
+    target::{self, Target},
+};
+
+/// The files that kubectl would read: `$KUBECONFIG`, else `~/.kube/config`.
+fn default_paths(environment: &Environment) -> Option<Vec<PathBuf>> {
+    match environment.variable("KUBECONFIG") {
+        Some(list) => Some(split(Path::new(list))).filter(|paths| !paths.is_empty()),
+        None => environment.home.as_ref().map(|home| vec![home.join(".kube/config")]),
+    }
+}
+
+/// The files of a list like `$KUBECONFIG`.
+pub(crate) fn split(list: &Path) -> Vec<PathBuf> {
+    env::split_paths(list).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// The cluster that the settings' kubeconfig and context mean.
+pub(crate) fn resolve(settings: &Settings, environment: &Environment) -> Result<Target, ConfigError> {
+    let (key, paths) = match &settings.kubeconfig {
+        Some(list) => ("kubeconfig", split(list)),
+        None => ("", default_paths(environment).unwrap_or_default()),
+    };
+    let kubeconfig = match (settings.kubeconfig.is_some(), environment.variable("KUBECONFIG")) {
+        (false, None) if !paths.iter().any(|path| path.exists()) => return Err(nothing_configured(&paths)),
+        _ => merge(key, &paths)?,
+    };
+    let file = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
+    of_context(&kubeconfig, &file, settings.context.as_deref(), environment)
+}
+
+fn nothing_configured(paths: &[PathBuf]) -> ConfigError {
+    let looked = paths.first().map_or_else(
+        || "there is no home directory to look for `.kube/config` in".into(),
+        |path| format!("there is no file `{}`", path.display()),
+    );
+    ConfigError::new(
+        "",
+        format!("no cluster is configured: the agent runs in no pod with a service account, `KUBECONFIG` is not set, and {looked}"),
+    )
+    .hint("set `kubeconfig`, or `server` with `token_file`")
+}
+
+/// Reads and merges files. Of several, those that do not exist are passed over, as kubectl does.
+fn merge(key: &str, paths: &[PathBuf]) -> Result<Kubeconfig, ConfigError> {
+    let existing: Vec<&PathBuf> = paths.iter().filter(|path| paths.len() == 1 || path.exists()).collect();
+    let Some(first) = paths.first() else {
+        return Err(ConfigError::new(key, "names no file").hint("write the path of a kubeconfig file"));
+    };
+    if existing.is_empty() {
+        return Err(ConfigError::new(key, format!("none of the files exists; the first is `{}`", first.display())));
+    }
+    let mut merged = Kubeconfig::default();
+    for path in existing {
+        // kube's own error for a missing file repeats the path with quotes of its own.
+        fs::metadata(path).map_err(|error| target::unreadable(key, path, &error))?;
+        let read = Kubeconfig::read_from(path).map_err(|error| match error {
+            KubeconfigError::ReadConfig(error, path) => target::unreadable(key, &path, &error),
+            error => ConfigError::new(key, format!("`{}` is not a kubeconfig: {error}", path.display())),
+        })?;
+        merged = merged.merge(read).map_err(|error| {
+            ConfigError::new(key, format!("`{}` does not go with the files before it: {error}", path.display()))
+        })?;
+    }
+    Ok(merged)
+}
+
+fn of_context(
+    kubeconfig: &Kubeconfig,
+    file: &str,
+    context: Option<&str>,
+    environment: &Environment,
+) -> Result<Target, ConfigError> {
+    let (name, chosen) = find_context(kubeconfig, file, context)?;
+    let in_file = |what: &str| ConfigError::new("", format!("context `{name}` of `{file}` {what}"));
+    let cluster = find_cluster(kubeconfig, &chosen.cluster)
+        .ok_or_else(|| in_file(&format!("names the cluster `{}`, which it does not have", chosen.cluster)))?;
+    let server = cluster.server.as_deref().unwrap_or_default();
+    let url =
+        target::parse_url("", server).map_err(|error| in_file(&format!("has a bad `server`: {}", error.message)))?;
+    // kube goes on without credentials here, and the server's refusal would not say why.
+    if let Some(user) = chosen.user.as_deref().filter(|user| !user.is_empty())
+        && !kubeconfig.auth_infos.iter().any(|known| known.name == user)
+    {
+        return Err(in_file(&format!("names the user `{user}`, which it does not have")));
+    }
+
+    let chosen_alone = Kubeconfig { current_context: Some(name.to_owned()), ..kubeconfig.clone() };
+    let mut config = Config::try_from(chosen_alone).map_err(|error| in_file(&format!("cannot be used: {error}")))?;
+    if let Some(exec) = &mut config.auth_info.exec
+        && exec.interactive_mode != Some(ExecInteractiveMode::Always)
+    {
+        // Nobody sits at an agent's terminal; and what the plug-in has to complain about belongs into our message.
+        exec.interactive_mode = Some(ExecInteractiveMode::Never);
+    }
+    config.proxy_url = proxy::for_server(&url, cluster.proxy_url.as_deref(), environment)?;
+    let user = chosen.user.as_deref().unwrap_or_default();
+    Ok(Target {
+        peer: Peer { server: target::display(&url), credentials: format!("user `{user}` in `{file}`") },
+        own_namespace: config.default_namespace.clone(),
+        config,
+        cluster_name: Some(chosen.cluster.clone()).filter(|name| !name.is_empty()),
+        token_file: None,
+    })
+}
+
+/// The server of the current context of some files.
+pub(crate) fn current_server(key: &str, paths: &[PathBuf]) -> Result<Uri, ConfigError> {
+    let kubeconfig = merge(key, paths)?;
+    let (_, chosen) = find_context(&kubeconfig, "the kubeconfig", None)?;
+    let server = find_cluster(&kubeconfig, &chosen.cluster).and_then(|cluster| cluster.server.as_deref());
+    target::parse_url(key, server.unwrap_or_default())
+}
+
+fn find_cluster<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Option<&'a Cluster> {
+    kubeconfig.clusters.iter().find(|cluster| cluster.name == name).and_then(|cluster| cluster.cluster.as_ref())
+}
+
+fn find_context<'a>(
+    kubeconfig: &'a Kubeconfig,
+    file: &str,
+    context: Option<&'a str>,
+) -> Result<(&'a str, &'a Context), ConfigError> {
+    let name = context.or(kubeconfig.current_context.as_deref()).filter(|name| !name.is_empty()).ok_or_else(|| {
+        ConfigError::new("context", format!("`{file}` has no current context, and `context` is not set"))
+            .hint(format!("choose {}", contexts(kubeconfig)))
+    })?;
+    let chosen = kubeconfig.contexts.iter().find(|known| known.name == name).and_then(|known| known.context.as_ref());
+    let chosen = chosen.ok_or_else(|| {
+        let message = format!("`{file}` has no context `{name}`, it has {}", contexts(kubeconfig));
+        let error = ConfigError::new("context", message);
+        match nearest(name, kubeconfig.contexts.iter().map(|context| context.name.as_str())) {
+            Some(word) => error.hint(format!("did you mean `{word}`?")),
+            None => error,
+        }
+    })?;
+    Ok((name, chosen))
+}
+
+fn contexts(kubeconfig: &Kubeconfig) -> String {
+    match kubeconfig.contexts.as_slice() {
+        [] => "no context at all".into(),
+        contexts => contexts.iter().map(|context| format!("`{}`", context.name)).collect::<Vec<_>>().join(", "),
+    }
+}

@@ -1,0 +1,164 @@
+//! The collector's part of the configuration.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+use stocktake_core::{ConfigError, select::NameSelector};
+
+/// Which cluster to look at, as whom, and at what in it.
+///
+/// Without `kubeconfig`, `context` and `server` it is the cluster that the agent runs in (`KUBERNETES_SERVICE_HOST` and a
+/// service account's token), else that of `$KUBECONFIG`, else that of `~/.kube/config`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Path of a kubeconfig file; several are merged, written with colons between them as in `$KUBECONFIG`.
+    #[schemars(example = &"/etc/stocktake/kubeconfig")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current context by default.
+    #[schemars(example = &"prod")]
+    pub context: Option<String>,
+    /// URL of the API server, to do without a kubeconfig: `https://10.0.0.1:6443`.
+    #[schemars(example = &"https://10.0.0.1:6443")]
+    pub server: Option<String>,
+    /// Path of the certificates that vouch for `server`, in PEM; the system's by default. Read again when it changes.
+    #[schemars(example = &"/etc/stocktake/ca.crt")]
+    pub ca_file: Option<PathBuf>,
+    /// Path of a file with the bearer token for `server`. Read again for every request, so that a renewed token counts.
+    #[schemars(example = &"/run/secrets/stocktake/token")]
+    pub token_file: Option<PathBuf>,
+    /// Bearer token for `server`; prefer `token_file`, which can be renewed.
+    #[schemars(with = "Option<String>", example = "eyJhbGciOi…")]
+    pub token: Option<SecretString>,
+    /// Name of the cluster in reports; by default that of the kubeconfig, and none otherwise.
+    #[schemars(example = &"prod-eu")]
+    pub cluster: Option<String>,
+    /// Namespaces to look at: exact names, globs or regular expressions between slashes; all by default.
+    ///
+    /// With nothing but exact names each namespace is listed on its own, so that `list` on `pods` in these is enough; add
+    /// `cluster_objects = false` if nothing else may be listed.
+    #[schemars(example = serde_json::json!({ "include": ["shop", "team-*"], "exclude": ["/kube-.*/"] }))]
+    pub namespaces: NameSelector,
+    /// Whether to report the cluster's own objects, nodes and namespaces; true by default.
+    ///
+    /// False for credentials that are good for a few namespaces alone: what they may not list is then not asked for, and
+    /// not missed.
+    pub cluster_objects: bool,
+    /// Label selector that pods have to match, as for `kubectl get --selector`: `app in (shop, api), !canary`.
+    #[schemars(example = &"app in (shop, api), !canary")]
+    pub label_selector: Option<String>,
+    /// Whether to report what does not run; true by default.
+    ///
+    /// If false, pods that have ended (phase `Succeeded` or `Failed`) are left out, and of the other pods the containers
+    /// that do not run now: init containers that are done, and all that wait to be started. A pod none of whose
+    /// containers runs is still reported, without containers.
+    pub include_not_running: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            server: None,
+            ca_file: None,
+            token_file: None,
+            token: None,
+            cluster: None,
+            namespaces: NameSelector::default(),
+            cluster_objects: true,
+            label_selector: None,
+            include_not_running: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses settings of which one would silently win over another, or that would do nothing.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let contradict = |key: &str, other: &str, why: &str| {
+            Err(ConfigError::new(key, format!("`{key}` and `{other}` cannot be combined: {why}; remove one of them")))
+        };
+        if self.server.is_some() && self.kubeconfig.is_some() {
+            return contradict("server", "kubeconfig", "each names a cluster");
+        }
+        if self.server.is_some() && self.context.is_some() {
+            return contradict("server", "context", "a context is looked up in a kubeconfig, which `server` replaces");
+        }
+        if self.token.is_some() && self.token_file.is_some() {
+            return contradict("token", "token_file", "each is a bearer token");
+        }
+        let needs_server = [
+            ("ca_file", self.ca_file.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("token", self.token.is_some()),
+        ];
+        for (key, is_set) in needs_server {
+            if is_set && self.server.is_none() {
+                return Err(ConfigError::new(
+                    key,
+                    format!("`{key}` is used with `server` alone, and `server` is not set; a kubeconfig has its own"),
+                )
+                .hint(format!("set `server`, or remove `{key}`")));
+            }
+        }
+        for (key, value) in
+            [("context", &self.context), ("cluster", &self.cluster), ("label_selector", &self.label_selector)]
+        {
+            if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
+                return Err(ConfigError::new(key, "found an empty string").hint("remove the key for the default"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn complaint(settings: serde_json::Value) -> String {
+        let settings: Settings = ConfigError::deserialize(settings).unwrap();
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn contradictions_name_both_keys() {
+        let both = |settings, keys: [&str; 2]| {
+            let text = complaint(settings);
+            assert!(keys.iter().all(|key| text.contains(&format!("`{key}`"))), "{text}");
+        };
+        both(json!({"server": "https://a", "kubeconfig": "/b"}), ["server", "kubeconfig"]);
+        both(json!({"server": "https://a", "context": "b"}), ["server", "context"]);
+        both(json!({"server": "https://a", "token": "b", "token_file": "/c"}), ["token", "token_file"]);
+        both(json!({"token": "b"}), ["token", "server"]);
+        both(json!({"token_file": "/b", "kubeconfig": "/c"}), ["token_file", "server"]);
+        both(json!({"ca_file": "/b"}), ["ca_file", "server"]);
+    }
+
+    #[test]
+    fn an_empty_string_is_not_a_default() {
+        for key in ["context", "cluster", "label_selector"] {
+            assert!(complaint(json!({key: ""})).starts_with(&format!("{key}: found an empty string")));
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let settings: Settings = ConfigError::deserialize(json!({})).unwrap();
+        settings.check().unwrap();
+        assert!(settings.include_not_running && settings.namespaces.matches("any"));
+        let error = ConfigError::deserialize::<Settings, _>(json!({"kubconfig": "/x"})).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `kubeconfig`?"));
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let settings: Settings = ConfigError::deserialize(json!({"server": "https://a", "token": "hunter2"})).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}
