@@ -149,8 +149,10 @@ mod tests {
     fn the_example_is_a_configuration_with_and_without_what_is_commented_out() {
         let text = configuration_example(&Registry::linked().unwrap()).unwrap();
         text.parse::<toml::Table>().unwrap();
-        let setting =
-            |line: &str| line.strip_prefix("# ").is_some_and(|rest| rest.contains(" = ") && !rest.contains("  "));
+        let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let setting = |line: &str| {
+            line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).is_some_and(|(key, _)| is_key(key))
+        };
         let all: Vec<&str> = text.lines().map(|line| if setting(line) { &line[2..] } else { line }).collect();
         let table = all.join("\n").parse::<toml::Table>().unwrap();
         assert_eq!(table["collectors"]["docker"]["type"].as_str(), Some("docker"));
