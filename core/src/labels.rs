@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::{Pod, Workload};
+
 /// Labels, sorted by key.
 pub type Labels = BTreeMap<String, String>;
 
@@ -24,24 +26,37 @@ pub const SWARM_SERVICE_ID: &str = "com.docker.swarm.service.id";
 /// Stack that a swarm service belongs to.
 pub const SWARM_STACK: &str = "com.docker.stack.namespace";
 
-/// The pod that a container's labels name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PodLabels<'a> {
-    /// Uid as the kubelet knows it.
-    pub uid: &'a str,
-    /// Name.
-    pub name: &'a str,
-    /// Namespace.
-    pub namespace: &'a str,
+/// The pod that a container belongs to, if the kubelet made the container.
+#[must_use]
+pub fn pod(labels: &Labels) -> Option<Pod> {
+    Some(Pod {
+        uid: present(labels, KUBERNETES_POD_UID)?.to_owned(),
+        name: present(labels, KUBERNETES_POD_NAME)?.to_owned(),
+        namespace: present(labels, KUBERNETES_POD_NAMESPACE)?.to_owned(),
+        ..Pod::default()
+    })
 }
 
-/// The pod that `labels` name, if the kubelet made the container.
+/// The swarm or compose service that a container belongs to; `nerdctl compose` writes compose's labels too.
 #[must_use]
-pub fn pod(labels: &Labels) -> Option<PodLabels<'_>> {
-    let label = |key: &str| labels.get(key).map(String::as_str).filter(|value| !value.is_empty());
-    Some(PodLabels {
-        uid: label(KUBERNETES_POD_UID)?,
-        name: label(KUBERNETES_POD_NAME)?,
-        namespace: label(KUBERNETES_POD_NAMESPACE)?,
+pub fn service(labels: &Labels) -> Option<Workload> {
+    let (kind, name, namespace, uid) = if let Some(name) = present(labels, SWARM_SERVICE_NAME) {
+        ("swarm_service", name, present(labels, SWARM_STACK), present(labels, SWARM_SERVICE_ID))
+    } else {
+        ("compose_service", present(labels, COMPOSE_SERVICE)?, present(labels, COMPOSE_PROJECT), None)
+    };
+    Some(Workload {
+        id: format!("{kind}/{}/{name}", namespace.unwrap_or_default()),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        api_version: None,
+        uid: uid.map(str::to_owned),
     })
+}
+
+/// The value of a label that is there and not empty.
+#[must_use]
+pub fn present<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
+    labels.get(key).map(String::as_str).filter(|value| !value.is_empty())
 }

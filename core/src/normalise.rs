@@ -1,15 +1,17 @@
 //! Bringing a scope into the one form in which equal content has equal bytes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map::Entry},
     hash::Hash,
     io,
 };
 
+use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::{
-    Digest,
+    Digest, RepoDigest,
     model::{Container, Counts, Image, MissingReason, Pod, Scope},
 };
 
@@ -21,19 +23,13 @@ use crate::{
 pub fn normalise(scope: &mut Scope) -> Counts {
     let mut counts = Counts::default();
 
-    for image in &mut scope.images {
-        image.names.sort_unstable();
-        image.names.dedup();
-        image.repo_digests.sort_unstable();
-        image.repo_digests.dedup();
-    }
-    scope.images = merge_images(std::mem::take(&mut scope.images));
+    counts.duplicates += merge_images(&mut scope.images);
 
-    scope.nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    scope.namespaces.sort_by(|a, b| a.name.cmp(&b.name));
-    scope.workloads.sort_by(|a, b| a.id.cmp(&b.id));
-    scope.pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-    scope.containers.sort_by(|a, b| container_order(a).cmp(&container_order(b)));
+    sort(&mut scope.nodes, |a, b| a.name.cmp(&b.name));
+    sort(&mut scope.namespaces, |a, b| a.name.cmp(&b.name));
+    sort(&mut scope.workloads, |a, b| a.id.cmp(&b.id));
+    sort(&mut scope.pods, |a, b| a.uid.cmp(&b.uid));
+    sort(&mut scope.containers, |a, b| container_order(a).cmp(&container_order(b)));
 
     counts.duplicates += drop_duplicates(&mut scope.nodes, |node| Some(node.name.clone()));
     counts.duplicates += drop_duplicates(&mut scope.namespaces, |namespace| Some(namespace.name.clone()));
@@ -97,32 +93,66 @@ fn container_order(container: &Container) -> impl Ord + use<'_> {
     (&container.pod_uid, container.kind, &container.name, &container.id)
 }
 
-fn drop_duplicates<T, K: Hash + Eq>(entities: &mut Vec<T>, key: impl Fn(&T) -> Option<K>) -> usize {
-    let before = entities.len();
-    let mut seen = HashSet::with_capacity(before);
-    entities.retain(|entity| key(entity).is_none_or(|key| seen.insert(key)));
-    before - entities.len()
-}
-
-/// Several containers may each describe the image that they share; what they say of it adds up and is no duplicate.
-fn merge_images(images: Vec<Image>) -> Vec<Image> {
-    let mut by_id: BTreeMap<String, Image> = BTreeMap::new();
-    for image in images {
-        match by_id.get_mut(&image.id) {
-            None => {
-                by_id.insert(image.id.clone(), image);
+/// Leaves one entity a key. Those that say the same again (several containers may each name their pod) go without a
+/// word; those that say something else are counted.
+fn drop_duplicates<T: PartialEq, K: Hash + Eq>(entities: &mut Vec<T>, key: impl Fn(&T) -> Option<K>) -> usize {
+    let mut kept: Vec<T> = Vec::with_capacity(entities.len());
+    let mut by_key: HashMap<K, usize> = HashMap::with_capacity(entities.len());
+    let mut contradictory = 0;
+    for entity in entities.drain(..) {
+        match key(&entity).map(|key| by_key.entry(key)) {
+            Some(Entry::Occupied(first)) => contradictory += usize::from(kept[*first.get()] != entity),
+            Some(Entry::Vacant(vacant)) => {
+                vacant.insert(kept.len());
+                kept.push(entity);
             }
-            Some(known) => {
-                known.names.extend(image.names);
-                known.names.sort_unstable();
-                known.names.dedup();
-                known.repo_digests.extend(image.repo_digests);
-                known.repo_digests.sort_unstable();
-                known.repo_digests.dedup();
-            }
+            None => kept.push(entity),
         }
     }
-    by_id.into_values().collect()
+    *entities = kept;
+    contradictory
+}
+
+/// Several containers may each describe the image that they share; its names and repository digests add up. What else
+/// they say of it should be the same; where it is not, that is counted, and the choice does not depend on their order.
+fn merge_images(images: &mut Vec<Image>) -> usize {
+    let mut by_id: BTreeMap<String, (Image, BTreeSet<String>, BTreeSet<RepoDigest>)> = BTreeMap::new();
+    let mut contradictory = 0;
+    for mut image in images.drain(..) {
+        let names = std::mem::take(&mut image.names);
+        let repo_digests = std::mem::take(&mut image.repo_digests);
+        let known = match by_id.entry(image.id.clone()) {
+            btree_map::Entry::Vacant(vacant) => vacant.insert((image, BTreeSet::new(), BTreeSet::new())),
+            btree_map::Entry::Occupied(occupied) => {
+                let known = occupied.into_mut();
+                if known.0 != image {
+                    contradictory += 1;
+                    if json(&image) < json(&known.0) {
+                        known.0 = image;
+                    }
+                }
+                known
+            }
+        };
+        known.1.extend(names);
+        known.2.extend(repo_digests);
+    }
+    images.extend(by_id.into_values().map(|(image, names, repo_digests)| Image {
+        names: names.into_iter().collect(),
+        repo_digests: repo_digests.into_iter().collect(),
+        ..image
+    }));
+    contradictory
+}
+
+/// Sorts, and puts entities that contradict each other under one key into an order that does not depend on theirs.
+fn sort<T: Serialize + PartialEq>(entities: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
+    entities.sort_by(|a, b| order(a, b).then_with(|| if a == b { Ordering::Equal } else { json(a).cmp(&json(b)) }));
+}
+
+fn json<T: Serialize>(entity: &T) -> String {
+    // It cannot fail: every map in the model has strings for keys.
+    serde_json::to_string(entity).unwrap_or_default()
 }
 
 fn cut(reference: &mut Option<String>, exists: impl Fn(&str) -> bool) -> usize {
@@ -171,15 +201,20 @@ mod tests {
     }
 
     #[test]
-    fn counts_duplicates_and_merges_what_is_said_of_one_image() {
+    fn counts_contradictions_and_merges_what_is_said_of_one_image() {
         let mut scope = Scope {
-            containers: vec![container("1", "a"), container("1", "a"), container("2", "a")],
+            containers: vec![
+                container("1", "a"),
+                Container { restart_count: Some(1), ..container("1", "a") },
+                container("2", "a"),
+            ],
             images: vec![image("a", "y:1"), image("a", "x:1"), image("a", "x:1")],
-            workloads: vec![Workload { id: "w".into(), ..Workload::default() }; 2],
+            // Each container may bring its owner along.
+            workloads: vec![Workload { id: "w".into(), ..Workload::default() }; 3],
             ..Scope::default()
         };
         let counts = normalise(&mut scope);
-        assert_eq!((counts.duplicates, counts.containers, counts.images, counts.workloads), (2, 2, 1, 1));
+        assert_eq!((counts.duplicates, counts.containers, counts.images, counts.workloads), (1, 2, 1, 1));
         assert_eq!(scope.images[0].names, ["x:1", "y:1"]);
     }
 
@@ -211,20 +246,21 @@ mod tests {
     proptest! {
         #[test]
         fn order_of_observation_does_not_matter(
-            ids in proptest::collection::vec((0u8..12, 0u8..5), 0..20).prop_flat_map(|ids| (Just(ids.clone()), Just(ids).prop_shuffle()))
+            ids in proptest::collection::vec((0u8..6, 0u8..5), 0..20).prop_flat_map(|ids| (Just(ids.clone()), Just(ids).prop_shuffle()))
         ) {
             let digests = [&ids.0, &ids.1].map(|ids| {
+                // The same id with several images, and images of one id with several sizes, contradict each other.
                 let mut scope = Scope {
-                    containers: ids.iter().map(|(id, image)| container(&id.to_string(), &(image % 3).to_string()))
-                        // Two containers with one id but different images would be two truths; which one stays is not defined.
-                        .map(|container| Container { image_ref: container.id.clone(), ..container })
+                    containers: ids.iter().map(|(id, image)| container(&id.to_string(), &image.to_string())).collect(),
+                    images: ids
+                        .iter()
+                        .map(|(id, name)| Image { size_bytes: Some((*name).into()), ..image(&id.to_string(), &name.to_string()) })
                         .collect(),
-                    images: ids.iter().map(|(id, name)| image(&id.to_string(), &name.to_string())).collect(),
                     ..Scope::default()
                 };
                 let counts = normalise(&mut scope);
                 let again = normalise(&mut scope);
-                assert_eq!(counts.containers, again.containers);
+                assert_eq!((counts.containers, counts.images), (again.containers, again.images));
                 assert_eq!(again.duplicates + again.dangling_references, 0);
                 scope_digest(&scope)
             });

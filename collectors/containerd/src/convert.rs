@@ -12,7 +12,7 @@ use serde::Deserialize;
 use stocktake_core::{
     Digest,
     labels::{self, Labels},
-    model::{Container, ContainerKind, ContainerState, Pod, Scope, Workload},
+    model::{Container, ContainerKind, ContainerState, Scope},
     select::StateSelector,
 };
 
@@ -45,13 +45,8 @@ pub(crate) fn scope(
         }
         let image = resolve(&record.image, &evidence(record, snapshots), names, content);
         let labels: Labels = record.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let workload = compose_service(&labels);
-        let pod = labels::pod(&labels).map(|pod| Pod {
-            uid: pod.uid.into(),
-            name: pod.name.into(),
-            namespace: pod.namespace.into(),
-            ..Pod::default()
-        });
+        let workload = labels::service(&labels);
+        let pod = labels::pod(&labels);
         let ended = task.filter(|_| state == ContainerState::Exited);
         scope.containers.push(Container {
             id: Some(record.id.clone()),
@@ -73,11 +68,6 @@ pub(crate) fn scope(
         scope.workloads.extend(workload);
         scope.pods.extend(pod);
     }
-    // Several containers name the same owner and pod; that is no duplicate to be counted as an error.
-    scope.workloads.sort_by(|a, b| a.id.cmp(&b.id));
-    scope.workloads.dedup();
-    scope.pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-    scope.pods.dedup();
     scope
 }
 
@@ -148,15 +138,6 @@ fn container_kind(record: &Record) -> ContainerKind {
         Some("sandbox") => ContainerKind::Sandbox,
         _ => ContainerKind::Regular,
     }
-}
-
-/// `nerdctl compose` writes Docker's labels.
-fn compose_service(labels: &Labels) -> Option<Workload> {
-    let label = |key: &str| labels.get(key).filter(|value| !value.is_empty()).cloned();
-    let name = label(labels::COMPOSE_SERVICE)?;
-    let namespace = label(labels::COMPOSE_PROJECT);
-    let id = format!("compose_service/{}/{name}", namespace.as_deref().unwrap_or_default());
-    Some(Workload { id, kind: "compose_service".into(), name, namespace, ..Workload::default() })
 }
 
 fn task_container(task: &Process) -> &str {

@@ -7,10 +7,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     labels::{self, Labels},
-    model::{
-        Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Platform, Pod, Provenance, Scope,
-        Workload,
-    },
+    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Platform, Provenance, Scope},
     select::StateSelector,
 };
 
@@ -39,13 +36,8 @@ pub(crate) fn scope(
         }
         let labels: Labels = summary.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         let image = image(summary, &images, store);
-        let workload = workload(&labels);
-        let pod = labels::pod(&labels).map(|pod| Pod {
-            uid: pod.uid.into(),
-            name: pod.name.into(),
-            namespace: pod.namespace.into(),
-            ..Pod::default()
-        });
+        let workload = labels::service(&labels);
+        let pod = labels::pod(&labels);
         scope.containers.push(Container {
             id: summary.id.clone(),
             name: container_name(summary, &labels),
@@ -64,11 +56,6 @@ pub(crate) fn scope(
         scope.workloads.extend(workload);
         scope.pods.extend(pod);
     }
-    // Several containers name the same owner and pod; that is no duplicate to be counted as an error.
-    scope.workloads.sort_by(|a, b| a.id.cmp(&b.id));
-    scope.workloads.dedup();
-    scope.pods.sort_by(|a, b| a.uid.cmp(&b.uid));
-    scope.pods.dedup();
     scope
 }
 
@@ -203,20 +190,6 @@ fn is_index(media_type: &str) -> bool {
         media_type,
         "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
     )
-}
-
-/// The compose or swarm service that made the container.
-fn workload(labels: &Labels) -> Option<Workload> {
-    let label = |key: &str| labels.get(key).filter(|value| !value.is_empty()).cloned();
-    let (kind, name, namespace, uid) = if let Some(service) = label(labels::SWARM_SERVICE_NAME) {
-        ("swarm_service", service, label(labels::SWARM_STACK), label(labels::SWARM_SERVICE_ID))
-    } else if let Some(service) = label(labels::COMPOSE_SERVICE) {
-        ("compose_service", service, label(labels::COMPOSE_PROJECT), None)
-    } else {
-        return None;
-    };
-    let id = format!("{kind}/{}/{name}", namespace.as_deref().unwrap_or_default());
-    Some(Workload { id, kind: kind.into(), name, namespace, api_version: None, uid })
 }
 
 #[cfg(test)]
@@ -381,8 +354,8 @@ mod tests {
             state: Some(ContainerSummaryStateEnum::RUNNING),
             ..ContainerSummary::default()
         });
-        let scope = scope(&containers, &[], ImageStore::Classic, &StateSelector::default());
-        assert_eq!(scope.pods.len(), 1);
+        let mut scope = scope(&containers, &[], ImageStore::Classic, &StateSelector::default());
+        assert_eq!((stocktake_core::normalise(&mut scope).duplicates, scope.pods.len()), (0, 1));
         assert_eq!(scope.containers[0].name, "web");
         assert_eq!(scope.containers[0].pod_uid.as_deref(), Some("u1"));
         assert_eq!(scope.containers[1].kind, ContainerKind::Sandbox);

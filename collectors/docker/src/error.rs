@@ -5,8 +5,6 @@ use std::{fmt, io};
 use bollard::errors::Error;
 use stocktake_core::CollectError;
 
-use crate::connect::Endpoint;
-
 /// What was being asked, for the message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Action {
@@ -29,8 +27,9 @@ impl fmt::Display for Action {
     }
 }
 
-pub(crate) fn collect_error(endpoint: &Endpoint, action: Action, error: Error) -> CollectError {
-    let what = format!("{action} docker at {endpoint}");
+/// `daemon` is its address.
+pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Error) -> CollectError {
+    let what = format!("{action} docker at {daemon}");
     match &error {
         Error::SocketNotFoundError(_) => CollectError::Unavailable {
             message: format!("{what}: no such socket; start the daemon or set `host`"),

@@ -16,10 +16,10 @@ use stocktake_core::{CollectError, ConfigError, Context};
 use tokio::sync::Mutex;
 
 use crate::{
+    address::Target,
     error::{self, Action, Failure, FailureKind, Peer},
     settings::Settings,
-    target::{self, Target},
-    wire,
+    target, wire,
 };
 
 /// What is asked for by default.

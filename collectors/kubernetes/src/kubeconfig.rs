@@ -13,10 +13,10 @@ use kube::{
 use stocktake_core::{ConfigError, Environment, nearest};
 
 use crate::{
+    address::{Target, display, parse_url, unreadable},
     error::Peer,
     proxy,
     settings::Settings,
-    target::{self, Target},
 };
 
 /// The files that kubectl would read: `$KUBECONFIG`, else `~/.kube/config`.
@@ -70,9 +70,9 @@ fn merge(key: &str, paths: &[PathBuf]) -> Result<Kubeconfig, ConfigError> {
     let mut merged = Kubeconfig::default();
     for path in existing {
         // kube's own error for a missing file repeats the path with quotes of its own.
-        fs::metadata(path).map_err(|error| target::unreadable(key, path, &error))?;
+        fs::metadata(path).map_err(|error| unreadable(key, path, &error))?;
         let read = Kubeconfig::read_from(path).map_err(|error| match error {
-            KubeconfigError::ReadConfig(error, path) => target::unreadable(key, &path, &error),
+            KubeconfigError::ReadConfig(error, path) => unreadable(key, &path, &error),
             error => ConfigError::new(key, format!("`{}` is not a kubeconfig: {error}", path.display())),
         })?;
         merged = merged.merge(read).map_err(|error| {
@@ -93,8 +93,7 @@ fn of_context(
     let cluster = find_cluster(kubeconfig, &chosen.cluster)
         .ok_or_else(|| in_file(&format!("names the cluster `{}`, which it does not have", chosen.cluster)))?;
     let server = cluster.server.as_deref().unwrap_or_default();
-    let url =
-        target::parse_url("", server).map_err(|error| in_file(&format!("has a bad `server`: {}", error.message)))?;
+    let url = parse_url("", server).map_err(|error| in_file(&format!("has a bad `server`: {}", error.message)))?;
     // kube goes on without credentials here, and the server's refusal would not say why.
     if let Some(user) = chosen.user.as_deref().filter(|user| !user.is_empty())
         && !kubeconfig.auth_infos.iter().any(|known| known.name == user)
@@ -113,7 +112,7 @@ fn of_context(
     config.proxy_url = proxy::for_server(&url, cluster.proxy_url.as_deref(), environment)?;
     let user = chosen.user.as_deref().unwrap_or_default();
     Ok(Target {
-        peer: Peer { server: target::display(&url), credentials: format!("user `{user}` in `{file}`") },
+        peer: Peer { server: display(&url), credentials: format!("user `{user}` in `{file}`") },
         own_namespace: config.default_namespace.clone(),
         config,
         cluster_name: Some(chosen.cluster.clone()).filter(|name| !name.is_empty()),
@@ -126,7 +125,7 @@ pub(crate) fn current_server(key: &str, paths: &[PathBuf]) -> Result<Uri, Config
     let kubeconfig = merge(key, paths)?;
     let (_, chosen) = find_context(&kubeconfig, "the kubeconfig", None)?;
     let server = find_cluster(&kubeconfig, &chosen.cluster).and_then(|cluster| cluster.server.as_deref());
-    target::parse_url(key, server.unwrap_or_default())
+    parse_url(key, server.unwrap_or_default())
 }
 
 fn find_cluster<'a>(kubeconfig: &'a Kubeconfig, name: &str) -> Option<&'a Cluster> {

@@ -178,7 +178,7 @@ pub struct Counts {
     /// References to something that the scope does not hold; the reference was dropped, its holder kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dangling_references: usize,
-    /// Entities with a key that another one has; the later ones were dropped.
+    /// Entities that have the key of another and say something else; the later ones were dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: usize,
 }
