@@ -50,8 +50,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     match command {
-        Command::Collect(arguments) => runtime()?.block_on(collect::run(arguments, registry)),
-        Command::Check(arguments) => runtime()?.block_on(check::run(arguments, registry)),
+        Command::Collect(arguments) => block_on(collect::run(arguments, registry)),
+        Command::Check(arguments) => block_on(check::run(arguments, registry)),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
         Command::Config { command: ConfigCommand::Example } => config::example(registry),
@@ -64,8 +64,12 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(command);
+    // A collector that missed its deadline may still block a thread; the process does not wait for it.
+    runtime.shutdown_background();
+    exit
 }
 
 /// Says something to the person at the terminal. Should stderr be closed, nobody is there.

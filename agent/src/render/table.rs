@@ -46,7 +46,9 @@ fn section(inventory: &Inventory, source: &Source, width: Option<usize>, out: &m
     if !rows.is_empty() {
         write(columns(&rows, width), 2, width, out)?;
     }
-    writeln!(out, "  {}", summary(&scopes))?;
+    if !scopes.is_empty() {
+        writeln!(out, "  {}", summary(&scopes))?;
+    }
     incomplete(source, out)
 }
 
