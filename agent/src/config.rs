@@ -1,7 +1,7 @@
 //! The configuration file: from TOML to collectors that are ready to run, with every complaint at its place.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -154,7 +154,8 @@ fn collector(
         let error = registry.unknown_kind(kind);
         return Err(match common.kind {
             Some(_) => error.within("type"),
-            None => error.hint("a collector's name is its type unless `type` says another"),
+            None if error.hint.is_none() => error.hint("a collector's name is its type unless `type` says another"),
+            None => error,
         });
     };
     let collector = factory.build(Value::Object(settings), context(name, environment, host))?;
@@ -215,14 +216,24 @@ fn default_timeout() -> Duration {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|_| de::Error::custom(format!("`{text}` is not a duration, expected one like `30s` or `2m 30s`")))?;
-    match Duration::try_from(parsed) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(de::Error::custom(format!("`{text}` is not longer than nothing"))),
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration like `30s` or `2m 30s`")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            let parsed: SignedDuration =
+                text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+            match Duration::try_from(parsed) {
+                Ok(duration) if !duration.is_zero() => Ok(duration),
+                _ => Err(E::custom(format!("`{text}` is not longer than nothing"))),
+            }
+        }
     }
+    deserializer.deserialize_str(Visitor)
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -309,6 +320,11 @@ timeout = '0s'
             "agent.toml:2: collectors.docker: invalid type: boolean, expected a table"
         );
         assert!(complaints("")[0].contains("there is none"));
+        assert!(complaints("[collectors.dockr]")[0].ends_with("did you mean `docker`?"));
+        assert_eq!(
+            complaints("[collectors.docker]\ntimeout = 5")[0],
+            "agent.toml:2: collectors.docker.timeout: invalid type: integer `5`, expected a duration like `30s` or `2m 30s`"
+        );
         assert!(complaints("[collectors.'a b']")[0].contains("letters, digits"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::observe::Observation;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -17,6 +19,19 @@ pub(crate) enum Exit {
     Software,
     /// The configuration is wrong (`EX_CONFIG`).
     Config,
+}
+
+impl Exit {
+    /// What a look at several runtimes comes to.
+    pub(crate) fn of(observations: &[Observation]) -> Self {
+        if observations.iter().all(|observation| observation.source.is_complete()) {
+            Self::Success
+        } else if observations.iter().any(|observation| observation.reached) {
+            Self::Incomplete
+        } else {
+            Self::Unavailable
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

@@ -27,7 +27,7 @@ pub(crate) struct Configured {
 
 /// What one collector saw.
 pub(crate) struct Observation {
-    source: Source,
+    pub(crate) source: Source,
     scopes: Vec<Scope>,
     /// Whether the runtime answered at all.
     pub(crate) reached: bool,
@@ -83,8 +83,8 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
         match collector.probe().await {
             Ok(info) => sink.lock().runtime = Some(info),
             Err(error @ CollectError::Unavailable { .. }) => return Err(error),
-            // Who may not ask for the version may still list; the version is then missing and nothing else.
-            Err(error) => sink.warning(Warning::new(error.full_message())),
+            // Who may not ask for the version may still list.
+            Err(error) => sink.lock().unidentified = Some(error.full_message()),
         }
         collector.collect(&Selection::All, &mut sink).await
     })
@@ -92,15 +92,20 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
 
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
-    let coverage = match outcome {
-        Ok(coverage) => coverage,
-        Err(failure) if seen.scopes.is_empty() => failure.coverage(),
-        Err(failure) => Coverage::Partial { reason: failure.to_string() },
+    let has_seen = seen.scopes.values().any(|scope| scope.coverage.has_seen());
+    let coverage = match (outcome, seen.unidentified) {
+        // What cannot be told apart from other sources cannot stand for the whole of one.
+        (Ok(Coverage::Complete), Some(reason)) => {
+            Coverage::Partial { reason: format!("the runtime does not say who it is: {reason}") }
+        }
+        (Ok(coverage), _) => coverage,
+        (Err(failure), _) if has_seen => Coverage::Partial { reason: failure.to_string() },
+        (Err(failure), _) => failure.coverage(),
     };
     let (cluster, host) = match seen.runtime.as_ref().map(|info| info.location.clone()) {
         Some(Location::Cluster(cluster)) => (Some(cluster), None),
         Some(Location::Host(host)) => (None, Some(host)),
-        None => (None, None),
+        _ => (None, None),
     };
     let (entries, scopes) = seen.scopes.into_values().map(seal).unzip();
     tracing::info!(status = coverage.status(), elapsed = ?(Timestamp::now() - observed_at), "collected");
@@ -149,8 +154,7 @@ fn seal(observed: ObservedScope) -> (ScopeEntry, Scope) {
             "the runtime's answer contradicts itself; references that lead nowhere were cut, doubles dropped"
         );
     }
-    let seen = matches!(coverage, Coverage::Complete | Coverage::Partial { .. });
-    let digest = seen.then(|| scope_digest(&body));
+    let digest = coverage.has_seen().then(|| scope_digest(&body));
     (ScopeEntry { id, coverage, digest, counts }, body)
 }
 
@@ -185,6 +189,8 @@ fn panic_message(error: tokio::task::JoinError) -> String {
 #[derive(Default)]
 struct Seen {
     runtime: Option<RuntimeInfo>,
+    /// Why the runtime does not say who it is, though it answers.
+    unidentified: Option<String>,
     scopes: BTreeMap<ScopeId, ObservedScope>,
     warnings: Vec<Warning>,
 }
@@ -230,6 +236,8 @@ mod tests {
         Block,
         Fail,
         Absent,
+        Anonymous,
+        Refuse,
     }
 
     struct Stub(Behaviour);
@@ -240,17 +248,26 @@ mod tests {
             if matches!(self.0, Behaviour::Absent) {
                 return Err(CollectError::Unavailable { message: "nobody home".into(), source: None });
             }
+            if matches!(self.0, Behaviour::Anonymous) {
+                return Err(CollectError::Denied { message: "version is secret".into(), source: None });
+            }
             let runtime = RuntimeVersion { name: "stub".into(), version: "1".into() };
             Ok(RuntimeInfo { runtime, location: Location::Host(Host::default()) })
         }
 
         async fn collect(&self, _: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError> {
+            let denied = CollectError::Denied { message: "no".into(), source: None };
+            if matches!(self.0, Behaviour::Refuse) {
+                sink.scope(ObservedScope::unseen(ScopeId::namespace("first"), &denied));
+                return Err(denied);
+            }
             sink.scope(ObservedScope::complete(ScopeId::namespace("first"), Scope::default()));
             match self.0 {
+                Behaviour::Anonymous => return Ok(Coverage::Complete),
                 Behaviour::Panic => panic!("index out of bounds"),
                 Behaviour::Hang => std::future::pending().await,
                 Behaviour::Block => std::thread::sleep(2 * LIMIT),
-                Behaviour::Fail | Behaviour::Absent => {}
+                Behaviour::Fail | Behaviour::Absent | Behaviour::Refuse => {}
             }
             Err(CollectError::Protocol { message: "garbage".into(), source: None })
         }
@@ -281,6 +298,18 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_collector_that_blocks_its_thread_cannot_miss_the_deadline() {
         assert_partial(&observed(Behaviour::Block).await, "no complete answer within 3s");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_does_not_say_who_it_is_is_not_complete() {
+        assert_partial(&observed(Behaviour::Anonymous).await, "who it is: version is secret");
+    }
+
+    #[tokio::test]
+    async fn where_nothing_was_seen_nothing_is_partial() {
+        let observation = observed(Behaviour::Refuse).await;
+        assert_eq!(observation.source.coverage, Coverage::Denied { reason: "no".into() });
+        assert_eq!(observation.source.scopes[0].digest, None);
     }
 
     #[tokio::test]

@@ -28,6 +28,9 @@ pub trait RuntimeCollector: Send + Sync {
     /// The answer says how completely the *list of scopes* was seen; how completely each scope was seen is told with
     /// the scope. A scope that could not be read is handed over too, with the coverage that says so: failure must
     /// never look like emptiness. When an error is returned, the scopes handed over before it still count.
+    ///
+    /// Under [`Selection::Only`] the answer speaks of the named scopes alone and says nothing of others. A named scope
+    /// that no longer exists is handed over empty and complete.
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError>;
 }
 
@@ -67,6 +70,7 @@ impl ObservedScope {
 
 /// The scopes that are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Selection {
     /// All that the collector's settings let it see.
     All,
@@ -96,6 +100,7 @@ pub struct RuntimeInfo {
 
 /// What a runtime runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Location {
     /// An orchestrated cluster.
     Cluster(Cluster),
@@ -106,6 +111,7 @@ pub enum Location {
 /// The entities that a collector can report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Resource {
     /// Cluster nodes.
     Nodes,
@@ -124,6 +130,7 @@ pub enum Resource {
 /// How far a collector's settings and output can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Stability {
     /// Anything may change.
     Experimental,

@@ -138,9 +138,19 @@ impl ConfigError {
             (true, Some(found)) => crate::nearest(found, quoted).map(|word| format!("did you mean `{word}`?")),
             _ => None,
         };
+        // What was found in the place of a secret may be one.
+        let message = match message.split_once(", expected ") {
+            Some((_, expected)) if is_secret(&path) => format!("invalid value, expected {expected}"),
+            _ => message.to_owned(),
+        };
         let message = message.replacen("unknown field", "unknown key", 1).replacen("missing field", "missing key", 1);
         Self { path, message, hint }
     }
+}
+
+fn is_secret(path: &str) -> bool {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    ["token", "password", "secret", "credential"].iter().any(|word| key.contains(word))
 }
 
 impl fmt::Display for ConfigError {
@@ -173,6 +183,7 @@ mod tests {
         #[serde(default)]
         states: Vec<String>,
         inner: Option<Box<Settings>>,
+        token: Option<String>,
     }
 
     fn complaint(json: &str) -> String {
@@ -184,12 +195,13 @@ mod tests {
     fn names_the_key_and_the_nearest_right_one() {
         assert_eq!(
             complaint(r#"{"statse": []}"#),
-            "collectors.docker.statse: unknown key `statse`, expected `states` or `inner`; did you mean `states`?"
+            "collectors.docker.statse: unknown key `statse`, expected one of `states`, `inner`, `token`; did you mean `states`?"
         );
         assert_eq!(
             complaint(r#"{"inner": {"states": ["x", 5]}}"#),
             "collectors.docker.inner.states[1]: invalid type: integer `5`, expected a string"
         );
+        assert_eq!(complaint(r#"{"token": 1234}"#), "collectors.docker.token: invalid value, expected a string");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::{
-    Digest, RepoDigest,
-    model::{Container, Counts, Image, MissingReason, Pod, Scope},
+    Digest,
+    model::{Container, Counts, DigestFact, Image, MissingReason, Pod, Scope},
 };
 
 /// Sorts everything, drops entities whose key another one has, and cuts references to what the scope does not hold.
@@ -113,36 +113,78 @@ fn drop_duplicates<T: PartialEq, K: Hash + Eq>(entities: &mut Vec<T>, key: impl 
     contradictory
 }
 
-/// Several containers may each describe the image that they share; its names and repository digests add up. What else
-/// they say of it should be the same; where it is not, that is counted, and the choice does not depend on their order.
+/// Several containers may each describe the image that they share, one knowing more of it than another.
 fn merge_images(images: &mut Vec<Image>) -> usize {
-    let mut by_id: BTreeMap<String, (Image, BTreeSet<String>, BTreeSet<RepoDigest>)> = BTreeMap::new();
-    let mut contradictory = 0;
-    for mut image in images.drain(..) {
-        let names = std::mem::take(&mut image.names);
-        let repo_digests = std::mem::take(&mut image.repo_digests);
-        let known = match by_id.entry(image.id.clone()) {
-            btree_map::Entry::Vacant(vacant) => vacant.insert((image, BTreeSet::new(), BTreeSet::new())),
-            btree_map::Entry::Occupied(occupied) => {
-                let known = occupied.into_mut();
-                if known.0 != image {
-                    contradictory += 1;
-                    if json(&image) < json(&known.0) {
-                        known.0 = image;
-                    }
-                }
-                known
+    let mut by_id: BTreeMap<String, Image> = BTreeMap::new();
+    let mut contradictions = 0;
+    for image in images.drain(..) {
+        match by_id.entry(image.id.clone()) {
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(image);
             }
-        };
-        known.1.extend(names);
-        known.2.extend(repo_digests);
+            btree_map::Entry::Occupied(mut occupied) => contradictions += merge_image(occupied.get_mut(), image),
+        }
     }
-    images.extend(by_id.into_values().map(|(image, names, repo_digests)| Image {
-        names: names.into_iter().collect(),
-        repo_digests: repo_digests.into_iter().collect(),
-        ..image
-    }));
-    contradictory
+    images.extend(by_id.into_values());
+    for image in images {
+        image.names.sort_unstable();
+        image.names.dedup();
+        image.repo_digests.sort_unstable();
+        image.repo_digests.dedup();
+    }
+    contradictions
+}
+
+/// Adds what `other` knows of the same image, and returns how much of it contradicts what was known. Which of two
+/// contradicting values stays does not depend on the order in which they come.
+fn merge_image(image: &mut Image, other: Image) -> usize {
+    image.names.extend(other.names);
+    image.repo_digests.extend(other.repo_digests);
+    merge_fact(&mut image.index_digest, other.index_digest)
+        + merge_fact(&mut image.manifest_digest, other.manifest_digest)
+        + merge_fact(&mut image.config_digest, other.config_digest)
+        + merge_value(&mut image.platform, other.platform)
+        + merge_value(&mut image.size_bytes, other.size_bytes)
+        + merge_value(&mut image.created_at, other.created_at)
+}
+
+fn merge_fact(fact: &mut DigestFact, other: DigestFact) -> usize {
+    match (&mut *fact, other) {
+        (DigestFact::Known { digest, from }, DigestFact::Known { digest: other_digest, from: other_from }) => {
+            let contradiction = usize::from(*digest != other_digest);
+            // The same digest may be learnt in several ways.
+            if (&other_digest, &other_from) < (digest, from) {
+                (*digest, *from) = (other_digest, other_from);
+            }
+            contradiction
+        }
+        (DigestFact::Known { .. }, DigestFact::Missing { .. }) => 0,
+        (DigestFact::Missing { .. }, known @ DigestFact::Known { .. }) => {
+            *fact = known;
+            0
+        }
+        (DigestFact::Missing { missing }, DigestFact::Missing { missing: other }) => {
+            *missing = (*missing).min(other);
+            0
+        }
+    }
+}
+
+fn merge_value<T: Ord>(value: &mut Option<T>, other: Option<T>) -> usize {
+    match (value.as_ref(), other) {
+        (_, None) => 0,
+        (None, other) => {
+            *value = other;
+            0
+        }
+        (Some(known), Some(other)) => {
+            let order = other.cmp(known);
+            if order == Ordering::Less {
+                *value = Some(other);
+            }
+            usize::from(order != Ordering::Equal)
+        }
+    }
 }
 
 /// Sorts, and puts entities that contradict each other under one key into an order that does not depend on theirs.
@@ -169,7 +211,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{ContainerKind, Workload};
+    use crate::model::{ContainerKind, Provenance, Workload};
 
     fn container(id: &str, image: &str) -> Container {
         Container {
@@ -216,6 +258,20 @@ mod tests {
         let counts = normalise(&mut scope);
         assert_eq!((counts.duplicates, counts.containers, counts.images, counts.workloads), (1, 2, 1, 1));
         assert_eq!(scope.images[0].names, ["x:1", "y:1"]);
+    }
+
+    #[test]
+    fn what_one_knows_of_an_image_is_not_lost_to_what_another_does_not() {
+        let digest = Digest::sha256(b"");
+        let from = |source| DigestFact::known(digest.clone(), Provenance(source));
+        let known = Image { manifest_digest: from("b".into()), size_bytes: Some(1), ..image("a", "x:1") };
+        let also = Image { manifest_digest: from("a".into()), ..image("a", "x:1") };
+        for images in [[known.clone(), also.clone(), image("a", "x:1")], [image("a", "x:1"), also, known]] {
+            let mut scope = Scope { images: images.into(), ..Scope::default() };
+            assert_eq!(normalise(&mut scope).duplicates, 0);
+            assert_eq!(scope.images[0].manifest_digest, from("a".into()));
+            assert_eq!(scope.images[0].size_bytes, Some(1));
+        }
     }
 
     #[test]

@@ -251,12 +251,6 @@ impl StateSelector {
         matches!(state, ContainerState::Unknown | ContainerState::Other)
             || self.0.as_ref().is_none_or(|states| states.contains(&state))
     }
-
-    /// The chosen states; `None` for all.
-    #[must_use]
-    pub fn states(&self) -> Option<&[ContainerState]> {
-        self.0.as_deref()
-    }
 }
 
 impl Default for StateSelector {

@@ -1,16 +1,20 @@
-//! `check`: is the configuration sound, and does each runtime answer?
+//! `check`: is the configuration sound, does each runtime answer, and may everything be read?
 
 use std::io;
 
 use anstyle::{AnsiColor, Style};
 use futures_util::future::join_all;
-use stocktake_core::{Location, Registry, RuntimeInfo};
+use stocktake_core::{
+    Registry,
+    model::{Coverage, Source},
+};
 
 use super::collectors;
 use crate::{
     cli::Check,
     exit::Exit,
-    observe::{Failure, probe},
+    observe::{Observation, observe},
+    render::{describe, plain},
 };
 
 pub(super) async fn run(arguments: Check, registry: &Registry) -> anyhow::Result<Exit> {
@@ -20,48 +24,67 @@ pub(super) async fn run(arguments: Check, registry: &Registry) -> anyhow::Result
     };
     let mut out = anstream::AutoStream::auto(io::stdout());
     let width = configured.iter().map(|collector| collector.name.len()).chain(["configuration".len()]).max();
-    let width = width.unwrap_or_default();
+    let mut list = Checklist { out: &mut out, width: width.unwrap_or_default() };
     if let Some(path) = &arguments.source.config {
-        line(&mut out, true, "configuration", width, &path.display().to_string())?;
+        list.line("ok", "configuration", &path.display().to_string())?;
     }
+    // Looking is the only way to know what may be looked at.
+    let observations = join_all(configured.iter().map(observe)).await;
+    for Observation { source, .. } in &observations {
+        list.source(source)?;
+    }
+    Ok(Exit::of(&observations))
+}
 
-    let outcomes = join_all(configured.iter().map(probe)).await;
-    let mut absent = 0;
-    for (collector, outcome) in configured.iter().zip(&outcomes) {
-        match outcome {
-            Ok(info) => line(&mut out, true, &collector.name, width, &describe(info))?,
-            Err(failure) => {
-                absent += usize::from(failure.is_absence());
-                line(&mut out, false, &collector.name, width, &failure.to_string())?;
+struct Checklist<'a, W> {
+    out: &'a mut W,
+    width: usize,
+}
+
+impl<W: io::Write> Checklist<'_, W> {
+    fn source(&mut self, source: &Source) -> io::Result<()> {
+        let what = describe(source).unwrap_or_else(|| source.kind.clone());
+        let seen = source.scopes.iter().filter(|scope| scope.coverage.is_complete()).count();
+        let number = source.scopes.len();
+        match &source.coverage {
+            Coverage::Complete if seen == number => {
+                self.line("ok", &source.collector, &format!("{what}, {}", scopes(number)))?;
+            }
+            coverage if coverage.has_seen() => {
+                self.line("partly", &source.collector, &format!("{what}, {seen} of {}", scopes(number)))?;
+                self.reason("source", coverage)?;
+            }
+            coverage => self.line("failed", &source.collector, coverage.reason().unwrap_or_default())?,
+        }
+        if source.coverage.has_seen() {
+            for scope in &source.scopes {
+                self.reason(&scope.id.to_string(), &scope.coverage)?;
             }
         }
+        source.warnings.iter().try_for_each(|warning| self.detail(&format!("warning: {}", warning.message)))
     }
-    Ok(exit(&outcomes, absent))
+
+    fn reason(&mut self, what: &str, coverage: &Coverage) -> io::Result<()> {
+        coverage.reason().map_or(Ok(()), |reason| self.detail(&format!("{} {what}: {reason}", coverage.status())))
+    }
+
+    fn detail(&mut self, text: &str) -> io::Result<()> {
+        let indent = self.width + 10;
+        writeln!(self.out, "{:indent$}{}", "", plain(text))
+    }
+
+    fn line(&mut self, word: &str, name: &str, text: &str) -> io::Result<()> {
+        let colour = match word {
+            "ok" => AnsiColor::Green,
+            "partly" => AnsiColor::Yellow,
+            _ => AnsiColor::Red,
+        };
+        let style = Style::new().fg_color(Some(colour.into()));
+        let width = self.width;
+        writeln!(self.out, "{style}{word:6}{style:#}  {name:width$}  {}", plain(text))
+    }
 }
 
-fn exit(outcomes: &[Result<RuntimeInfo, Failure>], absent: usize) -> Exit {
-    if outcomes.iter().all(Result::is_ok) {
-        Exit::Success
-    } else if absent == outcomes.len() {
-        Exit::Unavailable
-    } else {
-        Exit::Incomplete
-    }
-}
-
-fn line(out: &mut impl io::Write, good: bool, name: &str, width: usize, text: &str) -> io::Result<()> {
-    let (word, colour) = if good { ("ok    ", AnsiColor::Green) } else { ("failed", AnsiColor::Red) };
-    let style = Style::new().fg_color(Some(colour.into()));
-    writeln!(out, "{style}{word}{style:#}  {name:width$}  {text}")
-}
-
-fn describe(info: &RuntimeInfo) -> String {
-    let place = match &info.location {
-        Location::Cluster(cluster) => ("cluster", cluster.name.clone().or_else(|| cluster.uid.clone())),
-        Location::Host(host) => ("host", host.hostname.clone().or_else(|| host.machine_id.clone())),
-    };
-    match place {
-        (kind, Some(name)) => format!("{} {}, {kind} {name}", info.runtime.name, info.runtime.version),
-        (_, None) => format!("{} {}", info.runtime.name, info.runtime.version),
-    }
+fn scopes(number: usize) -> String {
+    if number == 1 { "1 scope".to_owned() } else { format!("{number} scopes") }
 }

@@ -8,13 +8,13 @@ use stocktake_core::{
     model::{Agent, Inventory},
 };
 
-use super::{collectors, say};
+use super::{collectors, is_broken_pipe};
 use crate::{
     cli::{Collect, Format},
     environment,
     exit::Exit,
     observe::{inventory, observe},
-    render,
+    render::{self, say},
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
@@ -23,17 +23,22 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
         Err(exit) => return Ok(exit),
     };
     let observations = join_all(configured.iter().map(observe)).await;
-    let reached = observations.iter().any(|observation| observation.reached);
+    let exit = Exit::of(&observations);
     let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
     let inventory = inventory(agent, observations);
 
-    print(&inventory, arguments.format)?;
+    match print(&inventory, arguments.format) {
+        Ok(()) => {}
+        // Who reads has seen enough (`| head`), which does not make the inventory complete.
+        Err(error) if is_broken_pipe(&error) => return Ok(exit),
+        Err(error) => return Err(error),
+    }
     for source in &inventory.report.sources {
         for warning in &source.warnings {
             say(format_args!("warning: {}: {}", source.collector, warning.message));
         }
     }
-    Ok(exit(&inventory, reached))
+    Ok(exit)
 }
 
 fn print(inventory: &Inventory, format: Format) -> anyhow::Result<()> {
@@ -57,14 +62,4 @@ fn print(inventory: &Inventory, format: Format) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn exit(inventory: &Inventory, reached: bool) -> Exit {
-    if inventory.report.sources.iter().all(stocktake_core::model::Source::is_complete) {
-        Exit::Success
-    } else if reached {
-        Exit::Incomplete
-    } else {
-        Exit::Unavailable
-    }
 }

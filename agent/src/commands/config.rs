@@ -12,7 +12,8 @@ use crate::{config::AgentSettings, exit::Exit};
 
 pub(super) fn schema(registry: &Registry) -> anyhow::Result<Exit> {
     let mut out = io::stdout();
-    serde_json::to_writer_pretty(&mut out, &configuration_schema(registry)?)?;
+    // As an input/output error, so that a closed pipe is recognised.
+    serde_json::to_writer_pretty(&mut out, &configuration_schema(registry)?).map_err(io::Error::from)?;
     writeln!(out)?;
     Ok(Exit::Success)
 }

@@ -22,6 +22,7 @@ use crate::{
     exit::Exit,
     logging,
     observe::Configured,
+    render::say,
 };
 
 /// Parses the arguments and runs the command they name.
@@ -58,7 +59,10 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stocktake-agent", &mut script);
-            io::stdout().write_all(&script)?;
+            // For a program with a hyphen in its name bash's script looks for its cases under another word than they
+            // have, so that nothing is completed behind a command (clap-rs/clap#6421).
+            let script = String::from_utf8(script)?.replace("stocktake__subcmd__agent", "stocktake__agent");
+            io::stdout().write_all(script.as_bytes())?;
             Ok(Exit::Success)
         }
     }
@@ -70,11 +74,6 @@ fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Resu
     // A collector that missed its deadline may still block a thread; the process does not wait for it.
     runtime.shutdown_background();
     exit
-}
-
-/// Says something to the person at the terminal. Should stderr be closed, nobody is there.
-fn say(message: std::fmt::Arguments<'_>) {
-    let _ = writeln!(anstream::stderr(), "{message}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 use stocktake_core::model::{Inventory, ScopeEntry, ScopeId, Source};
 
 /// One document.
@@ -15,12 +16,14 @@ pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) 
     writeln!(out)
 }
 
-/// One line a source, then one a scope followed by one for each thing in it. Each line says what it is (`type`) and
-/// where it was seen (`collector`, `scope`).
+/// One line for the report, then one a source, then one a scope followed by one for each thing in it. Each line says
+/// what it is (`type`) and where it was seen (`collector`, `scope`).
 pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
+    let report = without(serde_json::to_value(&inventory.report)?, "sources");
+    line(out, &Line { kind: "report", collector: None, scope: None, body: &report })?;
     for source in &inventory.report.sources {
         let collector = source.collector.as_str();
-        let header = Source { scopes: Vec::new(), ..source.clone() };
+        let header = without(serde_json::to_value(Source { scopes: Vec::new(), ..source.clone() })?, "scopes");
         line(out, &Line { kind: "source", collector: None, scope: None, body: &header })?;
         for entry in &source.scopes {
             let ScopeEntry { id, digest, .. } = entry;
@@ -36,6 +39,14 @@ pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<
         }
     }
     Ok(())
+}
+
+/// A list that has its own lines is not there, instead of empty.
+fn without(mut value: Value, key: &str) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.remove(key);
+    }
+    value
 }
 
 fn lines<T: Serialize>(
@@ -61,6 +72,6 @@ struct Line<'a, T> {
 }
 
 fn line<T: Serialize>(out: &mut impl Write, line: &Line<'_, T>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
+    serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
     writeln!(out)
 }

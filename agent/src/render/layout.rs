@@ -4,6 +4,8 @@ use std::io;
 
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 
+use super::plain::plain;
+
 /// Which part of a text that is too long is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Elide {
@@ -50,6 +52,9 @@ pub(crate) fn write(
     out: &mut impl io::Write,
 ) -> io::Result<()> {
     columns.retain(|column| column.cells.iter().any(|cell| !cell.is_empty()));
+    for cell in columns.iter_mut().flat_map(|column| &mut column.cells) {
+        *cell = plain(cell);
+    }
     let widths = fit(&columns, width.map(|width| width.saturating_sub(indent)));
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.title));

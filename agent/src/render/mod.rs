@@ -2,8 +2,10 @@
 
 mod json;
 mod layout;
+mod plain;
 mod table;
 
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
-pub(crate) use table::table;
+pub(crate) use plain::{plain, say};
+pub(crate) use table::{describe, table};

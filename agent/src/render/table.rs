@@ -14,7 +14,10 @@ use stocktake_core::{
     },
 };
 
-use super::layout::{Column, Elide, write};
+use super::{
+    layout::{Column, Elide, write},
+    plain::plain,
+};
 
 /// From this width on there is room for every digest and for what is otherwise left to `--format json`.
 const WIDE: usize = 160;
@@ -41,7 +44,7 @@ fn section(inventory: &Inventory, source: &Source, width: Option<usize>, out: &m
     let scopes: Vec<(&ScopeEntry, &Scope)> =
         source.scopes.iter().filter_map(|entry| Some((entry, body(entry)?))).collect();
 
-    writeln!(out, "{}", heading(source))?;
+    writeln!(out, "{}", plain(&heading(source)))?;
     let rows: Vec<Row<'_>> = scopes.iter().flat_map(|(entry, scope)| rows(entry, scope, source.observed_at)).collect();
     if !rows.is_empty() {
         write(columns(&rows, width), 2, width, out)?;
@@ -53,12 +56,20 @@ fn section(inventory: &Inventory, source: &Source, width: Option<usize>, out: &m
 }
 
 fn heading(source: &Source) -> String {
+    match describe(source) {
+        Some(what) => format!("{}: {what}", source.collector),
+        None => source.collector.clone(),
+    }
+}
+
+/// Which runtime it is and where, as far as that is known.
+pub(crate) fn describe(source: &Source) -> Option<String> {
     let runtime = source.runtime.as_ref().map(|runtime| format!("{} {}", runtime.name, runtime.version));
     let cluster = source.cluster.as_ref().and_then(|cluster| cluster.name.as_ref().or(cluster.uid.as_ref()));
     let host = source.host.as_ref().and_then(|host| host.hostname.as_ref().or(host.machine_id.as_ref()));
     let place = cluster.map(|name| format!("cluster {name}")).or_else(|| host.map(|name| format!("host {name}")));
     let what: Vec<String> = runtime.into_iter().chain(place).collect();
-    if what.is_empty() { source.collector.clone() } else { format!("{}: {}", source.collector, what.join(", ")) }
+    (!what.is_empty()).then(|| what.join(", "))
 }
 
 struct Row<'a> {
@@ -244,7 +255,7 @@ fn count(number: usize, thing: &str) -> String {
 /// What was not seen, and why. It belongs to the data: a table without it would pass for the whole.
 fn incomplete(source: &Source, out: &mut impl io::Write) -> io::Result<()> {
     let mut line = |what: &str, coverage: &Coverage| match coverage.reason() {
-        Some(reason) => writeln!(out, "  {} {what}: {reason}", coverage.status().to_uppercase()),
+        Some(reason) => writeln!(out, "  {} {what}: {}", coverage.status().to_uppercase(), plain(reason)),
         None => Ok(()),
     };
     line("source", &source.coverage)?;

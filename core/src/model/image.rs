@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Digest, RepoDigest};
 
@@ -23,9 +23,10 @@ pub struct Image {
     pub manifest_digest: DigestFact,
     /// Digest of the image configuration, Docker's classic image id.
     pub config_digest: DigestFact,
-    /// Under which digests repositories serve it, sorted. Each is of the index or of the manifest, and the runtime does
-    /// not say which.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Under which digests repositories serve it, sorted, as the runtime tells. Each is of the index or of the manifest,
+    /// and the runtime does not say which. Docker's containerd store derives them from names, so that an image which was
+    /// never in a registry has them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known_repo_digests")]
     pub repo_digests: Vec<RepoDigest>,
     /// Platform that the manifest is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,8 +57,14 @@ impl Image {
     }
 }
 
+/// Digests of algorithms that this version does not know are left out.
+fn known_repo_digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RepoDigest>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
+}
+
 /// A digest with how it was learnt, or why it is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum DigestFact {
     /// The digest is known.
@@ -72,6 +79,24 @@ pub enum DigestFact {
         /// Why not.
         missing: MissingReason,
     },
+}
+
+/// What a newer version writes may be a digest of an algorithm that this one does not know: it is then missing, and
+/// nothing else is lost.
+impl<'de> Deserialize<'de> for DigestFact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fact {
+            digest: Option<String>,
+            from: Option<Provenance>,
+            missing: Option<MissingReason>,
+        }
+        let fact = Fact::deserialize(deserializer)?;
+        Ok(match (fact.digest.and_then(|digest| digest.parse().ok()), fact.from) {
+            (Some(digest), Some(from)) => Self::Known { digest, from },
+            _ => Self::Missing { missing: fact.missing.unwrap_or(MissingReason::Other) },
+        })
+    }
 }
 
 impl DigestFact {
@@ -100,7 +125,7 @@ impl DigestFact {
 /// How a digest was learnt: the API field that it was read from, in `snake_case`.
 ///
 /// An open vocabulary, because collectors by others read other fields; the constants are those of Stocktake's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Provenance(pub Cow<'static, str>);
 
@@ -129,24 +154,25 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// Why a digest or an image is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+/// Why a digest or an image is not known, the reason that says most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
-    /// The runtime's API does not tell it.
-    NotReported,
-    /// A repository digest is known, which is that of the index or of the manifest; the runtime does not say which.
-    Ambiguous,
     /// The image is made for one platform and has no index.
     SinglePlatform,
+    /// What is known may be of several things: a repository digest is that of the index or of the manifest, and the same
+    /// layers may be those of several images.
+    Ambiguous,
     /// The image, or the part of it that tells, is no longer in the runtime's store.
     NotInStore,
     /// The image has not been pulled yet, or cannot be.
     NotPulled,
-    /// The runtime keeps no record of the image that the container was made from.
-    NotRecorded,
     /// The runtime has it, and it cannot be read.
     Unreadable,
+    /// The runtime keeps no record of the image that the container was made from.
+    NotRecorded,
+    /// The runtime's API does not tell it.
+    NotReported,
     /// The collector named an image that it did not report.
     DanglingReference,
     /// A reason of a newer version.
@@ -186,5 +212,18 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_of_an_unknown_algorithm_loses_nothing_else() {
+        let text = r#"{"id":"x","index_digest":{"digest":"sha9:abc","from":"a"},"manifest_digest":{"missing":"by_magic"},
+            "config_digest":{},"repo_digests":["r@sha9:abc"],"colour":"red"}"#;
+        let image: Image = serde_json::from_str(text).unwrap();
+        assert_eq!(image, Image::unresolved("x", MissingReason::Other));
     }
 }

@@ -71,6 +71,7 @@ pub enum ScopeKind {
 /// Only a complete scope may make anything disappear that was reported before: failure is not emptiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Coverage {
     /// All that the settings select.
     Complete,
@@ -89,6 +90,9 @@ pub enum Coverage {
         /// What happened.
         reason: String,
     },
+    /// A word of a newer version, which is not to be taken for completeness.
+    #[serde(other)]
+    Other,
 }
 
 impl Coverage {
@@ -102,6 +106,12 @@ impl Coverage {
         }
     }
 
+    /// Whether anything was seen.
+    #[must_use]
+    pub fn has_seen(&self) -> bool {
+        matches!(self, Self::Complete | Self::Partial { .. })
+    }
+
     /// Whether all was seen.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -112,7 +122,7 @@ impl Coverage {
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Complete => None,
+            Self::Complete | Self::Other => None,
             Self::Partial { reason } | Self::Denied { reason } | Self::Failed { reason } => Some(reason),
         }
     }
@@ -125,6 +135,7 @@ impl Coverage {
             Self::Partial { .. } => "partial",
             Self::Denied { .. } => "denied",
             Self::Failed { .. } => "failed",
+            Self::Other => "other",
         }
     }
 }
