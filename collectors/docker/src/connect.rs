@@ -1,17 +1,28 @@
 //! From an address to a client: Unix sockets, TCP, and TCP with TLS.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::{Uri, uri::Authority};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{
+    client::legacy::{Client, connect::Connect},
+    rt::{TokioExecutor, TokioIo},
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use stocktake_core::{CollectError, ConfigError, Environment};
+use tokio::net::{TcpStream, UnixStream};
+use tower::service_fn;
 
-use crate::settings::TlsSettings;
+use crate::{
+    error::{Action, collect_error},
+    limit::Limited,
+    settings::TlsSettings,
+};
 
 /// Seconds after which the client library gives up. The agent's deadline is what counts; this only keeps a forgotten
 /// connection from living for ever.
@@ -21,7 +32,7 @@ const CLIENT_TIMEOUT: u64 = 600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Unix(PathBuf),
-    Tcp { authority: String, tls: Option<TlsSettings> },
+    Tcp { host: String, port: u16, tls: Option<TlsSettings> },
 }
 
 impl Endpoint {
@@ -50,6 +61,14 @@ impl Endpoint {
 
     fn parse(address: &str, tls: Option<TlsSettings>) -> Result<Self, ConfigError> {
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        if let Some((_, host)) = rest.rsplit_once('@').filter(|_| scheme != "unix" && scheme != "ssh") {
+            // Not repeated: it may hold a password.
+            return Err(ConfigError::new(
+                "",
+                format!("`{scheme}://…@{host}` names a user, which Docker does not take"),
+            )
+            .hint("remove what stands before the `@`"));
+        }
         let unusable = |what: &str| {
             ConfigError::new("", format!("`{address}` {what}"))
                 .hint("write `unix:///path/to/socket` or `tcp://host:port`")
@@ -60,25 +79,37 @@ impl Endpoint {
             }
             "unix" | "" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
             "unix" => Err(unusable("is not an absolute path")),
-            "tcp" | "http" | "https" => {
-                let authority = rest.trim_end_matches('/');
-                let parsed = authority.parse::<hyper_util::client::legacy::connect::dns::Name>();
-                if authority.is_empty() || authority.contains('/') || parsed.is_err() {
-                    return Err(unusable("has no host and port"));
-                }
-                if scheme == "https" && tls.is_none() {
-                    return Err(unusable("needs `tls` with at least a `ca_file`"));
-                }
-                let authority = match authority.rsplit_once(':') {
-                    Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-                    // Docker's registered ports.
-                    _ => format!("{authority}:{}", if tls.is_some() { 2376 } else { 2375 }),
-                };
-                Ok(Self::Tcp { authority, tls })
-            }
+            "tcp" | "http" | "https" => Self::parse_tcp(scheme, rest.trim_end_matches('/'), tls, unusable),
             "ssh" => Err(unusable("is an SSH address, which is not supported; forward the socket with `ssh -L`")),
             _ => Err(unusable("is not an address of a Docker daemon")),
         }
+    }
+
+    fn parse_tcp(
+        scheme: &str,
+        authority: &str,
+        tls: Option<TlsSettings>,
+        unusable: impl Fn(&str) -> ConfigError,
+    ) -> Result<Self, ConfigError> {
+        let parsed: Authority = authority.parse().map_err(|_| unusable("has no host and port"))?;
+        if parsed.host().is_empty() {
+            return Err(unusable("has no host and port"));
+        }
+        if scheme == "https" && tls.is_none() {
+            return Err(unusable("needs `tls` with at least a `ca_file`"));
+        }
+        let port = match parsed.as_str().strip_prefix(parsed.host()) {
+            // Docker's registered ports.
+            None | Some("") => {
+                if tls.is_some() {
+                    2376
+                } else {
+                    2375
+                }
+            }
+            Some(port) => port.trim_start_matches(':').parse().map_err(|_| unusable("has a port that is none"))?,
+        };
+        Ok(Self::Tcp { host: parsed.host().to_owned(), port, tls })
     }
 
     /// Whether the daemon runs on the agent's machine.
@@ -87,18 +118,52 @@ impl Endpoint {
     }
 
     /// A client. Certificates are read anew; no connection is made before the first request.
+    ///
+    /// The library's own connections put no bound on an answer, check for a socket's file too early to tell what is wrong
+    /// with it, and trust the system's authorities even where a CA is named for the daemon.
     pub(crate) fn connect(&self) -> Result<Docker, CollectError> {
-        let client = match self {
+        match self {
             Self::Unix(path) => {
-                let path = path.to_string_lossy();
-                Docker::connect_with_unix(&path, CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+                let path = path.clone();
+                let connector = service_fn(move |_: Uri| {
+                    let path = path.clone();
+                    Box::pin(
+                        async move { Ok::<_, io::Error>(TokioIo::new(Limited::new(UnixStream::connect(path).await?))) },
+                    )
+                });
+                self.client("http://docker".to_owned(), connector)
             }
-            Self::Tcp { authority, tls: None } => {
-                Docker::connect_with_http(&format!("tcp://{authority}"), CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+            Self::Tcp { host, port, tls } => {
+                let address = (host.trim_matches(['[', ']']).to_owned(), *port);
+                let tcp = service_fn(move |_: Uri| {
+                    let address = address.clone();
+                    Box::pin(async move {
+                        Ok::<_, io::Error>(TokioIo::new(Limited::new(TcpStream::connect(address).await?)))
+                    })
+                });
+                let Some(tls) = tls else { return self.client(format!("http://{host}:{port}"), tcp) };
+                let config = client_config(tls).map_err(|error| CollectError::Unavailable {
+                    message: format!("cannot connect to docker at {self}: {error}"),
+                    source: None,
+                })?;
+                let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
+                self.client(format!("https://{host}:{port}"), connector.wrap_connector(tcp))
             }
-            Self::Tcp { authority, tls: Some(tls) } => return connect_with_tls(authority, tls),
+        }
+    }
+
+    fn client<C>(&self, url: String, connector: C) -> Result<Docker, CollectError>
+    where
+        C: Connect + Clone + Send + Sync + 'static,
+    {
+        // A connection a request, which is what bounds an answer.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let transport = move |request: BollardRequest| {
+            let response = client.request(request);
+            async move { Ok(response.await?) }
         };
-        client.map_err(|error| crate::error::collect_error(self, crate::error::Action::Connect, error))
+        Docker::connect_with_custom_transport(transport, Some(url), CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+            .map_err(|error| collect_error(self, Action::Connect, error))
     }
 }
 
@@ -106,7 +171,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp { authority, .. } => write!(f, "tcp://{authority}"),
+            Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
         }
     }
 }
@@ -123,27 +188,6 @@ fn environment_tls(environment: &Environment) -> Option<TlsSettings> {
         cert_file: Some(folder.join("cert.pem")),
         key_file: Some(folder.join("key.pem")),
     })
-}
-
-/// The client library's own TLS trusts the system's authorities too; who names a CA for a daemon means that one only.
-fn connect_with_tls(authority: &str, tls: &TlsSettings) -> Result<Docker, CollectError> {
-    let config = client_config(tls).map_err(|error| CollectError::Unavailable {
-        message: format!("cannot connect to tcp://{authority}: {error}"),
-        source: None,
-    })?;
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    Docker::connect_with_custom_transport(
-        move |request: BollardRequest| {
-            let response = client.request(request);
-            async move { Ok(response.await?) }
-        },
-        Some(format!("https://{authority}")),
-        CLIENT_TIMEOUT,
-        API_DEFAULT_VERSION,
-    )
-    .map_err(|error| CollectError::unavailable(format!("cannot connect to tcp://{authority}"), error))
 }
 
 fn client_config(tls: &TlsSettings) -> Result<rustls::ClientConfig, ConfigError> {
@@ -205,6 +249,7 @@ mod tests {
         assert_eq!(endpoint("/run/docker.sock").unwrap(), Endpoint::Unix("/run/docker.sock".into()));
         assert_eq!(endpoint("tcp://127.0.0.1:1234/").unwrap().to_string(), "tcp://127.0.0.1:1234");
         assert_eq!(endpoint("tcp://docker.example").unwrap().to_string(), "tcp://docker.example:2375");
+        assert_eq!(endpoint("tcp://[::1]:7").unwrap().to_string(), "tcp://[::1]:7");
     }
 
     #[test]
@@ -212,6 +257,10 @@ mod tests {
         for (address, part) in [
             ("unix://docker.sock", "not an absolute path"),
             ("tcp://", "no host and port"),
+            ("tcp://a b:1", "no host and port"),
+            ("tcp://host:99999", "port that is none"),
+            ("tcp://host:", "port that is none"),
+            ("tcp://me:pa55@host:1", "names a user"),
             ("https://x:1", "needs `tls`"),
             ("ssh://me@x", "ssh -L"),
             ("fd://", "not an address"),
@@ -220,6 +269,7 @@ mod tests {
             let error = endpoint(address).unwrap_err();
             assert_eq!(error.path, "host");
             assert!(error.to_string().contains(part), "{error}");
+            assert!(!error.to_string().contains("pa55"), "{error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! From the Engine API's objects to the report's, without I/O.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, ImageSummary, OciDescriptor};
 use jiff::Timestamp;
@@ -27,7 +27,8 @@ pub(crate) fn scope(
     store: ImageStore,
     states: &StateSelector,
 ) -> Scope {
-    let images: HashMap<&str, &ImageSummary> = images.iter().map(|image| (image.id.as_str(), image)).collect();
+    let images: HashMap<Cow<'_, str>, &ImageSummary> =
+        images.iter().map(|image| (image_id(&image.id), image)).collect();
     let mut scope = Scope::default();
     for summary in containers {
         let state = container_state(summary.state);
@@ -105,8 +106,18 @@ fn requested_image(summary: &ContainerSummary) -> Option<String> {
     (!is_id).then(|| image.to_owned())
 }
 
-fn image(summary: &ContainerSummary, images: &HashMap<&str, &ImageSummary>, store: ImageStore) -> Option<Image> {
-    let id = summary.image_id.as_deref().filter(|id| !id.is_empty())?;
+/// Some versions of Podman leave the algorithm out.
+fn image_id(id: &str) -> Cow<'_, str> {
+    let is_bare = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_bare { format!("sha256:{id}").into() } else { id.into() }
+}
+
+fn image(
+    summary: &ContainerSummary,
+    images: &HashMap<Cow<'_, str>, &ImageSummary>,
+    store: ImageStore,
+) -> Option<Image> {
+    let id = &*image_id(summary.image_id.as_deref().filter(|id| !id.is_empty())?);
     let listed = images.get(id).copied();
     let mut image = match store {
         ImageStore::Classic => classic_image(id),
@@ -132,7 +143,6 @@ fn image(summary: &ContainerSummary, images: &HashMap<&str, &ImageSummary>, stor
 
 fn classic_image(id: &str) -> Image {
     let mut image = Image::unresolved(id, MissingReason::NotReported);
-    // An id without an algorithm would be one of an ancient daemon; all since Docker 1.10 have it.
     image.config_digest = match id.parse() {
         Ok(digest) => DigestFact::known(digest, Provenance::DOCKER_IMAGE_ID),
         Err(_) => DigestFact::missing(MissingReason::Unreadable),
@@ -320,6 +330,16 @@ mod tests {
         let api = workload("stack_api.1.x");
         assert_eq!((api.kind.as_str(), api.name.as_str()), ("swarm_service", "stack_api"));
         assert_eq!(of(&scope, "bed-running").0.workload, None);
+    }
+
+    /// Hand-written: the bed's Podman writes the algorithm.
+    #[test]
+    fn an_id_without_its_algorithm_is_the_same_image() {
+        let container = ContainerSummary { image_id: Some(CONFIG[7..].into()), ..ContainerSummary::default() };
+        let images: Vec<ImageSummary> = recorded("docker-20.10/images.json");
+        let scope = scope(&[container], &images, ImageStore::Classic, &StateSelector::ALL);
+        assert_eq!(text(&scope.images[0].config_digest), Ok(CONFIG));
+        assert_eq!(scope.images[0].names.len(), 3);
     }
 
     /// Docker 24 to 27 with the containerd store, which the bed does not have: no descriptor anywhere.

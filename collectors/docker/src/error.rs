@@ -43,6 +43,15 @@ pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Er
             CollectError::Protocol { message: format!("{what}: status {status_code}: {message}"), source: None }
         }
         Error::JsonDataError { .. } => CollectError::protocol(format!("{what}: unreadable answer"), error),
+        _ if tls_error(&error).is_some() => {
+            let hint = match tls_error(&error) {
+                Some(rustls::Error::AlertReceived(_)) => {
+                    "check `tls.cert_file` and `tls.key_file`, which the daemon refuses"
+                }
+                _ => "check `tls.ca_file`, which has to vouch for the daemon",
+            };
+            CollectError::denied(format!("{what}: {hint}"), error)
+        }
         _ => match io_error_kind(&error) {
             Some(io::ErrorKind::PermissionDenied) => CollectError::denied(
                 format!("{what}: permission denied; run as root or as a member of the socket's group"),
@@ -52,6 +61,7 @@ pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Er
                 message: format!("{what}: no such socket; start the daemon or set `host`"),
                 source: None,
             },
+            Some(io::ErrorKind::FileTooLarge) => CollectError::protocol(what, error),
             Some(io::ErrorKind::ConnectionRefused) => CollectError::Unavailable {
                 message: format!("{what}: nothing listens there; start the daemon or set `host`"),
                 source: None,
@@ -63,12 +73,19 @@ pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Er
 
 /// The operating system's word for what went wrong, however deep in the chain it is.
 fn io_error_kind(error: &Error) -> Option<io::ErrorKind> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
+    chain(error).find_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()))
+}
+
+/// What TLS has against the other side.
+fn tls_error(error: &Error) -> Option<&rustls::Error> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error and what caused it. That of an input/output error made by a library is not in its `source()`.
+fn chain<'a>(error: &'a Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    let first: &'a (dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    })
 }

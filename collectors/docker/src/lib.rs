@@ -1,11 +1,13 @@
 //! Containers of Docker and Podman, through the Docker Engine API.
 //!
-//! One collection is three requests (`/info`, `/containers/json`, `/images/json`) however many containers there are.
+//! One collection is three requests (`/info`, `/containers/json`, `/images/json`) however many containers there are, and
+//! asking who the daemon is one more (`/version`).
 
 mod connect;
 mod convert;
 mod discover;
 mod error;
+mod limit;
 mod settings;
 
 use async_trait::async_trait;
