@@ -32,6 +32,14 @@ const MAX_MESSAGE: usize = 256 << 20;
 /// (distribution specification 1.1, "Pushing Manifests").
 pub(crate) const MAX_BLOB: usize = 4 << 20;
 
+/// What the content store has under a digest.
+pub(crate) enum Blob {
+    Found(Vec<u8>),
+    Absent,
+    /// Larger than any document that is of use.
+    TooLarge,
+}
+
 /// A connection to one containerd.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -107,9 +115,9 @@ impl Client {
             Code::Unimplemented => CollectError::Unsupported {
                 message: format!("{message}: this containerd does not have the call; 1.6 and later do"),
             },
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
-                CollectError::unavailable(message, status)
-            }
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => CollectError::unavailable(message, status),
+            // A broken connection has a cause; an error that containerd gave no code has none.
+            Code::Unknown if std::error::Error::source(&status).is_some() => CollectError::unavailable(message, status),
             _ => CollectError::protocol(message, status),
         }
     }
@@ -159,23 +167,25 @@ impl NamespaceClient {
         Ok(snapshots)
     }
 
-    /// A blob of the content store, or `None` if it is not there or larger than any document that is of use.
-    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CollectError> {
+    /// A blob of the content store.
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Blob, CollectError> {
         let mut client = ContentClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
         let request = ReadContentRequest { digest: digest.to_string(), offset: 0, size: 0 };
+        let failed = |status: Status| match status.code() {
+            Code::NotFound => Ok(Blob::Absent),
+            _ => Err(self.client.error(&format!("read {digest}"), status)),
+        };
         let mut stream = match client.read(request).await {
             Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(self.client.error(&format!("read {digest}"), status)),
+            Err(status) => return failed(status),
         };
         let mut bytes = Vec::new();
         loop {
             match stream.message().await {
-                Ok(Some(message)) if bytes.len() + message.data.len() > MAX_BLOB => return Ok(None),
+                Ok(Some(message)) if bytes.len() + message.data.len() > MAX_BLOB => return Ok(Blob::TooLarge),
                 Ok(Some(message)) => bytes.extend(message.data),
-                Ok(None) => return Ok(Some(bytes)),
-                Err(status) if status.code() == Code::NotFound => return Ok(None),
-                Err(status) => return Err(self.client.error(&format!("read {digest}"), status)),
+                Ok(None) => return Ok(Blob::Found(bytes)),
+                Err(status) => return failed(status),
             }
         }
     }

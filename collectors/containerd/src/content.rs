@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use stocktake_core::{CollectError, Digest, model::Platform};
 
-use crate::client::NamespaceClient;
+use crate::client::{Blob, NamespaceClient};
 
 /// A document of the content store, reduced to what identifies an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,21 +83,27 @@ impl ContentCache {
         absent: Absent,
     ) -> Result<(), CollectError> {
         let mut wanted = vec![target.clone()];
+        // An image is somebody else's word: an index may name itself, or one document a thousand times.
+        let mut visited = HashSet::new();
         while let Some(digest) = wanted.pop() {
+            if !visited.insert(digest.clone()) {
+                continue;
+            }
             if !self.documents.contains_key(&digest) {
                 let place = (client.name().to_owned(), digest.clone());
                 if absent == Absent::Accept && self.absent.contains(&place) {
                     continue;
                 }
-                match client.blob(&digest).await? {
-                    Some(bytes) => {
-                        self.absent.remove(&place);
-                        self.documents.insert(digest.clone(), parse(&bytes));
-                    }
-                    None => {
+                let document = match client.blob(&digest).await? {
+                    Blob::Found(bytes) => parse(&bytes),
+                    Blob::TooLarge => Document::Unreadable,
+                    Blob::Absent => {
                         self.absent.insert(place);
+                        continue;
                     }
-                }
+                };
+                self.absent.remove(&place);
+                self.documents.insert(digest.clone(), document);
             }
             wanted.extend(self.documents.get(&digest).into_iter().flat_map(Document::children).cloned());
         }

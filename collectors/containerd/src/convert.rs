@@ -120,10 +120,13 @@ fn cri_metadata(record: &Record) -> Option<CriMetadata> {
     serde_json::from_slice::<Versioned>(value).ok().map(|versioned| versioned.metadata)
 }
 
-/// The name that the container was made with.
+/// The name that was asked for. What containerd records is that name where a client made the container; the CRI plug-in
+/// records *some* name of the local image, and the one asked for only since kubelet 1.28 sends it.
 fn requested_image(record: &Record) -> Option<String> {
-    let specified = cri_metadata(record).map(|metadata| metadata.config.image.user_specified_image);
-    let image = specified.filter(|image| !image.is_empty()).unwrap_or_else(|| record.image.clone());
+    let image = match cri_metadata(record) {
+        Some(metadata) => metadata.config.image.user_specified_image,
+        None => record.image.clone(),
+    };
     // dockerd's name for an untagged image is not one that anybody asked for.
     (!image.is_empty() && !image.starts_with("moby-dangling@")).then_some(image)
 }

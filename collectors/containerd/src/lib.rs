@@ -27,7 +27,7 @@ pub use crate::settings::Settings;
 use crate::{
     client::{Client, NamespaceClient},
     content::{Absent, ContentCache},
-    resolve::{ImageNames, Snapshots, Target, is_settled_by_name},
+    resolve::{Evidence, ImageNames, Snapshots, Target, is_settled_by_name},
 };
 
 register_collector!(ContainerdCollector);
@@ -100,10 +100,10 @@ impl RuntimeCollector for ContainerdCollector {
             if !select.includes(&scope) {
                 continue;
             }
-            match self.namespace(&client, name, &mut content, &mut used, sink).await {
-                Ok(body) => sink.scope(ObservedScope::complete(scope, body)),
-                Err(error) => sink.scope(ObservedScope::unseen(scope, &error)),
-            }
+            sink.scope(match self.namespace(&client, name, &mut content, &mut used).await {
+                Ok((body, coverage)) => ObservedScope { id: scope, coverage, body },
+                Err(error) => ObservedScope::unseen(scope, &error),
+            });
         }
         if *select == Selection::All {
             content.retain(used);
@@ -119,50 +119,38 @@ impl ContainerdCollector {
         name: &str,
         content: &mut ContentCache,
         used: &mut Vec<Digest>,
-        sink: &mut dyn ScopeSink,
-    ) -> Result<Scope, CollectError> {
+    ) -> Result<(Scope, Coverage), CollectError> {
         let in_namespace = client.namespace(name)?;
         // Containers before tasks: one that starts in between is then seen with its task, not without.
         let containers = in_namespace.containers().await?;
         if containers.is_empty() {
-            return Ok(Scope::default());
+            return Ok((Scope::default(), Coverage::Complete));
         }
         let tasks = in_namespace.tasks().await?;
         let names = image_names(&in_namespace).await?;
-        let snapshots = match self.snapshots(client, &in_namespace, &containers).await {
-            Ok(snapshots) => snapshots,
-            Err(error) => {
-                sink.warning(Warning::new(format!(
-                    "images of namespace `{name}` are told by name alone, which a retag may have moved: {}",
-                    error.full_message()
-                )));
-                Snapshots::default()
-            }
-        };
+        let mut gaps = Gaps::default();
+        let snapshots = self.snapshots(client, &in_namespace, &containers).await;
+        let snapshots = gaps.note("images are told by name alone, which a retag may have moved", snapshots)?;
 
-        let target_of = |container: &Container| names.targets.get(&container.image);
-        for target in containers.iter().filter_map(target_of) {
-            content.load(&in_namespace, &target.digest, Absent::Accept).await?;
-        }
-        let unsettled: Vec<&Container> = containers
-            .iter()
-            .filter(|container| {
-                let evidence = convert::evidence(container, &snapshots);
-                !is_settled_by_name(&container.image, &evidence, &names, content)
-            })
-            .collect();
+        let target_of = |container: &&Container| names.targets.get(&container.image).map(|target| &target.digest);
+        let evidence: Vec<Evidence> =
+            containers.iter().map(|container| convert::evidence(container, &snapshots)).collect();
+        let mut load = Load { client: &in_namespace, content, gaps: &mut gaps };
+        load.all(containers.iter().filter_map(|container| target_of(&container)), Absent::Accept).await?;
+        let is_unsettled = |(container, evidence): &(&Container, &Evidence)| {
+            !is_settled_by_name(&container.image, evidence, &names, load.content)
+        };
+        let unsettled: Vec<&Container> =
+            containers.iter().zip(&evidence).filter(is_unsettled).map(|(container, _)| container).collect();
         // What its name leads to is not what the container runs. Perhaps a platform of it came later; else any image
         // of the namespace may be the one.
-        for target in unsettled.iter().copied().filter_map(target_of) {
-            content.load(&in_namespace, &target.digest, Absent::AskAgain).await?;
-        }
+        load.all(unsettled.iter().filter_map(target_of), Absent::AskAgain).await?;
         if !unsettled.is_empty() {
-            for target in names.targets.values() {
-                content.load(&in_namespace, &target.digest, Absent::Accept).await?;
-            }
+            load.all(names.targets.values().map(|target| &target.digest), Absent::Accept).await?;
         }
         used.extend(names.targets.values().map(|target| target.digest.clone()));
-        Ok(convert::scope(&containers, &tasks, &names, &snapshots, content, &self.states))
+        let scope = convert::scope(&containers, &tasks, &names, &snapshots, content, &self.states);
+        Ok((scope, gaps.coverage()))
     }
 
     /// The snapshots of those snapshotters that the containers use.
@@ -185,6 +173,49 @@ impl ContainerdCollector {
             snapshots.insert(&snapshotter, in_namespace.snapshots(&snapshotter).await?);
         }
         Ok(snapshots)
+    }
+}
+
+/// What could not be read of a namespace whose containers could.
+#[derive(Default)]
+struct Gaps {
+    reasons: BTreeSet<String>,
+}
+
+impl Gaps {
+    /// The value, or its default with a note of what follows from the error. A daemon that is gone is no gap.
+    fn note<T: Default>(&mut self, what_follows: &str, result: Result<T, CollectError>) -> Result<T, CollectError> {
+        result.or_else(|error| match error {
+            CollectError::Unavailable { .. } => Err(error),
+            error => {
+                self.reasons.insert(format!("{what_follows}: {}", error.full_message()));
+                Ok(T::default())
+            }
+        })
+    }
+
+    fn coverage(self) -> Coverage {
+        if self.reasons.is_empty() {
+            return Coverage::Complete;
+        }
+        Coverage::Partial { reason: self.reasons.into_iter().collect::<Vec<_>>().join("; ") }
+    }
+}
+
+/// Reading images of one namespace into the cache.
+struct Load<'a> {
+    client: &'a NamespaceClient,
+    content: &'a mut ContentCache,
+    gaps: &'a mut Gaps,
+}
+
+impl Load<'_> {
+    async fn all(&mut self, targets: impl Iterator<Item = &Digest>, absent: Absent) -> Result<(), CollectError> {
+        for target in targets {
+            let loaded = self.content.load(self.client, target, absent).await;
+            self.gaps.note("not all digests are known", loaded)?;
+        }
+        Ok(())
     }
 }
 

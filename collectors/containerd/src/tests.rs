@@ -226,6 +226,7 @@ fn an_image_that_was_removed_is_told_as_such() {
 fn kubernetes_containers_carry_their_pods_and_sandboxes_are_recognised() {
     let scope = recorded("1.6", "k8s.io").scope();
     let (side, image) = of(&scope, "side");
+    assert_eq!(side.image, None, "kubelet 1.20 sends the digest, and the record's name is any of the image's");
     let pod = scope.pods.iter().find(|pod| Some(&pod.uid) == side.pod_uid.as_ref()).unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "side"));
     assert_eq!(text(&image.manifest_digest), Ok(SIDE_MANIFEST), "which the API server does not know");
