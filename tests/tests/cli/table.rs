@@ -1,0 +1,85 @@
+//! The table: a line a container, within the width.
+
+use stocktake_tests::{agent::Agent, needs};
+
+struct Section {
+    name: String,
+    header: String,
+    rows: Vec<String>,
+    summary: String,
+}
+
+fn sections(table: &str) -> Vec<Section> {
+    table
+        .split("\n\n")
+        // Below the last one, what the letters before narrow digests mean.
+        .filter(|section| !section.starts_with("digests: "))
+        .map(|section| {
+            let mut lines = section.lines().map(str::to_owned);
+            let name = lines.next().unwrap().split(':').next().unwrap().to_owned();
+            let mut rows: Vec<String> = lines.collect();
+            assert!(rows.iter().all(|row| row.starts_with("  ")), "{section}");
+            let summary = rows.pop().unwrap();
+            let header = rows.remove(0);
+            Section { name, header, rows, summary }
+        })
+        .collect()
+}
+
+#[test]
+fn each_container_has_one_line_within_the_width() {
+    needs!("docker", "docker-next", "podman", "kubernetes");
+    for width in [80, 100, 120, 159, 160, 200, 250] {
+        let agent = Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", width.to_string());
+        let table = agent.run().exits(0).stdout;
+        for line in table.lines() {
+            let length = line.chars().count();
+            assert!(length <= width, "{length} columns instead of {width}: {line}");
+            assert_eq!(line, line.trim_end(), "blanks at the end");
+        }
+        let found: Vec<(String, usize)> =
+            sections(&table).into_iter().map(|section| (section.name, section.rows.len())).collect();
+        let expected: Vec<(String, usize)> =
+            super::QUIET.iter().map(|(name, rows)| ((*name).to_owned(), *rows)).collect();
+        assert_eq!(found, expected, "at {width}\n{table}");
+    }
+}
+
+#[test]
+fn a_wide_table_has_every_digest_and_a_narrow_one_the_best() {
+    needs!("docker", "docker-next", "podman", "kubernetes");
+    let table = |width: &str| Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", width).run().exits(0).stdout;
+    let wide = table("200");
+    let docker_next = sections(&wide).into_iter().find(|section| section.name == "docker-next").unwrap();
+    for column in ["CONTAINER", "STATE", "IMAGE", "INDEX", "MANIFEST", "ID"] {
+        assert!(docker_next.header.contains(column), "{}", docker_next.header);
+    }
+    assert!(docker_next.summary.contains("12 containers"), "{}", docker_next.summary);
+    let narrow = table("80");
+    for section in sections(&narrow) {
+        for column in ["CONTAINER", "STATE", "IMAGE", "DIGEST"] {
+            assert!(section.header.contains(column), "{}: {}", section.name, section.header);
+        }
+    }
+    // The state is a word that a person searches for, so it is never cut.
+    let docker = sections(&narrow).into_iter().find(|section| section.name == "docker").unwrap();
+    let paused = docker.rows.iter().filter(|row| row.split_whitespace().any(|word| word == "paused")).count();
+    assert_eq!(paused, 1, "{narrow}");
+}
+
+#[test]
+fn nothing_is_cut_where_there_is_no_terminal() {
+    needs!("docker", "docker-next", "podman", "kubernetes");
+    let table = Agent::collect(&super::quiet_config(), &[]).run().exits(0).stdout;
+    assert!(!table.contains('…'), "{table}");
+}
+
+#[test]
+fn a_refused_scope_is_in_the_table() {
+    needs!("kubernetes");
+    let kubeconfig = stocktake_tests::bed::kubeconfig("partial");
+    let config = format!("[collectors.kubernetes]\nkubeconfig = '{kubeconfig}'\n");
+    let table = Agent::collect(&config, &[]).run().exits(1).stdout;
+    let line = table.lines().find(|line| line.contains("DENIED") && line.contains("restricted"));
+    assert!(line.is_some(), "a table without what was not seen passes for the whole: {table}");
+}

@@ -1,0 +1,80 @@
+//! What is published beside the program is what the program says: schemas, the example configuration, the command line.
+//!
+//! `STOCKTAKE_UPDATE_DOCS=1 cargo test -p stocktake-tests --test docs` writes them anew.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
+
+use std::{env, fmt::Write as _, fs};
+
+use stocktake_tests::{agent::Agent, repository};
+
+#[test]
+fn docs_are_fresh() {
+    let inventory = serde_json::to_string_pretty(&stocktake_core::model::inventory_schema()).unwrap() + "\n";
+    let published = [
+        ("docs/schema/inventory.v1.json", inventory),
+        ("docs/schema/config.v1.json", printed(&["config", "schema"])),
+        ("docs/config.example.toml", printed(&["config", "example"])),
+        ("docs/cli.md", command_line()),
+    ];
+    let update = env::var_os("STOCKTAKE_UPDATE_DOCS").is_some_and(|value| value == "1");
+    let mut stale = Vec::new();
+    for (path, expected) in published {
+        let file = repository().join(path);
+        if fs::read_to_string(&file).is_ok_and(|found| found == expected) {
+            continue;
+        }
+        if update {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, expected).unwrap();
+        } else {
+            stale.push(path);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "out of date: {}; run STOCKTAKE_UPDATE_DOCS=1 cargo test -p stocktake-tests --test docs",
+        stale.join(", ")
+    );
+}
+
+fn printed(arguments: &[&str]) -> String {
+    Agent::new(arguments).run().exits(0).stdout
+}
+
+/// The help of each command, as it is shown.
+fn command_line() -> String {
+    let mut text = String::from(
+        "# Command line\n\n\
+         Generated from the program's own help by `tests/tests/docs.rs`; the test that compares them says how to write it anew.\n",
+    );
+    let commands: [&[&str]; 8] = [
+        &[],
+        &["collect"],
+        &["check"],
+        &["collectors"],
+        &["config"],
+        &["config", "schema"],
+        &["config", "example"],
+        &["completions"],
+    ];
+    for command in commands {
+        let help = printed(&[command, &["--help"]].concat());
+        // Clap pads empty lines between possible values.
+        let help: String = help.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n");
+        let title = [&["stocktake-agent"], command].concat().join(" ");
+        write!(text, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn every_command_is_in_the_reference() {
+    let help = printed(&["--help"]);
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let reference = command_line();
+    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.contains(&"collect"), "{help}");
+    for name in names {
+        assert!(reference.contains(&format!("\n## stocktake-agent {name}\n")), "{name} is not in docs/cli.md");
+    }
+}
