@@ -18,6 +18,7 @@ mod exit;
 mod logging;
 mod observe;
 mod render;
+mod say;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -4,7 +4,7 @@ use std::panic;
 
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
-use crate::{cli::LogFormat, render::say};
+use crate::{cli::LogFormat, say};
 
 /// What client libraries may log at the most: beyond it bollard prints whole answers, with the command lines of
 /// containers in them, and kube logs as an error what it also returns as one.
@@ -12,11 +12,12 @@ const CLIENTS: [(&str, &str); 2] = [("bollard", "bollard=info"), ("kube_client",
 
 /// Starts the log. `STOCKTAKE_LOG` goes before the number of `--verbose` flags.
 pub(crate) fn start(format: LogFormat, verbose: u8) {
+    say::in_format(format);
     let level = ["warn", "info", "debug"].get(usize::from(verbose)).unwrap_or(&"debug");
     // Set and empty means "not set", as everywhere; to the library it is a filter that lets errors through.
     let chosen = std::env::var("STOCKTAKE_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = filter(chosen.as_deref().unwrap_or(level)).unwrap_or_else(|error| {
-        say(format_args!("warning: STOCKTAKE_LOG is not a filter and is ignored: {error}"));
+        say::warning(&format!("STOCKTAKE_LOG is not a filter and is ignored: {error}"));
         EnvFilter::new(level)
     });
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;

@@ -14,7 +14,7 @@ use crate::{
     environment,
     exit::Exit,
     observe::{inventory, observe},
-    render::{self, say},
+    render, say,
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
@@ -35,7 +35,7 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
     }
     for source in &inventory.report.sources {
         for warning in &source.warnings {
-            say(format_args!("warning: {}: {}", source.collector, warning.message));
+            say::warning(&format!("{}: {}", source.collector, warning.message));
         }
     }
     Ok(exit)

@@ -22,7 +22,7 @@ use crate::{
     exit::Exit,
     logging,
     observe::Configured,
-    render::say,
+    say,
 };
 
 /// Parses the arguments and runs the command they name.
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // The reader of our output has seen enough (`| head`).
         Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            say::error(&format!("{error:#}"));
             Exit::Software.into()
         }
     }
@@ -89,7 +89,7 @@ async fn collectors(source: &cli::Source, registry: &Registry) -> Result<Vec<Con
     let all = match &source.config {
         Some(path) => load(path, registry, &environment, &host).map_err(|invalid| {
             for complaint in invalid.complaints() {
-                say(format_args!("error: {complaint}"));
+                say::error(&complaint);
             }
             Exit::Config
         })?,
@@ -103,20 +103,20 @@ fn choose_found(discovery: Discovery, chosen: &[String]) -> Result<Vec<Configure
     let is_chosen = |name: &String| chosen.is_empty() || chosen.contains(name);
     for found in &discovery.found {
         let verb = if is_chosen(&found.configured.name) { "using" } else { "found" };
-        say(format_args!("{verb} {}: {}", found.configured.name, found.description));
+        say::note(&format!("{verb} {}: {}", found.configured.name, found.description));
     }
     for skipped in &discovery.skipped {
-        say(format_args!("skipping {skipped}"));
+        say::note(&format!("skipping {skipped}"));
     }
     if discovery.found.is_empty() {
-        say(format_args!(
-            "error: no container runtime was found: no Docker, Podman or containerd socket, no kubeconfig\n\
-             hint: start one, or say where it is in a configuration (`stocktake-agent config example`)"
-        ));
+        say::error(
+            "no container runtime was found: no Docker, Podman or containerd socket, no kubeconfig\n\
+             hint: start one, or say where it is in a configuration (`stocktake-agent config example`)",
+        );
         return Err(Exit::Unavailable);
     }
     if chosen.is_empty() {
-        say(format_args!("to choose, add --collector NAME, or --config FILE (`stocktake-agent config example`)"));
+        say::note("to choose, add --collector NAME, or --config FILE (`stocktake-agent config example`)");
     }
     Ok(discovery.found.into_iter().map(|found| found.configured).collect())
 }
@@ -129,7 +129,7 @@ fn select(all: Vec<Configured>, chosen: &[String]) -> Result<Vec<Configured>, Ex
                 Some(word) => format!("did you mean `{word}`?"),
                 None => format!("there is {}", names.join(", ")),
             };
-            say(format_args!("error: no collector is named `{name}`; {hint}"));
+            say::error(&format!("no collector is named `{name}`; {hint}"));
             return Err(Exit::Usage);
         }
     }

@@ -7,5 +7,5 @@ mod table;
 
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
-pub(crate) use plain::{plain, say};
+pub(crate) use plain::plain;
 pub(crate) use table::{describe, table};

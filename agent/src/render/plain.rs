@@ -1,17 +1,5 @@
 //! Text for people in which nothing but text is left.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-};
-
-/// Says something to the person at the terminal. Should stderr be closed, nobody is there.
-pub(crate) fn say(message: fmt::Arguments<'_>) {
-    let text = message.to_string();
-    let lines: Vec<String> = text.lines().map(plain).collect();
-    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
-}
-
 /// The text with each control character replaced: labels and messages come from others, and neither a line break nor an
 /// escape sequence of theirs may reach the terminal.
 pub(crate) fn plain(text: &str) -> String {

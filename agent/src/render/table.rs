@@ -34,7 +34,7 @@ pub(crate) fn table(inventory: &Inventory, width: Option<usize>, out: &mut impl 
         section(inventory, source, width, out)?;
     }
     if width.is_some_and(|width| width < WIDE) {
-        writeln!(out, "\ndigests: m: manifest, i: index, c: config, r: repository (a manifest's or an index's)")?;
+        writeln!(out, "\ndigests: m manifest, i index, c config, r repository (index or manifest)")?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The calls that are made to containerd, each in the one namespace that it is about.
 
-use std::{io, path::PathBuf};
+use std::{error::Error as _, io, path::PathBuf};
 
 use containerd_client::{
     services::v1::{
@@ -82,13 +82,13 @@ impl Client {
 
     pub(crate) async fn version(&self) -> Result<String, CollectError> {
         let answer = VersionClient::new(self.channel.clone()).version(()).await;
-        Ok(answer.map_err(|status| self.error("read the version", status))?.into_inner().version)
+        Ok(answer.map_err(|status| self.error("read the version", &status))?.into_inner().version)
     }
 
     pub(crate) async fn namespaces(&self) -> Result<Vec<String>, CollectError> {
         let mut client = NamespacesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         let answer = client.list(ListNamespacesRequest { filter: String::new() }).await;
-        let namespaces = answer.map_err(|status| self.error("list namespaces", status))?.into_inner().namespaces;
+        let namespaces = answer.map_err(|status| self.error("list namespaces", &status))?.into_inner().namespaces;
         Ok(namespaces.into_iter().map(|namespace| namespace.name).collect())
     }
 
@@ -97,7 +97,7 @@ impl Client {
         let mut client = IntrospectionClient::new(self.channel.clone());
         let filters = vec!["type==io.containerd.snapshotter.v1".to_owned()];
         let answer = client.plugins(PluginsRequest { filters }).await;
-        let plugins = answer.map_err(|status| self.error("list snapshotters", status))?.into_inner().plugins;
+        let plugins = answer.map_err(|status| self.error("list snapshotters", &status))?.into_inner().plugins;
         Ok(plugins.into_iter().filter(|plugin| plugin.init_err.is_none()).map(|plugin| plugin.id).collect())
     }
 
@@ -108,18 +108,31 @@ impl Client {
         Ok(NamespaceClient { client: self.clone(), name: name.to_owned(), header })
     }
 
-    fn error(&self, action: &str, status: Status) -> CollectError {
+    fn error(&self, action: &str, status: &Status) -> CollectError {
         let message = format!("cannot {action} of containerd at {}", self.socket.display());
+        let cause = root_cause(status);
         match status.code() {
-            Code::PermissionDenied | Code::Unauthenticated => CollectError::denied(message, status),
+            Code::PermissionDenied | Code::Unauthenticated => CollectError::denied(message, cause),
             Code::Unimplemented => CollectError::Unsupported {
                 message: format!("{message}: this containerd does not have the call; 1.6 and later do"),
             },
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => CollectError::unavailable(message, status),
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => CollectError::unavailable(message, cause),
             // A broken connection has a cause; an error that containerd gave no code has none.
-            Code::Unknown if std::error::Error::source(&status).is_some() => CollectError::unavailable(message, status),
-            _ => CollectError::protocol(message, status),
+            Code::Unknown if status.source().is_some() => CollectError::unavailable(message, cause),
+            _ => CollectError::protocol(message, cause),
         }
+    }
+}
+
+/// What the status says, and what lies at its root; what is between is the transport's layers naming each other.
+fn root_cause(status: &Status) -> String {
+    let mut root = status.source();
+    while let Some(cause) = root.and_then(|error| error.source()) {
+        root = Some(cause);
+    }
+    match root.map(ToString::to_string) {
+        Some(root) if !status.message().contains(&root) => format!("{}: {root}", status.message()),
+        _ => status.message().to_owned(),
     }
 }
 
@@ -132,7 +145,7 @@ impl NamespaceClient {
     /// it arrives: it holds environment variables, and those are never collected.
     pub(crate) async fn containers(&self) -> Result<Vec<Container>, CollectError> {
         let mut client = ContainersClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
-        let failed = |status| self.client.error("list containers", status);
+        let failed = |status: Status| self.client.error("list containers", &status);
         let mut stream =
             client.list_stream(ListContainersRequest { filters: Vec::new() }).await.map_err(failed)?.into_inner();
         let mut containers = Vec::new();
@@ -145,19 +158,19 @@ impl NamespaceClient {
     pub(crate) async fn tasks(&self) -> Result<Vec<Process>, CollectError> {
         let mut client = TasksClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
         let answer = client.list(ListTasksRequest { filter: String::new() }).await;
-        Ok(answer.map_err(|status| self.client.error("list tasks", status))?.into_inner().tasks)
+        Ok(answer.map_err(|status| self.client.error("list tasks", &status))?.into_inner().tasks)
     }
 
     pub(crate) async fn images(&self) -> Result<Vec<Image>, CollectError> {
         let mut client = ImagesClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
         let answer = client.list(ListImagesRequest { filters: Vec::new() }).await;
-        Ok(answer.map_err(|status| self.client.error("list images", status))?.into_inner().images)
+        Ok(answer.map_err(|status| self.client.error("list images", &status))?.into_inner().images)
     }
 
     /// Names of all snapshots of a snapshotter, each with that of its parent.
     pub(crate) async fn snapshots(&self, snapshotter: &str) -> Result<Vec<(String, String)>, CollectError> {
         let mut client = SnapshotsClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
-        let failed = |status| self.client.error(&format!("list {snapshotter} snapshots"), status);
+        let failed = |status: Status| self.client.error(&format!("list {snapshotter} snapshots"), &status);
         let request = ListSnapshotsRequest { snapshotter: snapshotter.to_owned(), filters: Vec::new() };
         let mut stream = client.list(request).await.map_err(failed)?.into_inner();
         let mut snapshots = Vec::new();
@@ -173,7 +186,7 @@ impl NamespaceClient {
         let request = ReadContentRequest { digest: digest.to_string(), offset: 0, size: 0 };
         let failed = |status: Status| match status.code() {
             Code::NotFound => Ok(Blob::Absent),
-            _ => Err(self.client.error(&format!("read {digest}"), status)),
+            _ => Err(self.client.error(&format!("read {digest}"), &status)),
         };
         let mut stream = match client.read(request).await {
             Ok(answer) => answer.into_inner(),

@@ -50,7 +50,7 @@ pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Er
                 }
                 _ => "check `tls.ca_file`, which has to vouch for the daemon",
             };
-            CollectError::denied(format!("{what}: {hint}"), error)
+            CollectError::denied(format!("{} docker at {daemon}: {hint}", Action::Connect), error)
         }
         _ => match io_error_kind(&error) {
             Some(io::ErrorKind::PermissionDenied) => CollectError::denied(
