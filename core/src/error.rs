@@ -8,6 +8,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// The variant says what the agent does next; the message says what happened, to which thing, and what a person can do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CollectError {
     /// The runtime does not answer. Try again later.
     #[error("{message}")]

@@ -1,13 +1,13 @@
 //! What is needed to talk to one cluster, wherever it was read from: its address, who vouches for it and as whom it is
 //! asked.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::Uri;
 use kube::Config;
-use stocktake_core::ConfigError;
+use stocktake_core::{ConfigError, model::Warning};
 
-use crate::error::Peer;
+use crate::error::{Peer, one_line};
 
 /// A cluster to connect to.
 #[derive(Debug, Clone)]
@@ -20,14 +20,22 @@ pub(crate) struct Target {
     pub(crate) own_namespace: String,
     /// A token that is read again for every request.
     pub(crate) token_file: Option<PathBuf>,
+    /// What is less safe about the connection than it could be.
+    pub(crate) warnings: Vec<Warning>,
 }
 
-/// Reads a URL of an API server.
+/// Reads a URL of an API server. One with a user name or password in it is refused, because they would not be used.
 pub(crate) fn parse_url(key: &str, url: &str) -> Result<Uri, ConfigError> {
+    let shown = one_line(&without_user_info(url));
     let error = |problem: &str| {
-        ConfigError::new(key, format!("`{url}` {problem}"))
+        ConfigError::new(key, format!("`{shown}` {problem}"))
             .hint("write the API server's URL, as in `https://10.0.0.1:6443`")
     };
+    // Wherever it stands: a password with a slash in it reads as a path.
+    if url.contains('@') {
+        return Err(ConfigError::new(key, format!("`{shown}` has a user name or password in it, which is not used"))
+            .hint("remove what stands before the `@`; use a token, or a kubeconfig with that user"));
+    }
     let uri: Uri = url.trim().parse().map_err(|reason| error(&format!("is not a URL: {reason}")))?;
     match uri.scheme_str() {
         Some("https" | "http") if uri.host().is_some() => Ok(uri),
@@ -36,18 +44,16 @@ pub(crate) fn parse_url(key: &str, url: &str) -> Result<Uri, ConfigError> {
     }
 }
 
+/// What may be shown of a URL, which need not be a valid one.
+fn without_user_info(url: &str) -> String {
+    let Some((before, rest)) = url.rsplit_once('@') else { return url.to_owned() };
+    match before.split_once("://") {
+        Some((scheme @ ("https" | "http"), _)) => format!("{scheme}://…@{rest}"),
+        _ => format!("…@{rest}"),
+    }
+}
+
 /// A URL without the slash that its parser puts at the end.
 pub(crate) fn display(url: &Uri) -> String {
     url.to_string().trim_end_matches('/').to_owned()
-}
-
-/// The complaint about a file that a setting names.
-pub(crate) fn unreadable(key: &str, path: &Path, error: &std::io::Error) -> ConfigError {
-    let hint = match error.kind() {
-        std::io::ErrorKind::NotFound if path.starts_with("~") => "write the whole path; `~` is not understood here",
-        std::io::ErrorKind::NotFound => "correct the path, or create the file",
-        std::io::ErrorKind::PermissionDenied => "let the agent's user read it",
-        _ => "check the file",
-    };
-    ConfigError::new(key, format!("cannot read `{}`: {error}", path.display())).hint(hint)
 }

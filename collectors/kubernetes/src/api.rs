@@ -3,21 +3,23 @@
 //! kube brings the connection, TLS, proxies and credentials. Requests and answers are our own: kube's `request` decodes
 //! whole objects or logs what it cannot decode, which may be a list of everything with its annotations.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use http::{
     HeaderValue, Request,
     header::{ACCEPT, AUTHORIZATION},
 };
+use http_body_util::{BodyExt as _, Limited};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config, client::Body};
 use serde::de::DeserializeOwned;
-use stocktake_core::{CollectError, ConfigError, Context};
+use stocktake_core::{CollectError, ConfigError, Context, model::Warning};
 use tokio::sync::Mutex;
 
 use crate::{
     address::Target,
     error::{self, Action, Failure, FailureKind, Peer},
+    file,
     settings::Settings,
     target, wire,
 };
@@ -27,6 +29,11 @@ pub(crate) const JSON: &str = "application/json";
 /// Only the metadata of the objects; plain JSON where a server knows no such thing.
 pub(crate) const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// Bytes of an answer that are read. The largest is a page of 500 pods: 4 MiB as pods are on average, and half a MiB for
+/// each pod if this is the bound, of the 1.5 MiB that etcd takes. Only a broken server goes on for longer, and it must
+/// not take the machine's memory.
+pub(crate) const MAX_ANSWER: usize = 256 << 20;
 
 /// Makes the client when it is first needed, and again when its credentials are no longer good.
 ///
@@ -67,6 +74,7 @@ impl Connection {
             token_file: target.token_file,
             cluster_name: target.cluster_name,
             own_namespace: target.own_namespace,
+            warnings: target.warnings,
         };
         state.api = Some(api.clone());
         Ok(api)
@@ -103,6 +111,8 @@ pub(crate) struct Api {
     token_file: Option<PathBuf>,
     pub(crate) cluster_name: Option<String>,
     pub(crate) own_namespace: String,
+    /// What is less safe about the connection than it could be.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Api {
@@ -117,20 +127,21 @@ impl Api {
         let response =
             self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))?;
         let status = response.status();
-        let body = response.into_body().collect_bytes().await;
-        let body = body.map_err(|error| error::unanswered(&self.peer, action, &error))?;
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| error::unanswered(&self.peer, action, &*error))?.to_bytes();
         if !status.is_success() {
             let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
-            let said = said.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned());
+            let beginning = &body[..body.len().min(4096)];
+            let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
             return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
         }
-        serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, error))
+        serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))
     }
 
     fn request(&self, path: &str, accept: &str) -> Result<Request<Body>, Failure> {
         let mut request = Request::get(path).header(ACCEPT, accept);
         if let Some(file) = &self.token_file {
-            let mut token = fs::read_to_string(file)
+            let mut token = file::read_text(file)
                 .map_err(|error| error.to_string())
                 .and_then(|token| {
                     HeaderValue::try_from(format!("Bearer {}", token.trim())).map_err(|error| error.to_string())

@@ -15,7 +15,7 @@ use stocktake_core::{
 use crate::{
     api::Api,
     cluster::{self, ClusterView},
-    error::FailureKind,
+    error::{FailureKind, one_line},
     list::{Pager, Position, Step},
     pods::{self, DeniedLinks, OwnerLists, list_namespace},
     scope::NamespaceScope,
@@ -33,6 +33,9 @@ pub(crate) async fn collect(
     select: &Selection,
     sink: &mut dyn ScopeSink,
 ) -> Result<Coverage, CollectError> {
+    for warning in &api.warnings {
+        sink.warning(warning.clone());
+    }
     let mut look = Look { api, settings, sink, denied: DeniedLinks::default(), has_seen: false, error: None };
     let coverage = look.scopes(select).await?;
     if let Some(warning) = look.denied.warning() {
@@ -77,21 +80,24 @@ impl Look<'_> {
         }
 
         let mut exact: BTreeSet<String> = selector.exact_names().map(str::to_owned).collect();
-        let known = namespaces.unwrap_or_else(|| Ok(BTreeSet::new()));
-        if let Ok(known) = &known {
+        // What was not asked for, or refused, is not known to be absent.
+        if let Some(Ok(known)) = &namespaces {
             self.say_what_does_not_exist(&mut exact, known);
         }
-        if selector.is_exact() {
-            tracing::debug!(namespaces = exact.len(), "listing pods namespace by namespace, because they are named");
-            self.each(exact, None).await;
-            return Ok(Coverage::Complete);
-        }
-        match known {
-            Ok(known) => {
+        match namespaces {
+            Some(Ok(known)) if !selector.is_exact() => {
                 exact.extend(known.into_iter().filter(|name| selector.matches(name)));
                 self.everything(exact, None).await
             }
-            Err(error) => self.everything(exact, Some(error)).await,
+            Some(Err(error)) if !selector.is_exact() => self.everything(exact, Some(error)).await,
+            _ => {
+                tracing::debug!(
+                    namespaces = exact.len(),
+                    "listing pods namespace by namespace, because they are named"
+                );
+                self.each(exact, None).await;
+                Ok(Coverage::Complete)
+            }
         }
     }
 
@@ -235,8 +241,9 @@ impl Sweep {
                     continue;
                 }
                 let message = format!(
-                    "the API server listed pods of namespace `{namespace}` again after its order had passed them; \
-                     report it to who runs the server"
+                    "the API server listed pods of namespace `{}` again after its order had passed them; \
+                     report it to who runs the server",
+                    one_line(&namespace)
                 );
                 return Err(CollectError::Protocol { message, source: None });
             }

@@ -10,7 +10,7 @@ use http::Uri;
 use serde_json::json;
 use stocktake_core::{Candidate, Environment};
 
-use crate::{kubeconfig, target};
+use crate::{file, kubeconfig, target};
 
 /// Kubeconfigs that distributions put on the machines of the control plane, for root.
 const OF_DISTRIBUTIONS: [(&str, &str); 3] = [
@@ -47,7 +47,7 @@ pub(crate) fn discover(environment: &Environment) -> Vec<Candidate> {
 /// A kubeconfig, if it can be read and its current context names a server.
 fn candidate(name: &str, found: String, list: &Path) -> Option<Candidate> {
     let paths = kubeconfig::split(list);
-    if !paths.iter().any(|path| File::open(path).is_ok()) {
+    if !paths.iter().any(|path| file::check(path).is_ok() && File::open(path).is_ok()) {
         return None;
     }
     let server = kubeconfig::current_server("", &paths)
@@ -116,5 +116,20 @@ mod tests {
         assert_eq!(identities, ["https://127.0.0.1:6443", "https://10.0.0.1:443"]);
         fs::write(&other, "not: [a, kubeconfig").unwrap();
         assert_eq!(ours(&environment).len(), 1);
+    }
+
+    #[test]
+    fn a_named_pipe_does_not_hold_up_discovery() {
+        use std::{process::Command, sync::mpsc, thread, time::Duration};
+
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let variables = BTreeMap::from([("KUBECONFIG".into(), pipe.display().to_string())]);
+        let environment = Environment { variables, ..Environment::default() };
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(discover(&environment)));
+        let found = receiver.recv_timeout(Duration::from_secs(5)).expect("it hangs");
+        assert!(found.iter().all(|candidate| candidate.found != "$KUBECONFIG"));
     }
 }

@@ -3,8 +3,12 @@
 use std::{error::Error as StdError, fmt, io};
 
 use http::StatusCode;
+use http_body_util::LengthLimitError;
 use kube::client::AuthError;
+use rustls::pki_types::pem;
 use stocktake_core::CollectError;
+
+use crate::api::MAX_ANSWER;
 
 /// A request that failed, with the little of the reason that decides what is asked next.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::List { resource, namespace: Some(namespace) } => {
-                write!(f, "list `{resource}` in namespace `{namespace}`")
+                write!(f, "list `{resource}` in namespace `{}`", one_line(namespace))
             }
             Self::List { resource, namespace: None } => write!(f, "list `{resource}` throughout the cluster"),
             Self::GetNamespace { name } => write!(f, "get namespace `{name}`"),
@@ -72,6 +76,7 @@ impl Action {
     pub(crate) fn grant(&self) -> String {
         match self {
             Self::List { resource, namespace: Some(namespace) } => {
+                let namespace = one_line(namespace);
                 format!("grant `list` on `{resource}` in a Role of namespace `{namespace}` or in a ClusterRole")
             }
             Self::List { resource, namespace: None } => format!("grant `list` on `{resource}` in a ClusterRole"),
@@ -147,9 +152,16 @@ pub(crate) fn refused(peer: &Peer, action: &Action, status: StatusCode, said: &s
 }
 
 /// The failure of a request that was not answered, or not to the end.
-pub(crate) fn unanswered(peer: &Peer, action: &Action, error: &kube::Error) -> Failure {
+pub(crate) fn unanswered(peer: &Peer, action: &Action, error: &(dyn StdError + 'static)) -> Failure {
     let causes = causes(error);
-    let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = told_by(*causes.last().unwrap_or(&error));
+    if causes.iter().any(|cause| cause.is::<LengthLimitError>()) {
+        let message = format!(
+            "{peer} answers with more than {} MiB when asked to {action}; check its URL and any proxy in between",
+            MAX_ANSWER >> 20
+        );
+        return Failure { kind: FailureKind::Other, error: CollectError::protocol(message, cause) };
+    }
     let message = if let Some(auth) = causes.iter().find_map(|cause| cause.downcast_ref::<AuthError>()) {
         return Failure { kind: FailureKind::Unauthenticated, error: no_credentials(peer, auth) };
     } else if causes.iter().any(|cause| cause.is::<rustls::Error>()) {
@@ -170,7 +182,7 @@ pub(crate) fn unusable(peer: &Peer, error: &kube::Error) -> CollectError {
     if let Some(auth) = causes(error).iter().find_map(|cause| cause.downcast_ref::<AuthError>()) {
         return no_credentials(peer, auth);
     }
-    let cause = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = causes(error).last().map_or_else(|| told_by(error), |cause| told_by(*cause));
     CollectError::unavailable(format!("cannot prepare a connection to {peer}; check its certificates"), cause)
 }
 
@@ -184,27 +196,44 @@ fn no_credentials(peer: &Peer, error: &AuthError) -> CollectError {
         }
         AuthError::AuthExecParse(_) | AuthError::ParseTokenKey(_) => "what it printed is no credential".into(),
         AuthError::AuthExec(_) => "its provider could not be used".into(),
-        error => error.to_string(),
+        error => told_by(error),
     };
     CollectError::unavailable(format!("cannot get credentials for {peer}; check {}", peer.credentials), cause)
 }
 
 /// An answer that says success and is not what was asked for.
-pub(crate) fn garbled(peer: &Peer, action: &Action, error: serde_json::Error) -> Failure {
+pub(crate) fn garbled(peer: &Peer, action: &Action, error: &serde_json::Error) -> Failure {
     let message = format!(
         "{peer} answered something else than Kubernetes does when asked to {action}; check its URL and any proxy in between"
     );
-    Failure { kind: FailureKind::Other, error: CollectError::protocol(message, error) }
+    Failure { kind: FailureKind::Other, error: CollectError::protocol(message, told_by(error)) }
+}
+
+/// What an error says, if that may be repeated: it may hold what someone else wrote, such as the value of a field that is
+/// of the wrong type, and a complaint about PEM holds a line of the file, which may be a key.
+pub(crate) fn told_by(error: &(dyn StdError + 'static)) -> String {
+    if causes(error).iter().any(|cause| cause.is::<pem::Error>()) {
+        return "a certificate or key is not PEM, which has lines like `-----BEGIN CERTIFICATE-----`".into();
+    }
+    one_line(&error.to_string())
 }
 
 /// The beginning of a text that someone else wrote, fit for a message.
 pub(crate) fn one_line(text: &str) -> String {
     const ENOUGH: usize = 300;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(ENOUGH) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(ENOUGH + 1));
+        if let Some((end, _)) = line.char_indices().nth(ENOUGH) {
+            line.truncate(end);
+            line.push('…');
+            break;
+        }
     }
+    line
 }
 
 /// The error and all beneath it, outermost first.
@@ -299,5 +328,7 @@ mod tests {
     fn what_others_wrote_is_cut_to_a_line() {
         assert_eq!(one_line("<html>\n  <body>\n"), "<html> <body>");
         assert_eq!(one_line(&"ä".repeat(400)).chars().count(), 301);
+        assert_eq!(one_line(&"ä ".repeat(1 << 20)).chars().count(), 301);
+        assert_eq!((one_line(" \n"), one_line(&"ä".repeat(300)).chars().count()), (String::new(), 300));
     }
 }

@@ -43,12 +43,18 @@ fn docker_image(image_id: &str, digest: &str) -> Image {
     Image::unresolved(image_id, reason)
 }
 
-/// The image of a container whose status names none: it goes by the name that was asked for.
+/// The image of a container whose status names none: it goes by the name that was asked for, behind `name://`.
+///
+/// The name alone may be an `imageID` as well (`repository@digest`), and what is asked for would fall together with what
+/// is there. No `imageID` begins so: it is a digest, a repository's digest, or either behind Docker's scheme. A digest in
+/// the name is no repository's digest of the image: it says what shall be there, and whether any repository serves it
+/// only the pull will show. It stays in the name.
 ///
 /// `has_run` tells an image that was there, and whose id was lost with the container's status, from one that may not
 /// have been pulled yet.
 pub(crate) fn image_of_name(name: &str, has_run: bool) -> Image {
-    Image::unresolved(name, if has_run { MissingReason::NotReported } else { MissingReason::NotPulled })
+    let key = format!("name://{name}");
+    Image::unresolved(key, if has_run { MissingReason::NotReported } else { MissingReason::NotPulled })
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! Kubeconfig files: where they are looked for, and what their context means.
 
 use std::{
-    env, fs,
+    env, io,
     path::{Path, PathBuf},
 };
 
 use http::Uri;
 use kube::{
     Config,
-    config::{Cluster, Context, ExecInteractiveMode, Kubeconfig, KubeconfigError},
+    config::{AuthInfo, Cluster, Context, ExecInteractiveMode, Kubeconfig, KubeconfigError, LoadDataError},
 };
 use stocktake_core::{ConfigError, Environment, nearest};
 
 use crate::{
-    address::{Target, display, parse_url, unreadable},
-    error::Peer,
+    address::{Target, display, parse_url},
+    error::{Peer, one_line},
+    file::{self, unreadable},
     proxy,
     settings::Settings,
 };
@@ -69,17 +70,70 @@ fn merge(key: &str, paths: &[PathBuf]) -> Result<Kubeconfig, ConfigError> {
     }
     let mut merged = Kubeconfig::default();
     for path in existing {
-        // kube's own error for a missing file repeats the path with quotes of its own.
-        fs::metadata(path).map_err(|error| unreadable(key, path, &error))?;
+        file::check(path).map_err(|error| unreadable(key, path, &error))?;
         let read = Kubeconfig::read_from(path).map_err(|error| match error {
             KubeconfigError::ReadConfig(error, path) => unreadable(key, &path, &error),
-            error => ConfigError::new(key, format!("`{}` is not a kubeconfig: {error}", path.display())),
+            error => ConfigError::new(key, format!("`{}` is not a kubeconfig: {}", path.display(), complaint(&error))),
         })?;
         merged = merged.merge(read).map_err(|error| {
-            ConfigError::new(key, format!("`{}` does not go with the files before it: {error}", path.display()))
+            let problem = complaint(&error);
+            ConfigError::new(key, format!("`{}` does not go with the files before it: {problem}", path.display()))
         })?;
     }
     Ok(merged)
+}
+
+/// What kube says of a kubeconfig, without a word of what stands in it: tokens and keys do, and the YAML parser prints
+/// the lines around a mistake.
+fn complaint(error: &KubeconfigError) -> String {
+    use KubeconfigError as E;
+    let (what, error) = match error {
+        E::Parse(error) => {
+            let place = match error.location() {
+                Some(location) => format!("what stands at line {}, column {}", location.line(), location.column()),
+                None => "what stands in it".into(),
+            };
+            return format!("{place} is no YAML, or not what belongs there; check quotes, brackets and indentation");
+        }
+        E::ParseCertificates(_) => return "`certificate-authority` holds something else than PEM".into(),
+        E::LoadCertificateAuthority(error) => ("certificate-authority", error),
+        E::LoadClientCertificate(error) => ("client-certificate", error),
+        E::LoadClientKey(error) => ("client-key", error),
+        error => return one_line(&error.to_string()),
+    };
+    match error {
+        LoadDataError::DecodeBase64(_) => format!("`{what}-data` is not base64"),
+        LoadDataError::ReadFile(error, path) => format!("cannot read `{what}` {}: {error}", path.display()),
+        LoadDataError::NoBase64DataOrFile => format!("`{what}` is missing"),
+    }
+}
+
+/// Refuses, among the files that the context names and kube reads, those that cannot be read to their end. What is wrong
+/// with others kube says, or the request that needs them.
+fn check_files(cluster: &Cluster, user: Option<&AuthInfo>) -> Result<(), ConfigError> {
+    let none = AuthInfo::default();
+    let user = user.unwrap_or(&none);
+    let files = [
+        ("certificate-authority", &cluster.certificate_authority),
+        ("client-certificate", &user.client_certificate),
+        ("client-key", &user.client_key),
+        ("tokenFile", &user.token_file),
+    ];
+    for (key, path) in files {
+        let Some(path) = path.as_deref().map(Path::new) else { continue };
+        match file::check(path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                let ConfigError { message, hint, .. } = unreadable("", path, &error);
+                return Err(ConfigError {
+                    path: String::new(),
+                    message: format!("`{key}` of the kubeconfig: {message}"),
+                    hint,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn of_context(
@@ -95,14 +149,16 @@ fn of_context(
     let server = cluster.server.as_deref().unwrap_or_default();
     let url = parse_url("", server).map_err(|error| in_file(&format!("has a bad `server`: {}", error.message)))?;
     // kube goes on without credentials here, and the server's refusal would not say why.
-    if let Some(user) = chosen.user.as_deref().filter(|user| !user.is_empty())
-        && !kubeconfig.auth_infos.iter().any(|known| known.name == user)
-    {
+    let user = chosen.user.as_deref().unwrap_or_default();
+    let known = kubeconfig.auth_infos.iter().find(|known| known.name == user);
+    if !user.is_empty() && known.is_none() {
         return Err(in_file(&format!("names the user `{user}`, which it does not have")));
     }
+    check_files(cluster, known.and_then(|known| known.auth_info.as_ref()))?;
 
     let chosen_alone = Kubeconfig { current_context: Some(name.to_owned()), ..kubeconfig.clone() };
-    let mut config = Config::try_from(chosen_alone).map_err(|error| in_file(&format!("cannot be used: {error}")))?;
+    let mut config =
+        Config::try_from(chosen_alone).map_err(|error| in_file(&format!("cannot be used: {}", complaint(&error))))?;
     if let Some(exec) = &mut config.auth_info.exec
         && exec.interactive_mode != Some(ExecInteractiveMode::Always)
     {
@@ -110,13 +166,13 @@ fn of_context(
         exec.interactive_mode = Some(ExecInteractiveMode::Never);
     }
     config.proxy_url = proxy::for_server(&url, cluster.proxy_url.as_deref(), environment)?;
-    let user = chosen.user.as_deref().unwrap_or_default();
     Ok(Target {
         peer: Peer { server: display(&url), credentials: format!("user `{user}` in `{file}`") },
         own_namespace: config.default_namespace.clone(),
         config,
         cluster_name: Some(chosen.cluster.clone()).filter(|name| !name.is_empty()),
         token_file: None,
+        warnings: Vec::new(),
     })
 }
 

@@ -1,4 +1,9 @@
 //! From the object that made a pod to the one that a person wrote: `ReplicaSet` to `Deployment`, `Job` to `CronJob`.
+//!
+//! There it ends. A `Deployment`, `CronJob` or `StatefulSet` may itself be managed by an operator's object (a Knative
+//! `Revision`, a database's custom resource), of which there are as many kinds as operators, each with a grant of its
+//! own. Those are not listed: a pod's workload is never what manages its `Deployment`, and whether anything does is not
+//! known.
 
 use std::collections::HashMap;
 
@@ -69,7 +74,8 @@ impl Owners {
         }
     }
 
-    /// The outermost owner of an object that `owner` manages. `owner` itself, if nothing is known to be above it.
+    /// The outermost owner of an object that `owner` manages, as far as [`LINKS`] lead: what may manage a `Deployment` is
+    /// not looked for. `owner` itself, if nothing is known to be above it.
     pub(crate) fn outermost<'a>(&'a self, owner: &'a OwnerReference) -> &'a OwnerReference {
         if LINKS.iter().any(|link| link.is(owner)) { self.above.get(&owner.uid).unwrap_or(owner) } else { owner }
     }

@@ -45,8 +45,9 @@ fn of_environment<'a>(server: &Uri, environment: &'a Environment) -> Option<(&'s
     })
 }
 
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// Whether `host`, without brackets, is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Whether a list like `10.0.0.0/8,.example.com,localhost` names the host.

@@ -42,13 +42,12 @@ impl NamespaceScope {
                 vacant.insert(image);
             }
             Entry::Occupied(mut known) => {
+                // What one `imageID` tells it tells every time; the names that were asked for may differ.
                 let known = known.get_mut();
-                for name in image.names {
-                    if let Err(position) = known.names.binary_search(&name) {
-                        known.names.insert(position, name);
-                    }
-                }
+                insert_all(&mut known.names, image.names);
+                insert_all(&mut known.repo_digests, image.repo_digests);
                 // Of a name without an id, "was there and is not told" says more than "not pulled", whichever came first.
+                // core, which merges what is left, knows of no container and ranks them the other way.
                 let not_pulled = DigestFact::missing(MissingReason::NotPulled);
                 if known.config_digest == not_pulled {
                     known.index_digest = image.index_digest;
@@ -76,6 +75,15 @@ impl NamespaceScope {
             containers: self.containers,
             images: self.images.into_values().collect(),
             ..Scope::default()
+        }
+    }
+}
+
+/// Adds to a sorted list what is not in it.
+fn insert_all<T: Ord>(list: &mut Vec<T>, items: Vec<T>) {
+    for item in items {
+        if let Err(position) = list.binary_search(&item) {
+            list.insert(position, item);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! From settings to the one cluster that they mean.
 
 use std::{
-    fs,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -11,8 +10,10 @@ use kube::{Config, client::ConfigExt as _};
 use stocktake_core::{ConfigError, Context, Environment};
 
 use crate::{
-    address::{Target, display, parse_url, unreadable},
-    error::Peer,
+    address::{Target, display, parse_url},
+    encryption,
+    error::{Peer, told_by},
+    file::{self, unreadable},
     kubeconfig, proxy,
     settings::Settings,
 };
@@ -44,6 +45,8 @@ pub(crate) fn resolve(settings: &Settings, context: &Context) -> Result<Target, 
         target.config.headers.push((USER_AGENT, user_agent));
     }
     take_over_token_file(&mut target);
+    let key = if settings.server.is_some() { "server" } else { "" };
+    target.warnings = encryption::check(key, &target)?;
     check_certificates(&target)?;
     Ok(target)
 }
@@ -65,13 +68,14 @@ fn in_cluster(url: &str, directory: &Path) -> Result<Target, ConfigError> {
     config.root_cert = Some(certificates("", &ca_file)?);
     config.root_cert_file = Some(ca_file);
     config.auth_info.token_file = Some(directory.join("token").display().to_string());
-    let namespace = fs::read_to_string(directory.join("namespace")).unwrap_or_default();
+    let namespace = file::read_text(&directory.join("namespace")).unwrap_or_default();
     Ok(Target {
         peer: Peer { server: display(&config.cluster_url), credentials: "the pod's service account".into() },
         config,
         cluster_name: None,
         own_namespace: Some(namespace.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or("default".into()),
         token_file: None,
+        warnings: Vec::new(),
     })
 }
 
@@ -102,6 +106,7 @@ fn explicit(settings: &Settings, server: &str, environment: &Environment) -> Res
         cluster_name: None,
         own_namespace: "default".into(),
         token_file: None,
+        warnings: Vec::new(),
     })
 }
 
@@ -124,7 +129,7 @@ fn check_certificates(target: &Target) -> Result<(), ConfigError> {
         return Ok(());
     }
     config.rustls_client_config().map(|_| ()).map_err(|error| {
-        let message = format!("the certificates for {} cannot be used: {error}", target.peer);
+        let message = format!("the certificates for {} cannot be used: {}", target.peer, told_by(&error));
         ConfigError::new("", message).hint("check the certificate authority, the client certificate and its key")
     })
 }
@@ -141,7 +146,7 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, ConfigError> {
 }
 
 fn read(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    fs::read(path).map_err(|error| unreadable(key, path, &error))
+    file::read(path).map_err(|error| unreadable(key, path, &error))
 }
 
 #[cfg(test)]

@@ -192,6 +192,49 @@ async fn garbage_and_half_an_answer_are_told_apart_and_are_not_empty() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_is_given_up() {
+    let server = healthy(&["a"], |_| Answer::ok(&list([pod("a", "1")], None)).endless());
+    let (_, sink) = collect(&server, json!({})).await;
+    let reason = sink.scopes[&ScopeId::namespace("a")].coverage.reason().unwrap();
+    assert!(reason.contains("list `pods` throughout the cluster") && reason.contains("256 MiB"), "{reason}");
+
+    let server = FakeServer::start(|_| Answer::status(500, "").endless());
+    let error = collector(&server, json!({})).probe().await.unwrap_err();
+    assert!(
+        matches!(error, CollectError::Protocol { .. }) && error.to_string().contains("get `/version`"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_server_wrote_is_repeated_in_short() {
+    let huge = "x".repeat(1 << 20);
+    for answer in [
+        Answer::ok(&list([json!({"metadata": {"name": "1", "namespace": "a", "labels": huge}})], None)),
+        Answer::status(500, &huge),
+        Answer::raw(502, huge.clone()),
+    ] {
+        let server = healthy(&["a"], move |_| answer.clone());
+        let (result, sink) = collect(&server, json!({})).await;
+        let text = match (result, sink.scopes.get(&ScopeId::namespace("a"))) {
+            (Err(error), _) => error.full_message(),
+            (Ok(_), Some(scope)) => scope.coverage.reason().unwrap_or_default().to_owned(),
+            (Ok(_), None) => panic!("nothing was said of a"),
+        };
+        assert!(text.len() < 1000, "{} bytes", text.len());
+    }
+
+    // Its pods are listed again when the order has passed them.
+    let server = healthy(&["a"], move |request| match request.query("continue") {
+        None => Answer::ok(&list([pod(&huge, "1")], Some(&token("~/1")))),
+        Some(_) => Answer::ok(&list([pod(&huge, "2")], None)),
+    });
+    let (result, _) = collect(&server, json!({})).await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("listed pods of namespace `xxx") && error.full_message().len() < 1000);
+}
+
+#[tokio::test]
 async fn a_namespace_that_is_refused_leaves_the_others() {
     let server = healthy(&["a", "b", "c"], |request| match request.path.as_str() {
         "/api/v1/namespaces/a/pods" => Answer::ok(&list([pod("a", "1")], None)),
@@ -248,6 +291,22 @@ async fn exact_names_are_listed_one_by_one_and_misspelt_ones_are_named() {
     assert_eq!(sink.warnings, ["the cluster has no namespace `shpo`; did you mean `shop`?"]);
     let names: Vec<_> = sink.cluster().body.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
     assert_eq!(names, ["team"], "the cluster's scope tells of no other namespace");
+}
+
+#[tokio::test]
+async fn namespaces_that_were_not_listed_are_not_taken_for_missing() {
+    let server = FakeServer::start(|request| match request.path.as_str() {
+        "/api/v1/namespaces/shop/pods" => Answer::ok(&list([pod("shop", "1")], None)),
+        "/api/v1/namespaces/other/pods" => Answer::status(403, "pods is forbidden"),
+        path => panic!("{path} was asked for"),
+    });
+    let (result, sink) = collect(&server, json!({"namespaces": ["shop", "other"], "cluster_objects": false})).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.names(), ["namespace other", "namespace shop"]);
+    assert_eq!(sink.namespace("shop"), ("complete", vec!["1"]));
+    assert_eq!(sink.namespace("other"), ("denied", vec![]));
+    assert_eq!(sink.warnings, [""; 0]);
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
@@ -320,7 +379,7 @@ async fn what_does_not_run_is_left_out_on_request() {
     let body = &sink.scopes[&ScopeId::namespace("a")].body;
     assert_eq!(body.containers.len(), 1);
     assert_eq!((body.containers[0].name.as_str(), body.containers[0].state), ("runs", ContainerState::Running));
-    assert_eq!(body.images.iter().map(|image| image.id.as_str()).collect::<Vec<_>>(), ["x:1"]);
+    assert_eq!(body.images.iter().map(|image| image.id.as_str()).collect::<Vec<_>>(), ["name://x:1"]);
 }
 
 #[tokio::test]
@@ -350,6 +409,22 @@ async fn a_token_is_read_again_for_every_request() {
     assert!(matches!(collector.probe().await.unwrap_err(), CollectError::Unavailable { .. }));
     fs::write(&file, "one").unwrap();
     collector.probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_protects_nothing_is_remarked_on_once() {
+    let server = healthy(&["a", "b"], |_| Answer::ok(&list([], None)));
+    let (result, sink) = collect(&server, json!({"token": "hunter2"})).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.warnings.len(), 1, "{:?}", sink.warnings);
+    assert!(
+        sink.warnings[0].contains("unencrypted") && sink.warnings[0].contains(&server.url()),
+        "{:?}",
+        sink.warnings
+    );
+    assert!(!sink.warnings[0].contains("hunter2"));
+    let (_, sink) = collect(&server, json!({})).await;
+    assert_eq!(sink.warnings, [""; 0], "nothing is sent that could be read");
 }
 
 #[tokio::test]

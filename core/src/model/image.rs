@@ -11,8 +11,9 @@ use crate::{Digest, RepoDigest};
 /// An image that a container of the scope was made from, or asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Image {
-    /// Key within the scope: the runtime's own identifier of the image where it has one, else the name asked for.
-    /// It means different digests to different runtimes and joins nothing outside its scope; the digests below do.
+    /// Key within the scope: the runtime's own identifier of the image where it has one, else the name asked for, in a
+    /// form that is no identifier. It means different digests to different runtimes and joins nothing outside its scope;
+    /// the digests below do.
     pub id: String,
     /// Names that the runtime has for it, sorted. Empty for an untagged image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -170,8 +170,45 @@ fn an_image_that_no_status_names_goes_by_its_name() {
         ),
     ] {
         let image = image(status);
-        assert_eq!((image.id.as_str(), &image.names[..]), ("a:1", &["a:1".to_owned()][..]));
+        assert_eq!((image.id.as_str(), &image.names[..]), ("name://a:1", &["a:1".to_owned()][..]));
         assert_eq!(image.manifest_digest, DigestFact::missing(reason));
+    }
+}
+
+#[test]
+fn an_image_that_is_asked_for_and_one_that_is_there_stay_two() {
+    let pinned = format!("repo@{DIGEST}");
+    let pod = |name: &str, status: serde_json::Value| {
+        json!({
+            "metadata": {"name": name, "uid": name},
+            "spec": {"containers": [{"name": "a", "image": pinned}]},
+            "status": {"containerStatuses": [status]},
+        })
+    };
+    let waiting = pod("w", json!({"name": "a", "imageID": "", "state": {"waiting": {"reason": "ErrImagePull"}}}));
+    let lost = pod("l", json!({"name": "a", "imageID": "", "state": {"terminated": {"exitCode": 137}}}));
+    let running = pod("r", json!({"name": "a", "imageID": pinned, "containerID": "c://1", "state": {"running": {}}}));
+    let body = |pods: [&serde_json::Value; 3]| {
+        let mut scope = NamespaceScope::default();
+        for pod in pods {
+            scope.add(convert(pod.clone()), true);
+        }
+        let mut body = scope.into_body();
+        assert_eq!(normalise(&mut body).duplicates, 0);
+        body
+    };
+    let expected = body([&waiting, &lost, &running]);
+    let told = |image: &Image| (image.id.clone(), image.repo_digests.len(), image.manifest_digest.clone());
+    assert_eq!(
+        expected.images.iter().map(told).collect::<Vec<_>>(),
+        [
+            // What is asked for may not exist: it is no digest under which anything was served.
+            (format!("name://{pinned}"), 0, DigestFact::missing(MissingReason::NotReported)),
+            (pinned.clone(), 1, DigestFact::missing(MissingReason::Ambiguous)),
+        ]
+    );
+    for order in [[&waiting, &running, &lost], [&running, &waiting, &lost], [&lost, &running, &waiting]] {
+        assert_eq!(body(order), expected);
     }
 }
 

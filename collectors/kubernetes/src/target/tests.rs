@@ -46,7 +46,7 @@ impl Bench {
 
 const KUBECONFIG: &str = r#"
 clusters:
-- {name: one, cluster: {server: "http://one:8080"}}
+- {name: one, cluster: {server: "https://one:6443"}}
 - {name: two, cluster: {server: "http://two:8080"}}
 - {name: bare, cluster: {}}
 users:
@@ -66,7 +66,7 @@ fn a_kubeconfig_names_cluster_namespace_and_credentials() {
     let path = bench.file("config", KUBECONFIG);
     let token = bench.file("token", "secret\n");
     let target = bench.resolve(json!({"kubeconfig": path})).unwrap();
-    assert_eq!(target.peer.server, "http://one:8080");
+    assert_eq!(target.peer.server, "https://one:6443");
     assert_eq!(target.peer.credentials, format!("user `someone` in `{path}`"));
     assert_eq!((target.cluster_name.as_deref(), target.own_namespace.as_str()), (Some("one"), "shop"));
     assert_eq!(target.token_file, Some(token.into()), "relative to the kubeconfig, and read by us");
@@ -88,9 +88,9 @@ fn the_default_is_kubectls() {
     let second = bench.file("b", KUBECONFIG);
     let list = format!("{first}::/does/not/exist:{second}");
     let bench = bench.variable("KUBECONFIG", &list);
-    assert_eq!(bench.resolve(json!({})).unwrap().peer.server, "http://one:8080");
+    assert_eq!(bench.resolve(json!({})).unwrap().peer.server, "https://one:6443");
     assert_eq!(bench.resolve(json!({"context": "second"})).unwrap().peer.server, "http://two:8080");
-    assert_eq!(bench.resolve(json!({"kubeconfig": list})).unwrap().peer.server, "http://one:8080");
+    assert_eq!(bench.resolve(json!({"kubeconfig": list})).unwrap().peer.server, "https://one:6443");
 }
 
 #[test]
@@ -103,6 +103,173 @@ fn nothing_configured_says_where_was_looked() {
         text,
         "cannot read `/does/not/exist`: No such file or directory (os error 2); correct the path, or create the file"
     );
+}
+
+#[test]
+fn nothing_of_a_broken_kubeconfig_is_repeated() {
+    const SECRET: &str = "hunter2hunter2";
+    let bench = Bench::new();
+    let user = |user: &str| {
+        format!(
+            "clusters: [{{name: c, cluster: {{server: 'https://k8s:6443'}}}}]\n\
+             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n\
+             users:\n- name: u\n  user:\n{user}\n"
+        )
+    };
+    let certificate = |key: &str| {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let (ca, key) = (STANDARD.encode(CA), STANDARD.encode(key));
+        user(&format!("    client-certificate-data: {ca}\n    client-key-data: {key}"))
+    };
+    for broken in [
+        user(&format!("    token: \"{SECRET}\n    password: x")),
+        user(&format!("    token: {SECRET}\n   password: {SECRET}\n  - x")),
+        user(&format!("    token: [{SECRET}]")),
+        user(&format!("    as-groups: {SECRET}")),
+        user(&format!("  {SECRET}: [")),
+        format!("users: {SECRET}"),
+        format!("{SECRET}: *{SECRET}"),
+        SECRET.to_owned(),
+        user(&format!("    client-certificate-data: x\n    client-key-data: '{SECRET}!'")),
+        user(&format!("    client-certificate-data: ''\n    client-key-data: '{SECRET}!'")),
+        // A key whose line breaks were lost.
+        certificate(&format!("-----BEGIN PRIVATE KEY-----{SECRET}-----END PRIVATE KEY-----")),
+        certificate(&format!("-----BEGIN PRIVATE KEY-----{SECRET}")),
+        certificate(&format!("-----BEGIN {SECRET}-----\nAAAA\n")),
+    ] {
+        let path = bench.file("config", &broken);
+        let error = bench.resolve(json!({"kubeconfig": path})).expect_err(&broken);
+        let text = format!("{error} {error:?} {error:#?}");
+        assert!(!text.contains(SECRET) && !text.contains("104, 117, 110"), "{broken}\n{text}");
+        assert!(text.contains(&path) || text.contains("https://k8s:6443"), "{broken}\n{text}");
+        assert!(!error.to_string().contains('\n') && text.len() < 3000, "{text}");
+    }
+    let path = bench.file("config", &user(&format!("    token: \"{SECRET}\"\n   password: x")));
+    let text = bench.complaint(json!({"kubeconfig": path})).to_string();
+    assert!(text.contains("line 8"), "{text}");
+}
+
+#[test]
+fn a_password_in_a_url_is_not_repeated() {
+    let bench = Bench::new();
+    for server in [
+        "https://user:hunter2@10.0.0.1:6443",
+        "https://hunter2@10.0.0.1",
+        "user:hunter2@10.0.0.1",
+        "ftp://user:hunter2@10.0.0.1",
+        "https://user:hun/ter2@10.0.0.1",
+        "https://user:x@hunter2@10.0.0.1",
+        "user:hunter2://x@10.0.0.1",
+        "https://user:hunter2@10.0.0.1 x",
+    ] {
+        let config = bench.file("config", &KUBECONFIG.replace("http://two:8080", server));
+        let inputs = [json!({"server": server}), json!({"kubeconfig": config, "context": "second"})];
+        for error in inputs.map(|settings| bench.complaint(settings)) {
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("hunter2") && !text.contains("ter2"), "{text}");
+            assert!(text.contains("…@10.0.0.1"), "{text}");
+        }
+    }
+    let text = bench.complaint(json!({"server": "https://user:hunter2@10.0.0.1:6443"})).to_string();
+    assert!(text.starts_with("server: `https://…@10.0.0.1:6443` has a user name"), "{text}");
+}
+
+#[test]
+fn credentials_are_not_sent_unencrypted_to_another_machine() {
+    let bench = Bench::new();
+    let token = bench.file("token", "hunter2");
+    let complaint = |settings: serde_json::Value| {
+        let text = bench.complaint(settings).to_string();
+        assert!(text.contains("http://k8s:8080") && text.contains("unencrypted"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        text
+    };
+    let text = complaint(json!({"server": "http://k8s:8080", "token_file": token}));
+    assert!(text.starts_with("server: ") && text.contains(&format!("`token_file` {token}")), "{text}");
+    complaint(json!({"server": "http://k8s:8080", "token": "hunter2"}));
+    for user in [
+        "tokenFile: token",
+        "token: hunter2",
+        "username: u, password: hunter2",
+        "exec: {apiVersion: client.authentication.k8s.io/v1, command: aws}",
+        "auth-provider: {name: oidc, config: {}}",
+        "client-certificate: a, client-key: b",
+    ] {
+        let text = KUBECONFIG.replace("https://one:6443", "http://k8s:8080").replace("tokenFile: token", user);
+        let path = bench.file("config", &text);
+        complaint(json!({"kubeconfig": path}));
+    }
+    // What listens on this machine's loopback is reached without a network.
+    for server in ["http://127.0.0.1:8001", "http://localhost:8001", "http://LOCALHOST", "http://[::1]:8001"] {
+        let target = bench.resolve(json!({"server": server, "token": "hunter2"})).unwrap();
+        assert_eq!(target.warnings.len(), 1, "{server}");
+        assert!(target.warnings[0].message.contains("unencrypted"), "{:?}", target.warnings);
+    }
+    // Behind a proxy it is the proxy's loopback.
+    let proxied = KUBECONFIG.replace(r#""https://one:6443""#, r#""http://127.0.0.1:8001", proxy-url: "http://p:1""#);
+    let path = bench.file("config", &proxied);
+    assert!(bench.complaint(json!({"kubeconfig": path})).message.contains("unencrypted"));
+}
+
+#[test]
+fn a_connection_that_protects_nothing_is_remarked_on() {
+    let bench = Bench::new();
+    let warnings = |server: &str, insecure: &str| -> Vec<String> {
+        let text = KUBECONFIG.replace("\"http://two:8080\"", &format!("\"{server}\"{insecure}"));
+        let path = bench.file("config", &text);
+        let target = bench.resolve(json!({"kubeconfig": path, "context": "second"})).unwrap();
+        target.warnings.into_iter().map(|warning| warning.message).collect()
+    };
+    let skip = ", insecure-skip-tls-verify: true";
+    let text = warnings("https://two:6443", skip);
+    assert!(text.len() == 1 && text[0].contains("`insecure-skip-tls-verify: true`"), "{text:?}");
+    assert!(text[0].contains("https://two:6443"), "{text:?}");
+    let text = warnings("http://two:8080", skip);
+    assert!(text.len() == 1 && text[0].contains("unencrypted"), "{text:?}");
+    assert_eq!(warnings("https://two:6443", ", insecure-skip-tls-verify: false"), [""; 0]);
+    assert_eq!(warnings("http://127.0.0.1:8080", skip), [""; 0], "there is neither TLS nor anything to protect");
+}
+
+/// Reading a named pipe to which nobody writes takes for ever.
+#[test]
+fn what_is_no_regular_file_is_refused_before_it_is_read() {
+    use std::{os::unix::fs::symlink, process::Command, sync::mpsc, thread, time::Duration};
+
+    let bench = Bench::new();
+    let pipe = bench.directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    symlink(&pipe, bench.directory.path().join("link")).unwrap();
+    let link = bench.directory.path().join("link").display().to_string();
+    let server = "https://10.0.0.1:6443";
+    let of_cluster = KUBECONFIG.replace("tokenFile: token", "token: x");
+    let user = |user: &str| of_cluster.replace("token: x", user);
+    let files = [
+        of_cluster.replace("6443\"", "6443\", certificate-authority: pipe"),
+        user("tokenFile: pipe"),
+        user("client-certificate: pipe, client-key: token"),
+        user(&format!("client-certificate: {}, client-key: link", bench.file("ca.crt", CA))),
+    ];
+    let kubeconfigs = files.iter().enumerate().map(|(n, text)| bench.file(&format!("config{n}"), text));
+    let mut all: Vec<_> = kubeconfigs.map(|path| json!({ "kubeconfig": path })).collect();
+    all.extend([
+        json!({"kubeconfig": link}),
+        json!({"kubeconfig": format!("{}:{link}", bench.file("token", "current-context: x"))}),
+        json!({"server": server, "token_file": link}),
+        json!({"server": server, "ca_file": link}),
+    ]);
+    for settings in all {
+        let (sender, receiver) = mpsc::channel();
+        let (context, given) = (bench.context.clone(), settings.clone());
+        thread::spawn(move || sender.send(resolve(&ConfigError::deserialize(given).unwrap(), &context).unwrap_err()));
+        let error = receiver.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| panic!("{settings} hangs"));
+        let text = error.to_string();
+        assert!(text.contains("it is a named pipe, not a regular file"), "{settings}: {text}");
+    }
+    let directory = bench.directory.path().display().to_string();
+    let text = bench.complaint(json!({"server": server, "token_file": directory})).to_string();
+    assert!(text.starts_with(&format!("token_file: cannot read `{directory}`: it is a directory")), "{text}");
+    let text = bench.complaint(json!({"server": server, "ca_file": "/dev/zero"})).to_string();
+    assert!(text.contains("it is a device"), "{text}");
 }
 
 #[test]

@@ -38,7 +38,17 @@ impl Recorded {
 pub(crate) struct Answer {
     status: u16,
     body: String,
-    is_half: bool,
+    ending: Ending,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Whole,
+    /// In its middle.
+    Half,
+    /// Never: white space follows for as long as anyone reads.
+    Never,
 }
 
 impl Answer {
@@ -52,12 +62,18 @@ impl Answer {
     }
 
     pub(crate) fn raw(status: u16, body: impl Into<String>) -> Self {
-        Self { status, body: body.into(), is_half: false }
+        Self { status, body: body.into(), ending: Ending::Whole }
     }
 
     /// The same, broken off in the middle of the body.
     pub(crate) fn cut_in_half(mut self) -> Self {
-        self.is_half = true;
+        self.ending = Ending::Half;
+        self
+    }
+
+    /// The same, followed by white space without end.
+    pub(crate) fn endless(mut self) -> Self {
+        self.ending = Ending::Never;
         self
     }
 }
@@ -139,13 +155,16 @@ async fn serve(mut stream: TcpStream, answer: impl Fn(&str, &str) -> Answer) {
     let head = String::from_utf8(head).unwrap();
     let (line, headers) = head.split_once("\r\n").unwrap();
     let target = line.split(' ').nth(1).unwrap();
-    let Answer { status, body, is_half } = answer(target, headers);
-    let sent = if is_half { &body[..body.len() / 2] } else { &body };
-    let response = format!(
-        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sent}",
-        body.len()
-    );
+    let Answer { status, body, ending } = answer(target, headers);
+    let sent = if ending == Ending::Half { &body[..body.len() / 2] } else { &body };
+    let length = if ending == Ending::Never { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    let response =
+        format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\n{length}connection: close\r\n\r\n{sent}");
     let _ = stream.write_all(response.as_bytes()).await;
+    if ending == Ending::Never {
+        let spaces = vec![b' '; 1 << 20];
+        while stream.write_all(&spaces).await.is_ok() {}
+    }
     let _ = stream.shutdown().await;
 }
 
