@@ -283,6 +283,7 @@ mod tests {
                 CollectError::Denied { .. } => "denied",
                 CollectError::Unsupported { .. } => "unsupported",
                 CollectError::Protocol { .. } => "protocol",
+                _ => "another",
             };
             (variant, failure.kind)
         };
