@@ -142,13 +142,14 @@ impl Row<'_> {
         }
     }
 
-    /// As it was asked for; where that is not known, any name that the image has.
+    /// As it was asked for. Where that is not known, a name that the image has, and how many more it has.
     fn image_name(&self) -> String {
-        let any = || self.image.and_then(|image| image.names.first());
-        let Some(name) = self.container.image.as_ref().or_else(any) else { return "<unnamed>".to_owned() };
-        match name.split_once('@').map(|(repository, digest)| (repository, digest.parse::<Digest>())) {
-            Some((repository, Ok(digest))) => format!("{repository}@{}", digest.short()),
-            _ => name.clone(),
+        let names = self.image.map(|image| image.names.as_slice()).unwrap_or_default();
+        match (&self.container.image, names) {
+            (Some(requested), _) => short_reference(requested),
+            (None, []) => "<unnamed>".to_owned(),
+            (None, [name]) => short_reference(name),
+            (None, [name, more @ ..]) => format!("{} +{}", short_reference(name), more.len()),
         }
     }
 
@@ -179,6 +180,14 @@ impl Row<'_> {
     fn age(&self) -> String {
         let since = self.container.started_at.or(self.container.created_at);
         since.map(|since| age(self.observed_at.as_second() - since.as_second())).unwrap_or_default()
+    }
+}
+
+/// A name in which a digest takes no more room than it takes elsewhere in the table.
+fn short_reference(name: &str) -> String {
+    match name.split_once('@').map(|(repository, digest)| (repository, digest.parse::<Digest>())) {
+        Some((repository, Ok(digest))) => format!("{repository}@{}", digest.short()),
+        _ => name.to_owned(),
     }
 }
 
@@ -239,7 +248,8 @@ fn summary(scopes: &[(&ScopeEntry, &Scope)]) -> String {
     let images: BTreeSet<&str> =
         scopes.iter().flat_map(|(_, scope)| &scope.images).map(|image| image.id.as_str()).collect();
     let images = count(images.len(), "image");
-    let hidden = if sandboxes > 0 { format!(", {} not shown", count(sandboxes, "pod sandbox")) } else { String::new() };
+    let hidden =
+        if sandboxes > 0 { format!("\n  {} not shown", count(sandboxes, "pod sandbox")) } else { String::new() };
     format!("{total}{each}, {images}{hidden}")
 }
 
