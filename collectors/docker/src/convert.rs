@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, ImageSummary, OciDescriptor};
 use jiff::Timestamp;
 use stocktake_core::{
-    Digest,
+    Digest, RepoDigest,
     labels::{self, Labels},
     model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Platform, Provenance, Scope},
     select::StateSelector,
@@ -129,6 +129,13 @@ fn image(
         image.names = listed.repo_tags.iter().filter(|name| !name.starts_with("<none>")).cloned().collect();
         // Besides `repository@digest` daemons list `<none>@<none>` (Docker 20.10) and bare digests (28.5).
         image.repo_digests = listed.repo_digests.iter().filter_map(|text| text.parse().ok()).collect();
+        if let (ImageStore::Containerd, Ok(target)) = (store, id.parse::<Digest>()) {
+            // The list tells one of them at the most (28.5), and which one changes; `docker image inspect` makes them of
+            // the names as well.
+            let of_name =
+                |name: &String| RepoDigest { repository: repository(name).to_owned(), digest: target.clone() };
+            image.repo_digests.extend(image.names.iter().map(of_name));
+        }
         if store == ImageStore::Classic && !image.repo_digests.is_empty() {
             // Each of them is of the index or of the manifest.
             image.index_digest = DigestFact::missing(MissingReason::Ambiguous);
@@ -139,6 +146,16 @@ fn image(
         image.created_at = Some(listed.created).filter(|time| *time > 0).and_then(|t| Timestamp::from_second(t).ok());
     }
     Some(image)
+}
+
+/// A name without its tag and digest, in the form in which the daemon writes it.
+fn repository(name: &str) -> &str {
+    let name = name.split_once('@').map_or(name, |(before, _)| before);
+    match name.rsplit_once(':') {
+        // The colon of a port stands before a slash.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
 }
 
 fn classic_image(id: &str) -> Image {
@@ -268,7 +285,10 @@ mod tests {
         assert_eq!(pulled.platform.as_ref().map(ToString::to_string).as_deref(), Some("linux/amd64"));
         assert_eq!(pulled.id, format!("{INDEX}@{MANIFEST}"));
         assert_eq!(pulled.created_at, None, "the daemon gives 0");
-        assert_eq!(pulled.repo_digests, [], "the daemon gives a bare digest without a repository");
+        // The daemon's list gives a bare digest without a repository.
+        let repositories: Vec<&str> = pulled.repo_digests.iter().map(|repo| repo.repository.as_str()).collect();
+        assert_eq!(repositories, ["127.0.0.1:15000/mirror/app", "127.0.0.1:15000/team/app", "example.com/bed/moving"]);
+        assert!(pulled.repo_digests.iter().all(|repo| repo.digest.as_str() == INDEX));
 
         let (_, side) = of(&scope, "bed-running");
         let side_manifest = "sha256:a516e3b3cd511a2406300ae47fd95bb8854e9905055a4d0fd6a97b3f7f991a8a";
