@@ -26,24 +26,25 @@ const CRI_METADATA: &str = "io.cri-containerd.container.metadata";
 const CRI_KIND: &str = "io.cri-containerd.kind";
 const NERDCTL_NAME: &str = "nerdctl/name";
 
-/// A namespace's containers in the chosen states, with their images, owners and pods.
+/// A namespace's containers in the chosen states, with their images, owners and pods. `evidence` is that of each of
+/// `containers`, in their order.
 pub(crate) fn scope(
     containers: &[Record],
     tasks: &[Process],
+    evidence: &[Evidence],
     names: &ImageNames,
-    snapshots: &Snapshots,
     content: &ContentCache,
     states: &StateSelector,
 ) -> Scope {
     let tasks: HashMap<&str, &Process> = tasks.iter().map(|task| (task_container(task), task)).collect();
     let mut scope = Scope::default();
-    for record in containers {
+    for (record, evidence) in containers.iter().zip(evidence) {
         let task = tasks.get(record.id.as_str()).copied();
         let state = container_state(task);
         if !states.matches(state) {
             continue;
         }
-        let image = resolve(&record.image, &evidence(record, snapshots), names, content);
+        let image = resolve(&record.image, evidence, names, content);
         let labels: Labels = record.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let workload = labels::service(&labels);
         let pod = labels::pod(&labels);

@@ -149,7 +149,7 @@ impl ContainerdCollector {
             load.all(names.targets.values().map(|target| &target.digest), Absent::Accept).await?;
         }
         used.extend(names.targets.values().map(|target| target.digest.clone()));
-        let scope = convert::scope(&containers, &tasks, &names, &snapshots, content, &self.states);
+        let scope = convert::scope(&containers, &tasks, &evidence, &names, content, &self.states);
         Ok((scope, gaps.coverage()))
     }
 

@@ -78,14 +78,10 @@ struct World {
 
 impl World {
     fn scope(&self) -> Scope {
-        let mut scope = convert::scope(
-            &self.containers,
-            &self.tasks,
-            &self.names,
-            &self.snapshots,
-            &self.content,
-            &StateSelector::ALL,
-        );
+        let evidence: Vec<Evidence> =
+            self.containers.iter().map(|container| convert::evidence(container, &self.snapshots)).collect();
+        let (names, content) = (&self.names, &self.content);
+        let mut scope = convert::scope(&self.containers, &self.tasks, &evidence, names, content, &StateSelector::ALL);
         let counts = stocktake_core::normalise(&mut scope);
         assert_eq!((counts.dangling_references, counts.duplicates), (0, 0));
         scope
