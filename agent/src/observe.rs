@@ -139,7 +139,7 @@ pub(crate) fn inventory(agent: stocktake_core::model::Agent, observations: Vec<O
     sources.sort_by(|a, b| a.collector.cmp(&b.collector));
     let report =
         Report { schema: SCHEMA_VERSION.to_owned(), id: Uuid::now_v7(), agent, created_at: Timestamp::now(), sources };
-    Inventory { report, scopes }
+    Inventory::new(report, scopes)
 }
 
 /// A scope's line in the manifest, and its body in the form that the line's digest is of.

@@ -147,6 +147,24 @@ impl Provenance {
     pub const CONTAINERD_CRI_METADATA: Self = Self(Cow::Borrowed("containerd_cri_metadata"));
     /// `imageID` of a Kubernetes container status.
     pub const KUBERNETES_IMAGE_ID: Self = Self(Cow::Borrowed("kubernetes_image_id"));
+
+    /// Concluded: another source knows that what a repository serves is an index, or is a manifest.
+    pub const UNIFIED_REPO_DIGEST: Self = Self(Cow::Borrowed("unified_repo_digest"));
+    /// Concluded: of the index's manifests known to any source, the one with this configuration.
+    pub const UNIFIED_INDEX_AND_CONFIG: Self = Self(Cow::Borrowed("unified_index_and_config"));
+    /// Concluded: of the index's manifests known to any source, the one for the node's or host's platform.
+    pub const UNIFIED_INDEX_AND_PLATFORM: Self = Self(Cow::Borrowed("unified_index_and_platform"));
+    /// Concluded: the only manifest with this configuration that any source knows. The content is the same; that this is
+    /// how it came here is not proven.
+    pub const UNIFIED_SAME_CONFIG: Self = Self(Cow::Borrowed("unified_same_config"));
+    /// Concluded: another source knows the manifest's configuration.
+    pub const UNIFIED_MANIFEST: Self = Self(Cow::Borrowed("unified_manifest"));
+
+    /// Whether no source told it: it follows from what several said.
+    #[must_use]
+    pub fn is_conclusion(&self) -> bool {
+        self.0.starts_with("unified_")
+    }
 }
 
 impl fmt::Display for Provenance {

@@ -10,6 +10,7 @@ mod node;
 mod pod;
 mod report;
 mod scope;
+mod unified;
 mod workload;
 
 pub use container::{Container, ContainerKind, ContainerState};
@@ -18,6 +19,7 @@ pub use node::{Namespace, Node};
 pub use pod::Pod;
 pub use report::{Agent, Cluster, Host, Inventory, Report, RuntimeVersion, SCHEMA_VERSION, Source, Warning};
 pub use scope::{Counts, Coverage, Scope, ScopeEntry, ScopeId, ScopeKind};
+pub use unified::{Finding, FindingKind, JoinedBy, Sighting, Unified, UnifiedContainer, UnifiedImage, VantagePoint};
 pub use workload::Workload;
 
 /// JSON Schema of an [`Inventory`], the document that `stocktake-agent collect --format json` prints.

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Coverage, Scope, ScopeEntry};
-use crate::Digest;
+use super::{Coverage, Scope, ScopeEntry, Unified};
+use crate::{Digest, unify::unify};
 
 /// Value of [`Report::schema`] that this version writes.
 pub const SCHEMA_VERSION: &str = "v1";
@@ -20,6 +20,18 @@ pub struct Inventory {
     pub report: Report,
     /// Bodies by digest. Scopes with the same content share one.
     pub scopes: BTreeMap<Digest, Scope>,
+    /// What the sources say together. It follows from the rest of the document, and refers to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unified: Option<Unified>,
+}
+
+impl Inventory {
+    /// A report, the bodies of its scopes, and what follows from them together.
+    #[must_use]
+    pub fn new(report: Report, scopes: BTreeMap<Digest, Scope>) -> Self {
+        let unified = Some(unify(&report.sources, &scopes));
+        Self { report, scopes, unified }
+    }
 }
 
 /// Who saw what, when.

@@ -1,0 +1,94 @@
+//! What the sightings of one container come to.
+
+use super::{
+    images::ImageOf,
+    join::Group,
+    view::{Seen, World},
+};
+use crate::model::{ContainerKind, ContainerState, UnifiedContainer};
+
+pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> UnifiedContainer {
+    let seen: Vec<&Seen<'_>> = group.members.iter().map(|member| &world.seen[*member]).collect();
+    let by_state = state(&seen);
+    UnifiedContainer {
+        id: id(&seen),
+        name: name(&seen),
+        kind: kind(&seen),
+        state: by_state.map_or(ContainerState::Unknown, |seen| seen.container.state),
+        state_reason: by_state.and_then(|seen| seen.container.state_reason.clone()),
+        started_at: seen.iter().find_map(|seen| seen.container.started_at),
+        image: image.requested.map(str::to_owned),
+        image_ref: image.image_ref.clone(),
+        image_missing: image.missing,
+        repo_digest: image.repo_digest.clone(),
+        joined_by: group.joined_by,
+        seen: seen.iter().filter_map(|seen| seen.sighting()).collect(),
+    }
+}
+
+/// Pods by namespace and name, then what has no pod by who saw it.
+pub(super) fn order(world: &World<'_>, group: &Group, container: &UnifiedContainer) -> impl Ord + use<> {
+    let pod = group.members.iter().find_map(|member| world.seen[*member].pod);
+    let first = world.seen[group.members[0]];
+    (
+        pod.is_none(),
+        pod.map(|pod| (pod.namespace.clone(), pod.name.clone())),
+        if pod.is_none() { Some((first.source.collector.clone(), first.entry.id.clone())) } else { None },
+        container.kind,
+        container.name.clone(),
+        container.id.clone(),
+        container.seen.clone(),
+    )
+}
+
+/// The runtime's, which is newer than what an orchestrator has heard of it.
+fn id(seen: &[&Seen<'_>]) -> Option<String> {
+    let runtimes = seen.iter().filter(|seen| !seen.is_orchestrated());
+    runtimes.chain(seen.iter()).find_map(|seen| seen.container.id.clone())
+}
+
+/// A name rather than an id in its place, and the orchestrator's rather than the runtime's.
+fn name(seen: &[&Seen<'_>]) -> String {
+    let is_name = |seen: &&&Seen<'_>| seen.container.id.as_ref() != Some(&seen.container.name);
+    let best = seen.iter().find(is_name).or_else(|| seen.first());
+    best.map(|seen| seen.container.name.clone()).unwrap_or_default()
+}
+
+fn kind(seen: &[&Seen<'_>]) -> ContainerKind {
+    let kinds = seen.iter().map(|seen| seen.container.kind);
+    kinds.clone().find(|kind| *kind != ContainerKind::Regular).unwrap_or_default()
+}
+
+/// Whose word on the state counts. The runtime sees the process (an orchestrator never learns that one is paused); once
+/// there is none, the orchestrator knows why and what comes next.
+fn state<'a, 'b>(seen: &[&'b Seen<'a>]) -> Option<&'b Seen<'a>> {
+    let runtime = seen
+        .iter()
+        .copied()
+        .filter(|seen| !seen.is_orchestrated())
+        .rev()
+        .max_by_key(|seen| certainty(seen.container.state));
+    let orchestrator = seen.iter().copied().find(|seen| seen.is_orchestrated());
+    match (runtime, orchestrator) {
+        (Some(runtime), Some(orchestrator))
+            if !has_process(runtime.container.state) && !has_process(orchestrator.container.state) =>
+        {
+            Some(orchestrator)
+        }
+        (Some(runtime), Some(orchestrator)) if certainty(runtime.container.state) == 0 => Some(orchestrator),
+        (runtime, orchestrator) => runtime.or(orchestrator),
+    }
+}
+
+/// How much a runtime says with a state: `stopped` is that it does not know what was before.
+fn certainty(state: ContainerState) -> u8 {
+    match state {
+        ContainerState::Unknown | ContainerState::Other => 0,
+        ContainerState::Stopped => 1,
+        _ => 2,
+    }
+}
+
+pub(super) fn has_process(state: ContainerState) -> bool {
+    matches!(state, ContainerState::Running | ContainerState::Paused | ContainerState::Restarting)
+}

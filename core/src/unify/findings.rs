@@ -1,0 +1,243 @@
+//! What one vantage point sees and another that ought to see it does not.
+//!
+//! Settings may narrow what a collector looks at, and a narrow look is still complete. So nobody ought to see anything by
+//! assumption: a scope has to have shown that it sees the same things, by sharing a running container, or a cluster's
+//! node that is the host. Both scopes have to have been seen completely, and the container has to have been there before
+//! the other one looked.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use jiff::Timestamp;
+
+use super::{
+    conclude::has_process,
+    images::Identified,
+    join::{Group, node_of},
+    view::{Seen, World},
+};
+use crate::model::{ContainerState, Finding, FindingKind, ScopeId, VantagePoint};
+
+pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identified<'_>) -> Vec<Finding> {
+    let ground = Ground::of(world, groups);
+    let mut findings = Vec::new();
+    for (position, group) in groups.iter().enumerate() {
+        unknown_to_orchestrator(&ground, position, group, &mut findings);
+        unknown_to_runtime(&ground, position, group, &mut findings);
+        let contradicted_by = &identified.of_groups[position].contradicted_by;
+        if !contradicted_by.is_empty() {
+            let agreeing = group.members.iter().filter(|member| !contradicted_by.contains(member));
+            findings.push(Finding {
+                kind: FindingKind::ContradictingDigests,
+                container: position,
+                node_name: node_name(world, group),
+                seen_by: points(world, agreeing),
+                not_seen_by: points(world, contradicted_by),
+            });
+        }
+    }
+    findings
+}
+
+/// A scope of a source, by the source's position.
+type Place<'a> = (usize, &'a ScopeId);
+
+/// Who has shown to see what.
+struct Ground<'a, 'w> {
+    world: &'w World<'a>,
+    /// Pairs of complete scopes that share a running container.
+    shared: BTreeMap<Place<'a>, BTreeSet<Place<'a>>>,
+    /// Hosts that are nodes, by the positions of cluster and host, with the node's name.
+    nodes: BTreeMap<(usize, usize), String>,
+    /// By cluster and node: the scopes of runtimes there that have shown to see the cluster's pods.
+    runtimes: BTreeMap<(usize, String), BTreeSet<Place<'a>>>,
+    /// Pods that each cluster knows: uid, and of static pods the hash by which the node knows it.
+    pods: HashSet<(usize, &'a str)>,
+    static_pods: HashSet<(usize, &'a str, &'a str)>,
+}
+
+impl<'a, 'w> Ground<'a, 'w> {
+    fn of(world: &'w World<'a>, groups: &[Group]) -> Self {
+        let mut ground = Self {
+            world,
+            shared: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            runtimes: BTreeMap::new(),
+            pods: HashSet::new(),
+            static_pods: HashSet::new(),
+        };
+        for group in groups {
+            ground.share(group);
+        }
+        for (position, seen) in world.seen.iter().enumerate() {
+            if let (true, Some(pod)) = (seen.is_orchestrated(), seen.pod) {
+                let source = world.source_of[position];
+                ground.pods.insert((source, &pod.uid));
+                if let (Some(hash), Some(node)) = (&pod.config_hash, &pod.node_name) {
+                    ground.static_pods.insert((source, hash, node));
+                }
+            }
+        }
+        for (cluster, nodes) in world.nodes.iter().enumerate().filter(|(at, _)| world.sources[*at].cluster.is_some()) {
+            for (host, source) in world.sources.iter().enumerate() {
+                if let Some(node) = source.host.as_ref().and_then(|host| node_of(nodes, host)) {
+                    ground.nodes.insert((cluster, host), node.name.clone());
+                }
+            }
+        }
+        for ((cluster, _), others) in &ground.shared {
+            for other in others {
+                if let Some(node) = ground.nodes.get(&(*cluster, other.0)) {
+                    ground.runtimes.entry((*cluster, node.clone())).or_default().insert(*other);
+                }
+            }
+        }
+        ground
+    }
+
+    /// A container that several see running shows that their scopes see the same things, and its node which host it is.
+    fn share(&mut self, group: &Group) {
+        let world = self.world;
+        let running = |member: &&usize| world.seen[**member].container.state == ContainerState::Running;
+        let complete = |member: &&usize| world.seen[**member].entry.coverage.is_complete();
+        let members: Vec<usize> = group.members.iter().filter(running).filter(complete).copied().collect();
+        for one in &members {
+            let others = members.iter().filter(|other| other != &one);
+            self.shared.entry(self.place(*one)).or_default().extend(others.map(|other| place(world, *other)));
+            let node = world.seen[*one].container.node_name.as_ref();
+            for host in members.iter().map(|member| world.source_of[*member]) {
+                if let (Some(node), Some(_)) = (node, &world.sources[host].host) {
+                    self.nodes.entry((world.source_of[*one], host)).or_insert_with(|| node.clone());
+                }
+            }
+        }
+    }
+
+    fn place(&self, member: usize) -> Place<'a> {
+        place(self.world, member)
+    }
+
+    fn is_complete(&self, source: usize, scope: &ScopeId) -> bool {
+        self.world.sources[source].scopes.iter().any(|entry| entry.id == *scope && entry.coverage.is_complete())
+    }
+
+    fn knows_pod(&self, cluster: usize, uid: &str, node: &str) -> bool {
+        self.pods.contains(&(cluster, uid)) || self.static_pods.contains(&(cluster, uid, node))
+    }
+}
+
+/// A container with a process on a cluster's node, of which the cluster knows nothing. What has ended is forgotten by
+/// orchestrators in the ordinary course of things.
+fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Group, findings: &mut Vec<Finding>) {
+    let world = ground.world;
+    if group.members.iter().any(|member| world.seen[*member].is_orchestrated()) {
+        return;
+    }
+    let witnesses: Vec<usize> = group
+        .members
+        .iter()
+        .copied()
+        .filter(|member| has_process(world.seen[*member].container.state))
+        .filter(|member| world.seen[*member].entry.coverage.is_complete())
+        .collect();
+    let Some(first) = witnesses.first().map(|member| &world.seen[*member]) else { return };
+    for (cluster, source) in world.sources.iter().enumerate() {
+        let node = witnesses.iter().find_map(|member| ground.nodes.get(&(cluster, world.source_of[*member])));
+        let (Some(_), Some(node)) = (&source.cluster, node) else { continue };
+        let scope = match first.pod {
+            // An earlier attempt, or the sandbox, of a pod that is known.
+            Some(pod) if ground.knows_pod(cluster, &pod.uid, node) => continue,
+            Some(pod) => ScopeId::namespace(&pod.namespace),
+            // What no kubelet made is in no namespace.
+            None => ScopeId::cluster(),
+        };
+        let was_there = existed_before(first, source.observed_at);
+        if was_there && source.coverage.is_complete() && ground.is_complete(cluster, &scope) {
+            findings.push(Finding {
+                kind: FindingKind::UnknownToOrchestrator,
+                container: position,
+                node_name: Some(node.clone()),
+                seen_by: points(world, &witnesses),
+                not_seen_by: vec![VantagePoint { collector: source.collector.clone(), scope }],
+            });
+        }
+    }
+}
+
+/// A container that somebody sees running, and that is in no scope of a runtime which has shown to see that one's.
+fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, findings: &mut Vec<Finding>) {
+    let world = ground.world;
+    let sources: BTreeSet<usize> = group.members.iter().map(|member| world.source_of[*member]).collect();
+    let mut witnesses = BTreeSet::new();
+    let mut blind = BTreeSet::new();
+    for member in &group.members {
+        let seen = &world.seen[*member];
+        if seen.container.state != ContainerState::Running || !seen.entry.coverage.is_complete() {
+            continue;
+        }
+        let scopes = if seen.is_orchestrated() { runtimes_of(ground, *member) } else { siblings_of(ground, *member) };
+        let without = scopes.into_iter().filter(|(source, _)| !sources.contains(source)).filter(|(source, _)| {
+            let looked = world.sources[*source];
+            looked.coverage.is_complete() && existed_before(seen, looked.observed_at)
+        });
+        let before = blind.len();
+        blind.extend(without);
+        if blind.len() > before {
+            witnesses.insert(*member);
+        }
+    }
+    if !blind.is_empty() {
+        let point = |(source, scope): (usize, &ScopeId)| VantagePoint {
+            collector: world.sources[source].collector.clone(),
+            scope: scope.clone(),
+        };
+        findings.push(Finding {
+            kind: FindingKind::UnknownToRuntime,
+            container: position,
+            node_name: node_name(world, group),
+            seen_by: points(world, &witnesses),
+            not_seen_by: blind.into_iter().map(point).collect(),
+        });
+    }
+}
+
+/// Scopes of runtimes of the container's node that have shown to see the pods of its cluster.
+fn runtimes_of<'a>(ground: &Ground<'a, '_>, member: usize) -> Vec<Place<'a>> {
+    let node = ground.world.seen[member].container.node_name.clone();
+    let key = node.map(|node| (ground.world.source_of[member], node));
+    key.and_then(|key| ground.runtimes.get(&key)).into_iter().flatten().copied().collect()
+}
+
+/// Scopes of other kinds of runtimes on the same host that have shown to see what this one does.
+fn siblings_of<'a>(ground: &Ground<'a, '_>, member: usize) -> Vec<Place<'a>> {
+    let source = ground.world.seen[member].source;
+    let others = ground.shared.get(&ground.place(member)).into_iter().flatten();
+    others
+        .filter(|(other, _)| {
+            let other = ground.world.sources[*other];
+            other.host.is_some() && other.kind != source.kind
+        })
+        .copied()
+        .collect()
+}
+
+fn place<'a>(world: &World<'a>, member: usize) -> Place<'a> {
+    (world.source_of[member], &world.seen[member].entry.id)
+}
+
+/// Whether the container was there when another one began to look.
+fn existed_before(seen: &Seen<'_>, looked: Timestamp) -> bool {
+    seen.container.started_at.or(seen.container.created_at).is_none_or(|made| made < looked)
+}
+
+fn node_name(world: &World<'_>, group: &Group) -> Option<String> {
+    group.members.iter().find_map(|member| world.seen[*member].container.node_name.clone())
+}
+
+fn points<'m>(world: &World<'_>, members: impl IntoIterator<Item = &'m usize>) -> Vec<VantagePoint> {
+    let of_member = |member: &usize| {
+        let (source, scope) = place(world, *member);
+        VantagePoint { collector: world.sources[source].collector.clone(), scope: scope.clone() }
+    };
+    let points: BTreeSet<VantagePoint> = members.into_iter().map(of_member).collect();
+    points.into_iter().collect()
+}

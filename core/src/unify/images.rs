@@ -1,0 +1,183 @@
+//! The image of each container, by all that is said of it, and each image once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    join::{Group, node_of},
+    view::World,
+};
+use crate::{
+    Digest, RepoDigest,
+    identity::{DigestGraph, Identity, identify},
+    model::{DigestFact, Image, MissingReason, Node, Platform, Provenance, Sighting, Source, UnifiedImage},
+};
+
+/// The images of all containers.
+pub(super) struct Identified<'a> {
+    /// One for each group of sightings, in their order.
+    pub(super) of_groups: Vec<ImageOf<'a>>,
+    pub(super) images: Vec<UnifiedImage>,
+}
+
+/// What is known of one container's image.
+pub(super) struct ImageOf<'a> {
+    pub(super) requested: Option<&'a str>,
+    pub(super) image_ref: Option<String>,
+    pub(super) missing: Option<MissingReason>,
+    pub(super) repo_digest: Option<RepoDigest>,
+    /// Sightings that lead to another image than one before them.
+    pub(super) contradicted_by: Vec<usize>,
+}
+
+pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &DigestGraph) -> Identified<'a> {
+    let mut images: BTreeMap<String, Draft<'a>> = BTreeMap::new();
+    let of_hosts = nodes_of_hosts(world);
+    let of_groups = groups
+        .iter()
+        .map(|group| of_group(world, group, graph, platform(world, group, &of_hosts).as_ref(), &mut images))
+        .collect();
+    Identified { of_groups, images: images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
+}
+
+fn of_group<'a>(
+    world: &World<'a>,
+    group: &Group,
+    graph: &DigestGraph,
+    platform: Option<&Platform>,
+    images: &mut BTreeMap<String, Draft<'a>>,
+) -> ImageOf<'a> {
+    // Orchestrators come first, and what was asked for is theirs to say; which image runs, the runtime's.
+    let requested = group.members.iter().find_map(|member| world.seen[*member].container.image.as_deref());
+    let is_orchestrated = |member: &usize| world.seen[*member].is_orchestrated();
+    let (orchestrators, runtimes): (Vec<usize>, Vec<usize>) = group.members.iter().copied().partition(is_orchestrated);
+    let mut statements: Vec<(usize, usize, &'a Image)> = runtimes
+        .into_iter()
+        .chain(orchestrators)
+        .filter_map(|member| world.seen[member].image.map(|(index, image)| (member, index, image)))
+        .collect();
+    let by_all = |statements: &[(usize, usize, &'a Image)]| {
+        let images: Vec<&Image> = statements.iter().map(|(.., image)| *image).collect();
+        identify(graph, &images, requested, platform)
+    };
+    let mut identity = by_all(&statements);
+    let contradicted_by: Vec<usize> = identity.contradicted_by.iter().map(|at| statements[*at].0).collect();
+    if !contradicted_by.is_empty() {
+        statements.retain(|(member, ..)| !contradicted_by.contains(member));
+        identity = by_all(&statements);
+    }
+    let Some((first, _, image)) = statements.first().copied() else {
+        let reasons = group.members.iter().filter_map(|member| world.seen[*member].container.image_missing);
+        let missing = Some(reasons.min().unwrap_or(MissingReason::NotReported));
+        return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by };
+    };
+    let id = key(&identity, &world.seen[first].source.collector, &image.id);
+    let draft = images.entry(id.clone()).or_default();
+    for (member, index, image) in &statements {
+        let seen = &world.seen[*member];
+        draft.seen.extend(seen.sighting().map(|sighting| Sighting { index: *index, ..sighting }));
+        draft.add(image);
+    }
+    let Identity { index_digest, manifest_digest, config_digest, repo_digest, .. } = identity;
+    for (facts, fact) in draft.facts.iter_mut().zip([index_digest, manifest_digest, config_digest]) {
+        facts.add(fact);
+    }
+    ImageOf { requested, image_ref: Some(id), missing: None, repo_digest, contradicted_by }
+}
+
+/// The digest that says most. What has none is told apart by who says it.
+fn key(identity: &Identity, collector: &str, id: &str) -> String {
+    let known =
+        identity.manifest_digest.digest().or(identity.config_digest.digest()).or(identity.index_digest.digest());
+    match (known, &identity.repo_digest) {
+        (Some(digest), _) => digest.to_string(),
+        (None, Some(repo)) => repo.digest.to_string(),
+        (None, None) => format!("{collector}/{id}"),
+    }
+}
+
+/// What the machine is that runs the container, as its node says.
+fn platform(world: &World<'_>, group: &Group, of_hosts: &[Option<&Node>]) -> Option<Platform> {
+    let of_member = group.members.iter().find_map(|member| world.node(*member));
+    let of_host = || group.members.iter().find_map(|member| of_hosts[world.source_of[*member]]);
+    let node = of_member.or_else(of_host)?;
+    Some(Platform { os: node.operating_system.clone()?, architecture: node.architecture.clone()?, variant: None })
+}
+
+/// The node that each source's host is, of whatever cluster.
+fn nodes_of_hosts<'a>(world: &World<'a>) -> Vec<Option<&'a Node>> {
+    let of_source = |source: &&Source| {
+        let host = source.host.as_ref()?;
+        world.nodes.iter().find_map(|nodes| node_of(nodes, host))
+    };
+    world.sources.iter().map(of_source).collect()
+}
+
+/// An image while what is said of it comes in.
+#[derive(Default)]
+struct Draft<'a> {
+    names: BTreeSet<&'a str>,
+    repo_digests: BTreeSet<&'a RepoDigest>,
+    platforms: BTreeSet<&'a Platform>,
+    created_at: Option<jiff::Timestamp>,
+    /// Of index, manifest, configuration.
+    facts: [Facts; 3],
+    seen: BTreeSet<Sighting>,
+}
+
+impl<'a> Draft<'a> {
+    fn add(&mut self, image: &'a Image) {
+        self.names.extend(image.names.iter().map(String::as_str));
+        self.repo_digests.extend(&image.repo_digests);
+        self.platforms.extend(&image.platform);
+        self.created_at = self.created_at.into_iter().chain(image.created_at).min();
+    }
+
+    /// Sizes are left out: each runtime counts something else.
+    fn finish(self, id: String) -> UnifiedImage {
+        let [index_digest, manifest_digest, config_digest] = self.facts.map(Facts::conclude);
+        UnifiedImage {
+            image: Image {
+                id,
+                names: self.names.into_iter().map(str::to_owned).collect(),
+                index_digest,
+                manifest_digest,
+                config_digest,
+                repo_digests: self.repo_digests.into_iter().cloned().collect(),
+                platform: self.platforms.into_iter().next().cloned(),
+                size_bytes: None,
+                created_at: self.created_at,
+            },
+            seen: self.seen.into_iter().collect(),
+        }
+    }
+}
+
+/// What is said of one digest of an image, for each of its containers.
+#[derive(Default)]
+struct Facts {
+    /// The best way in which each was learnt: by a source rather than by conclusion.
+    known: BTreeMap<Digest, (bool, Provenance)>,
+    missing: Option<MissingReason>,
+}
+
+impl Facts {
+    fn add(&mut self, fact: DigestFact) {
+        match fact {
+            DigestFact::Known { digest, from } => {
+                let way = (from.is_conclusion(), from);
+                self.known.entry(digest).and_modify(|known| *known = known.clone().min(way.clone())).or_insert(way);
+            }
+            DigestFact::Missing { missing } => self.missing = self.missing.into_iter().chain([missing]).min(),
+        }
+    }
+
+    /// One manifest may be below several indexes: which of them it was taken from differs from container to container.
+    fn conclude(self) -> DigestFact {
+        let mut known = self.known.into_iter();
+        match (known.next(), known.next()) {
+            (Some((digest, (_, from))), None) => DigestFact::known(digest, from),
+            (Some(_), Some(_)) => DigestFact::missing(MissingReason::Ambiguous),
+            (None, _) => DigestFact::missing(self.missing.unwrap_or(MissingReason::NotReported)),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Which sightings are of one container.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::view::{Seen, World};
+use crate::model::{ContainerKind, Host, JoinedBy, Node, Source};
+
+/// Sightings of one container, by position; orchestrators' first, then in the order of the sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) members: Vec<usize>,
+    pub(super) joined_by: Option<JoinedBy>,
+}
+
+/// Joins by the runtime's id, then by pod and name what an orchestrator has and no runtime was found for.
+pub(super) fn join(world: &World<'_>) -> Vec<Group> {
+    let mut groups = by_id(world);
+    by_pod_and_name(world, &mut groups);
+    for group in &mut groups {
+        group.members.sort_by_key(|member| (!world.seen[*member].is_orchestrated(), *member));
+    }
+    groups
+}
+
+fn by_id(world: &World<'_>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut with_id: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (position, seen) in world.seen.iter().enumerate() {
+        let id = seen.container.id.as_deref().filter(|id| is_drawn_at_random(id));
+        let candidates = id.and_then(|id| with_id.get(id)).map(Vec::as_slice).unwrap_or_default();
+        let found = candidates.iter().copied().find(|group: &usize| {
+            groups[*group].members.iter().all(|member| may_be_the_same(world, *member, position))
+        });
+        if let Some(group) = found {
+            groups[group].members.push(position);
+            groups[group].joined_by = Some(JoinedBy::RuntimeId);
+            continue;
+        }
+        groups.push(Group { members: vec![position], joined_by: None });
+        if let Some(id) = id {
+            with_id.entry(id).or_default().push(groups.len() - 1);
+        }
+    }
+    groups
+}
+
+/// Docker, Podman, containerd's CRI plug-in, CRI-O and nerdctl draw 256 bits and write them in hexadecimal. An id that a
+/// person chose (`ctr run … web`, a machine's name) says nothing about a container of the same id elsewhere.
+fn is_drawn_at_random(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether two sightings with the same id may be of one container.
+fn may_be_the_same(world: &World<'_>, a: usize, b: usize) -> bool {
+    if world.source_of[a] == world.source_of[b] {
+        // Whoever lists two means two.
+        return false;
+    }
+    let (a, b) = (&world.seen[a], &world.seen[b]);
+    match (&a.source.cluster, &b.source.cluster) {
+        (Some(one), Some(other)) => one.uid.is_some() && one.uid == other.uid,
+        (None, None) if a.source.kind == b.source.kind => {
+            // Two daemons of one kind do not share containers; one daemon that is configured twice tells the same time.
+            same_host(a.source, b.source) && created(a).is_some() && created(a) == created(b)
+        }
+        (None, None) => same_host(a.source, b.source),
+        _ => true,
+    }
+}
+
+fn created(seen: &Seen<'_>) -> Option<Timestamp> {
+    seen.container.created_at
+}
+
+/// Whether two sources look at one machine, as far as can be told: a daemon that is reached over the network names itself
+/// instead of the machine's id.
+fn same_host(a: &Source, b: &Source) -> bool {
+    let (Some(a), Some(b)) = (&a.host, &b.host) else { return false };
+    (a.machine_id.is_some() && a.machine_id == b.machine_id) || (a.hostname.is_some() && a.hostname == b.hostname)
+}
+
+/// The node of a cluster that is this machine.
+pub(super) fn node_of<'a>(nodes: &[&'a Node], host: &Host) -> Option<&'a Node> {
+    let machine = host.machine_id.as_deref()?;
+    let mut found = nodes.iter().filter(|node| node.machine_id.as_deref() == Some(machine));
+    // Machines that were cloned with their id cannot be told apart by it.
+    found.next().filter(|_| found.next().is_none()).copied()
+}
+
+/// The orchestrator's containers of which no runtime has the id: not made yet when the orchestrator looked, or made anew
+/// since. What the runtime has for the same pod and name is the same container; of several, the one made last.
+fn by_pod_and_name(world: &World<'_>, groups: &mut Vec<Group>) {
+    let runtimes = runtimes_by_pod_and_name(world, groups);
+    let mut taken: HashSet<usize> = HashSet::new();
+    for position in 0..groups.len() {
+        let group = &groups[position];
+        if group.members.iter().all(|member| world.seen[*member].is_orchestrated())
+            && let Some(found) = newest_of_pod(world, group, groups, &runtimes).filter(|found| taken.insert(*found))
+        {
+            let members = groups[found].members.clone();
+            groups[position].members.extend(members);
+            groups[position].joined_by = Some(JoinedBy::PodAndName);
+        }
+    }
+    let mut position = 0;
+    groups.retain(|_| {
+        position += 1;
+        !taken.contains(&(position - 1))
+    });
+}
+
+/// Groups that only runtimes saw, by the pod's uid as runtimes know it and the container's name.
+type ByPodAndName<'a> = HashMap<(&'a str, &'a str), Vec<usize>>;
+
+fn runtimes_by_pod_and_name<'a>(world: &World<'a>, groups: &[Group]) -> ByPodAndName<'a> {
+    let mut runtimes = ByPodAndName::new();
+    for (position, group) in groups.iter().enumerate() {
+        let container = world.seen[group.members[0]].container;
+        let is_orchestrated = group.members.iter().any(|member| world.seen[*member].is_orchestrated());
+        // A sandbox has no name of its own.
+        if let (false, Some(pod)) = (is_orchestrated || container.kind == ContainerKind::Sandbox, &container.pod_uid) {
+            runtimes.entry((pod, &container.name)).or_default().push(position);
+        }
+    }
+    runtimes
+}
+
+fn newest_of_pod(world: &World<'_>, group: &Group, groups: &[Group], runtimes: &ByPodAndName<'_>) -> Option<usize> {
+    let (seen, cluster) = (&world.seen[group.members[0]], world.source_of[group.members[0]]);
+    let (pod, name) = (seen.pod?, seen.container.name.as_str());
+    let node = seen.container.node_name.as_deref();
+    let of_uid = runtimes.get(&(pod.uid.as_str(), name)).into_iter().flatten();
+    let of_hash = pod.config_hash.as_deref().and_then(|hash| runtimes.get(&(hash, name))).into_iter().flatten();
+    let of_static_pod = of_hash.filter(|found| on_node(world, &groups[**found], cluster, node));
+    let found = of_uid.chain(of_static_pod).copied();
+    found.max_by_key(|found| (created(&world.seen[groups[*found].members[0]]), std::cmp::Reverse(*found)))
+}
+
+/// Whether the runtime that saw `group` is the one of the node: a static pod's hash is the same on every node that was
+/// given the same file (kubernetes#57135).
+fn on_node(world: &World<'_>, group: &Group, cluster: usize, node_name: Option<&str>) -> bool {
+    let Some(host) = &world.seen[group.members[0]].source.host else { return false };
+    let node = node_of(&world.nodes[cluster], host).map(|node| node.name.as_str());
+    // Without the cluster's nodes there is only the name, which the kubelet takes from the host by default.
+    let name = node.or(if world.nodes[cluster].is_empty() { host.hostname.as_deref() } else { None });
+    name.is_some() && name == node_name
+}

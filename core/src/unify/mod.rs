@@ -1,0 +1,61 @@
+//! Making one inventory of what several sources saw: the same container, seen through the Kubernetes API, the runtime that
+//! the kubelet uses and the one beneath that, becomes one, and so does its image.
+//!
+//! All of it is a pure function of a report. Nothing is taken away: a unified container leads to each of its sightings,
+//! and what a source said stays in the body of its scope.
+
+mod conclude;
+mod findings;
+mod images;
+mod join;
+mod view;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Digest,
+    identity::DigestGraph,
+    model::{Scope, Source, Unified},
+};
+
+pub use view::{ContainerView, Seen, UnifiedView};
+
+/// What the sources say together.
+///
+/// `scopes` are the normalised bodies of their scopes by digest. The result is the same for the same sources, whatever
+/// their order.
+#[must_use]
+pub fn unify(sources: &[Source], scopes: &BTreeMap<Digest, Scope>) -> Unified {
+    let mut sources: Vec<&Source> = sources.iter().collect();
+    sources.sort_by(|a, b| a.collector.cmp(&b.collector));
+    let world = view::World::of(&sources, scopes);
+    let groups = join::join(&world);
+    let graph = DigestGraph::of(world.images());
+    let identified = images::identify_all(&world, &groups, &graph);
+    let mut containers: Vec<_> = groups
+        .iter()
+        .zip(&identified.of_groups)
+        .map(|(group, image)| conclude::container(&world, group, image))
+        .collect();
+    let findings = findings::findings(&world, &groups, &identified);
+
+    // For people and for diffs: in the order of what they are, not of who saw them.
+    let mut order: Vec<usize> = (0..containers.len()).collect();
+    order.sort_by_cached_key(|position| conclude::order(&world, &groups[*position], &containers[*position]));
+    let mut place = vec![0; order.len()];
+    for (new, old) in order.iter().enumerate() {
+        place[*old] = new;
+    }
+    let mut sorted = Vec::with_capacity(containers.len());
+    let mut taken: Vec<Option<_>> = containers.drain(..).map(Some).collect();
+    for old in order {
+        sorted.extend(taken[old].take());
+    }
+    let mut findings: Vec<_> = findings
+        .into_iter()
+        .map(|finding| crate::model::Finding { container: place[finding.container], ..finding })
+        .collect();
+    findings.sort_by(|a, b| (a.kind, a.container, &a.not_seen_by).cmp(&(b.kind, b.container, &b.not_seen_by)));
+    Unified { containers: sorted, images: identified.images, findings }
+}
+
