@@ -70,6 +70,11 @@ pub(crate) struct Collect {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+
+    /// Show what each source saw on its own, instead of each container once. Only with the table: `json` and `ndjson`
+    /// carry both.
+    #[arg(long)]
+    pub(crate) by_source: bool,
 }
 
 #[derive(Debug, Args)]
@@ -88,11 +93,12 @@ pub(crate) enum ConfigCommand {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: fits the terminal.
+    /// For people: each container once, fits the terminal.
     Table,
-    /// One document: the report and the scopes that it names by digest.
+    /// One document: the report, the scopes that it names by digest, and what all of them say together.
     Json,
-    /// One line a source, scope, node, namespace, workload, pod, container and image.
+    /// One line a source, scope, node, namespace, workload, pod, container and image, then one a unified container, unified
+    /// image and finding.
     Ndjson,
 }
 

@@ -14,10 +14,15 @@ use crate::{
     environment,
     exit::Exit,
     observe::{inventory, observe},
-    render, say,
+    render::{self, TableView},
+    say,
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
+    if arguments.by_source && arguments.format != Format::Table {
+        say::error("`--by-source` is a view of the table; `json` and `ndjson` carry both views, so leave it out");
+        return Ok(Exit::Usage);
+    }
     let configured = match collectors(&arguments.source, registry).await {
         Ok(configured) => configured,
         Err(exit) => return Ok(exit),
@@ -27,7 +32,7 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
     let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
     let inventory = inventory(agent, observations);
 
-    match print(&inventory, arguments.format) {
+    match print(&inventory, &arguments) {
         Ok(()) => {}
         // Who reads has seen enough (`| head`), which does not make the inventory complete.
         Err(error) if is_broken_pipe(&error) => return Ok(exit),
@@ -41,12 +46,13 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
     Ok(exit)
 }
 
-fn print(inventory: &Inventory, format: Format) -> anyhow::Result<()> {
+fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
     let stdout = io::stdout();
-    match format {
+    match arguments.format {
         Format::Table => {
             let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
-            render::table(inventory, render::terminal_width(), &mut out)?;
+            let view = if arguments.by_source { TableView::BySource } else { TableView::Unified };
+            render::table(inventory, view, render::terminal_width(), &mut out)?;
             out.flush()?;
         }
         Format::Json => {

@@ -16,8 +16,8 @@ pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) 
     writeln!(out)
 }
 
-/// One line for the report, then one a source, then one a scope followed by one for each thing in it. Each line says
-/// what it is (`type`) and where it was seen (`collector`, `scope`).
+/// One line for the report, then one a source, then one a scope followed by one for each thing in it, then one for each
+/// thing of the unified view. Each line says what it is (`type`) and where it was seen (`collector`, `scope`).
 pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
     let report = without(serde_json::to_value(&inventory.report)?, "sources");
     line(out, &Line { kind: "report", collector: None, scope: None, body: &report })?;
@@ -38,7 +38,14 @@ pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<
             lines(out, "image", place, &scope.images)?;
         }
     }
-    Ok(())
+    let Some(unified) = &inventory.unified else { return Ok(()) };
+    of_all(out, "unified_container", &unified.containers)?;
+    of_all(out, "unified_image", &unified.images)?;
+    of_all(out, "finding", &unified.findings)
+}
+
+fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, things: &[T]) -> io::Result<()> {
+    things.iter().try_for_each(|body| line(out, &Line { kind, collector: None, scope: None, body }))
 }
 
 /// A list that has its own lines is not there, instead of empty.

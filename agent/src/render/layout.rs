@@ -78,6 +78,17 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Writes a text in as many lines as it takes, those after the first further in.
+pub(crate) fn paragraph(text: &str, indent: usize, width: Option<usize>, out: &mut impl io::Write) -> io::Result<()> {
+    let (first, further) = (" ".repeat(indent), " ".repeat(indent + 2));
+    let options = textwrap::Options::new(width.unwrap_or(usize::MAX))
+        .initial_indent(&first)
+        .subsequent_indent(&further)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&plain(text), options).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
 /// Takes from the column that has most to spare until all fit or none can give.
 fn fit(columns: &[Column], width: Option<usize>) -> Vec<usize> {
     let mut widths: Vec<usize> = columns.iter().map(Column::natural_width).collect();

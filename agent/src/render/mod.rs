@@ -1,11 +1,15 @@
 //! The forms in which an inventory is printed.
 
+mod by_source;
 mod json;
 mod layout;
+mod line;
 mod plain;
 mod table;
+mod unified;
 
+pub(crate) use by_source::describe;
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
 pub(crate) use plain::plain;
-pub(crate) use table::{describe, table};
+pub(crate) use table::{TableView, table};

@@ -30,7 +30,7 @@ pub struct UnifiedContainer {
     /// The runtime's identifier, where there is one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The orchestrator's name for it, else the runtime's, else its id.
+    /// What the first of its sightings calls it.
     pub name: String,
     /// What the container is for, which an orchestrator knows best.
     #[serde(default)]
@@ -61,7 +61,7 @@ pub struct UnifiedContainer {
     /// By what its sightings are known to be of one container. Absent where there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_by: Option<JoinedBy>,
-    /// Where it was seen, orchestrators first.
+    /// Where it was seen: by orchestrators, then by runtimes, and of these by one that others are built on last.
     pub seen: Vec<Sighting>,
 }
 

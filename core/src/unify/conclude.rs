@@ -47,11 +47,9 @@ fn id(seen: &[&Seen<'_>]) -> Option<String> {
     runtimes.chain(seen.iter()).find_map(|seen| seen.container.id.clone())
 }
 
-/// A name rather than an id in its place, and the orchestrator's rather than the runtime's.
+/// Of the sighting that is closest to people.
 fn name(seen: &[&Seen<'_>]) -> String {
-    let is_name = |seen: &&&Seen<'_>| seen.container.id.as_ref() != Some(&seen.container.name);
-    let best = seen.iter().find(is_name).or_else(|| seen.first());
-    best.map(|seen| seen.container.name.clone()).unwrap_or_default()
+    seen.first().map(|seen| seen.container.name.clone()).unwrap_or_default()
 }
 
 fn kind(seen: &[&Seen<'_>]) -> ContainerKind {

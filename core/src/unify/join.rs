@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::view::{Seen, World};
 use crate::model::{ContainerKind, Host, JoinedBy, Node, Source};
 
-/// Sightings of one container, by position; orchestrators' first, then in the order of the sources.
+/// Sightings of one container, by position, those first that are closest to the people who asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Group {
     pub(super) members: Vec<usize>,
@@ -19,9 +19,20 @@ pub(super) fn join(world: &World<'_>) -> Vec<Group> {
     let mut groups = by_id(world);
     by_pod_and_name(world, &mut groups);
     for group in &mut groups {
-        group.members.sort_by_key(|member| (!world.seen[*member].is_orchestrated(), *member));
+        group.members.sort_by_key(|member| (distance(&world.seen[*member]), *member));
     }
     groups
+}
+
+/// An orchestrator knows what was asked for. A runtime that others are built on has it from them, in their words: what
+/// Docker calls `web` is to containerd a container named by its id.
+fn distance(seen: &Seen<'_>) -> u8 {
+    let is_named = seen.container.id.as_ref() != Some(&seen.container.name);
+    match (seen.is_orchestrated(), is_named) {
+        (true, _) => 0,
+        (false, true) => 1,
+        (false, false) => 2,
+    }
 }
 
 fn by_id(world: &World<'_>) -> Vec<Group> {

@@ -59,3 +59,5 @@ pub fn unify(sources: &[Source], scopes: &BTreeMap<Digest, Scope>) -> Unified {
     Unified { containers: sorted, images: identified.images, findings }
 }
 
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ pub struct ContainerView<'a> {
     pub container: &'a UnifiedContainer,
     /// Its image.
     pub image: Option<&'a UnifiedImage>,
-    /// What each source said, orchestrators first.
+    /// What each source said, in the order of [`UnifiedContainer::seen`].
     pub seen: Vec<Seen<'a>>,
 }
 
