@@ -118,6 +118,7 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
             host,
             observed_at,
             coverage,
+            narrowed: configured.collector.is_narrowed(),
             warnings: seen.warnings,
             scopes: entries,
         },

@@ -32,6 +32,13 @@ pub trait RuntimeCollector: Send + Sync {
     /// Under [`Selection::Only`] the answer speaks of the named scopes alone and says nothing of others. A named scope
     /// that no longer exists is handed over empty and complete.
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError>;
+
+    /// Whether the settings leave out some of what is in a scope and has a process (a label selector does; a choice of
+    /// scopes does not). A scope of such a collector is complete, and nothing follows from what is not in it: no other
+    /// source is compared with it.
+    fn is_narrowed(&self) -> bool {
+        false
+    }
 }
 
 /// Where a collector puts what it saw.

@@ -245,6 +245,13 @@ impl StateSelector {
         Self(Some(vec![ContainerState::Running, ContainerState::Paused, ContainerState::Restarting]))
     }
 
+    /// Whether every container that has a process is chosen.
+    #[must_use]
+    pub fn has_all_running(&self) -> bool {
+        let Self(Some(running)) = Self::running() else { return true };
+        running.into_iter().all(|state| self.matches(state))
+    }
+
     /// Whether containers in `state` are chosen. A state that the runtime does not know is always shown.
     #[must_use]
     pub fn matches(&self, state: ContainerState) -> bool {

@@ -12,7 +12,11 @@ use super::layout::{Column, Elide};
 /// From this width on there is room for every digest and for what is otherwise left to `--format json`.
 const WIDE: usize = 160;
 
-/// Below this width the age has to go, and who saw it.
+/// There is room for who saw a container from this width on, and beside every digest from that one; `--by-source` tells
+/// it too.
+const SEEN_BY: [usize; 2] = [120, 175];
+
+/// Below this width the age has to go.
 const NARROW: usize = 100;
 
 /// Whether a table of this width has to tell digests apart by a letter.
@@ -157,15 +161,17 @@ pub(crate) fn columns(lines: &[Line], width: Option<usize>) -> Vec<Column> {
             column("MANIFEST", 12, Elide::End, &|line| short(&line.digests.manifest)),
             column("CONFIG", 12, Elide::End, &|line| short(&line.digests.config)),
             column("REPO DIGEST", 12, Elide::End, &|line| short(&line.digests.repo)),
-            column("WORKLOAD", 12, Elide::Middle, &|line| line.workload.clone()),
+            column("WORKLOAD", 10, Elide::Middle, &|line| line.workload.clone()),
             column("NODE", 6, Elide::Middle, &|line| line.node.clone()),
             column("ID", 12, Elide::End, &|line| line.id.clone()),
         ]);
     } else {
         columns.push(column("DIGEST", 14, Elide::End, &|line| line.digests.best()));
     }
-    if !narrow {
+    if width.is_none_or(|width| width >= SEEN_BY[usize::from(wide)]) {
         columns.push(column("SEEN BY", 8, Elide::End, &|line| line.seen_by.clone()));
+    }
+    if !narrow {
         columns.push(column("AGE", 3, Elide::End, &|line| line.age.clone()));
     }
     columns

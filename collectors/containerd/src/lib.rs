@@ -110,6 +110,10 @@ impl RuntimeCollector for ContainerdCollector {
         }
         Ok(Coverage::Complete)
     }
+
+    fn is_narrowed(&self) -> bool {
+        !self.states.has_all_running()
+    }
 }
 
 impl ContainerdCollector {

@@ -93,6 +93,10 @@ impl RuntimeCollector for DockerCollector {
         sink.scope(ObservedScope { id: scope, coverage, body });
         Ok(Coverage::Complete)
     }
+
+    fn is_narrowed(&self) -> bool {
+        !self.states.has_all_running()
+    }
 }
 
 impl DockerCollector {

@@ -87,6 +87,10 @@ impl RuntimeCollector for KubernetesCollector {
         let result = collect::collect(&api, &self.settings, select, sink).await;
         self.take_note(result).await
     }
+
+    fn is_narrowed(&self) -> bool {
+        self.settings.label_selector.is_some() || !self.settings.include_not_running
+    }
 }
 
 impl KubernetesCollector {

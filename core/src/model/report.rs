@@ -79,6 +79,10 @@ pub struct Source {
     pub observed_at: Timestamp,
     /// How completely the *list* of scopes was seen. Only under a complete list is a scope that is not in it gone.
     pub coverage: Coverage,
+    /// Whether the collector's settings leave out some of what is in a scope and has a process. What is missing then
+    /// contradicts nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrowed: bool,
     /// Remarks on what could be better and yet leaves the inventory complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,

@@ -1,9 +1,9 @@
 //! What one vantage point sees and another that ought to see it does not.
 //!
-//! Settings may narrow what a collector looks at, and a narrow look is still complete. So nobody ought to see anything by
-//! assumption: a scope has to have shown that it sees the same things, by sharing a running container, or a cluster's
-//! node that is the host. Both scopes have to have been seen completely, and the container has to have been there before
-//! the other one looked.
+//! Nobody ought to see anything by assumption, because settings choose what a collector looks at: a scope has to have shown
+//! that it sees the same things, by sharing a running container, or a node that is the host. Both scopes have to have been
+//! seen completely, the other one's source must not be narrowed by its settings, and the container has to have been there
+//! before that one looked.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -151,7 +151,7 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
             None => ScopeId::cluster(),
         };
         let was_there = existed_before(first, source.observed_at);
-        if was_there && source.coverage.is_complete() && ground.is_complete(cluster, &scope) {
+        if was_there && !source.narrowed && source.coverage.is_complete() && ground.is_complete(cluster, &scope) {
             findings.push(Finding {
                 kind: FindingKind::UnknownToOrchestrator,
                 container: position,
@@ -177,7 +177,7 @@ fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, f
         let scopes = if seen.is_orchestrated() { runtimes_of(ground, *member) } else { siblings_of(ground, *member) };
         let without = scopes.into_iter().filter(|(source, _)| !sources.contains(source)).filter(|(source, _)| {
             let looked = world.sources[*source];
-            looked.coverage.is_complete() && existed_before(seen, looked.observed_at)
+            looked.coverage.is_complete() && !looked.narrowed && existed_before(seen, looked.observed_at)
         });
         let before = blind.len();
         blind.extend(without);

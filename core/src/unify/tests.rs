@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 
 use super::*;
+use ContainerState::{Exited, Paused, Running, Stopped, Unknown, Waiting};
+
 use crate::{
     RepoDigest,
     model::{
@@ -81,6 +83,7 @@ impl World {
             host,
             observed_at: time(100),
             coverage: Coverage::Complete,
+            narrowed: false,
             warnings: Vec::new(),
             scopes: entries,
         });
@@ -298,7 +301,6 @@ fn the_runtime_knows_the_process_and_the_orchestrator_why_there_is_none() {
         let container = only(unified.containers);
         (container.state, container.state_reason.is_some())
     };
-    use ContainerState::{Exited, Paused, Running, Stopped, Unknown, Waiting};
     assert_eq!(state(Running, Paused), (Paused, false));
     assert_eq!(state(Waiting, Running), (Running, false));
     assert_eq!(state(Running, Exited), (Exited, false));
@@ -346,6 +348,10 @@ fn nothing_is_found_where_something_was_not_seen() {
     let mut narrow = beside_kubernetes();
     narrow.sources[0].scopes.retain(|entry| entry.id != ScopeId::namespace("shop"));
     assert_eq!(names(narrow), ["ctr"]);
+    // With a label selector even a complete scope does not hold every pod.
+    let mut selected = beside_kubernetes();
+    selected.sources[0].narrowed = true;
+    assert_eq!(names(selected), [""; 0]);
     // Another machine is no node of the cluster.
     let mut elsewhere = beside_kubernetes();
     elsewhere.sources[1].host = Some(Host { machine_id: Some("machine-2".into()), hostname: None });
@@ -370,6 +376,9 @@ fn a_pods_container_that_the_runtime_lacks_is_found() {
     assert_eq!(found(&unified), [(missing, "lost", vec!["containerd"])]);
     let partly = world(pods(vec![lost()]), vec![web()]).partly("containerd", &ScopeId::namespace("k8s.io"));
     assert!(partly.unify().findings.is_empty());
+    let mut narrowed = world(pods(vec![lost()]), vec![web()]);
+    narrowed.sources[1].narrowed = true;
+    assert!(narrowed.unify().findings.is_empty());
     let waiting = Container { state: ContainerState::Waiting, ..lost() };
     assert!(world(pods(vec![waiting]), vec![web()]).unify().findings.is_empty(), "it does not run");
     let new = Container { started_at: Some(time(101)), ..lost() };

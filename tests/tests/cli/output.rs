@@ -17,11 +17,16 @@ fn ndjson_holds_what_json_holds() {
     for line in run.stdout.lines() {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let kind = value["type"].as_str().unwrap_or_else(|| panic!("what is this? {line}")).to_owned();
+        let is_unified = matches!(&*kind, "unified_container" | "unified_image" | "finding");
         let collector = match value["collector"].as_str() {
-            None if kind == "report" => String::new(),
+            None if is_unified || kind == "report" => String::new(),
             collector => collector.unwrap_or_else(|| panic!("whose is this? {line}")).to_owned(),
         };
-        assert_eq!(value["scope"].is_object(), !matches!(&*kind, "report" | "source" | "scope"), "{line}");
+        assert_eq!(
+            value["scope"].is_object(),
+            !is_unified && !matches!(&*kind, "report" | "source" | "scope"),
+            "{line}"
+        );
         *lines.entry((collector, kind)).or_default() += 1;
     }
     let report = Agent::collect(&super::quiet_config(), &["--format", "json"]).run().exits(0).report();
@@ -36,6 +41,11 @@ fn ndjson_holds_what_json_holds() {
         assert_eq!(count("workload"), sum(|scope| scope.workloads.len()), "{collector}");
         assert_eq!(count("scope"), report.source(collector).scopes.len(), "{collector}");
     }
+    let unified = report.inventory.unified.as_ref().unwrap();
+    let count = |kind: &str| lines.get(&(String::new(), kind.to_owned())).copied().unwrap_or_default();
+    assert_eq!(count("unified_container"), unified.containers.len());
+    assert_eq!(count("unified_image"), unified.images.len());
+    assert_eq!(count("finding"), unified.findings.len());
 }
 
 #[test]
@@ -47,6 +57,7 @@ fn an_unchanged_scope_has_the_same_digest_and_shares_its_body() {
     for collector in ["docker", "docker-next", "podman", "containerd"] {
         assert_eq!(first.source(collector).scopes, second.source(collector).scopes, "{collector}");
     }
+    assert_eq!(first.inventory.unified, second.inventory.unified);
     let named: usize = first.inventory.report.sources.iter().map(|source| source.scopes.len()).sum();
     assert!(first.inventory.scopes.len() < named, "empty namespaces share one body");
 }

@@ -30,7 +30,7 @@ fn sections(table: &str) -> Vec<Section> {
 fn each_container_has_one_line_within_the_width() {
     needs!("docker", "docker-next", "podman", "kubernetes");
     for width in [80, 100, 120, 159, 160, 200, 250] {
-        let agent = Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", width.to_string());
+        let agent = Agent::collect(&super::quiet_config(), &["--by-source"]).env("COLUMNS", width.to_string());
         let table = agent.run().exits(0).stdout;
         for line in table.lines() {
             let length = line.chars().count();
@@ -48,7 +48,9 @@ fn each_container_has_one_line_within_the_width() {
 #[test]
 fn a_wide_table_has_every_digest_and_a_narrow_one_the_best() {
     needs!("docker", "docker-next", "podman", "kubernetes");
-    let table = |width: &str| Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", width).run().exits(0).stdout;
+    let table = |width: &str| {
+        Agent::collect(&super::quiet_config(), &["--by-source"]).env("COLUMNS", width).run().exits(0).stdout
+    };
     let wide = table("200");
     let docker_next = sections(&wide).into_iter().find(|section| section.name == "docker-next").unwrap();
     for column in ["CONTAINER", "STATE", "IMAGE", "INDEX", "MANIFEST", "ID"] {
@@ -67,10 +69,45 @@ fn a_wide_table_has_every_digest_and_a_narrow_one_the_best() {
     assert_eq!(paused, 1, "{narrow}");
 }
 
+/// A container that several sources saw is one line, in the section of the cluster or host that it belongs to.
+#[test]
+fn the_table_shows_each_container_once() {
+    needs!("docker", "docker-next", "podman", "kubernetes");
+    for width in [80, 120, 160, 250] {
+        let agent = Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", width.to_string());
+        let table = agent.run().exits(0).stdout;
+        for line in table.lines() {
+            assert!(line.chars().count() <= width, "more than {width} columns: {line}");
+        }
+        let rows = |start: &str| {
+            let section =
+                table.split("\n\n").find(|section| section.starts_with(start)).unwrap_or_else(|| panic!("{table}"));
+            section.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let host = rows("host ");
+        // Docker 28's containers are in its containerd too.
+        let shared = host.iter().filter(|row| row.contains(" bed-pulled ")).count();
+        assert_eq!(shared, 2, "one of Docker 20.10, one of Docker 28.5\n{table}");
+        let summary = host.iter().find(|row| row.contains(" containers (")).unwrap();
+        // Three sources of 12, 12 and 3, and what containerd alone knows: 17 of which Docker has 10.
+        assert!(summary.trim_start().starts_with("34 containers"), "{summary}");
+        assert!(rows("cluster ").iter().any(|row| row.contains("16 containers")), "{table}");
+        assert!(rows("findings").len() > 1, "{table}");
+    }
+    let wide = Agent::collect(&super::quiet_config(), &[]).env("COLUMNS", "250").run().exits(0).stdout;
+    assert!(wide.contains("docker-next, containerd"), "who saw it\n{wide}");
+}
+
+#[test]
+fn by_source_is_a_view_of_the_table() {
+    let run = Agent::collect("[collectors.docker]", &["--by-source", "--format", "json"]).run().exits(2);
+    let _ = run.says("`--by-source` is a view of the table");
+}
+
 #[test]
 fn nothing_is_cut_where_there_is_no_terminal() {
     needs!("docker", "docker-next", "podman", "kubernetes");
-    let table = Agent::collect(&super::quiet_config(), &[]).run().exits(0).stdout;
+    let table = Agent::collect(&super::quiet_config(), &["--by-source"]).run().exits(0).stdout;
     assert!(!table.contains('…'), "{table}");
 }
 

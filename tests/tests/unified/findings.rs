@@ -1,0 +1,91 @@
+//! What one vantage point sees and another ought to.
+
+use std::{fs, process::Command, sync::RwLock};
+
+use stocktake_core::model::{FindingKind, ScopeId};
+use stocktake_tests::{agent::Agent, bed, cleanup::Cleanup, needs, tools, wait_until};
+
+use crate::{collect, view};
+
+const POD: &str = "bed-lost";
+
+/// One test makes a finding that another one must not meet.
+static FINDINGS: RwLock<()> = RwLock::new(());
+
+/// `ctr run` on a Kubernetes node: containerd runs it, and the cluster knows nothing of it.
+#[test]
+fn a_ctr_container_on_a_kubernetes_node_is_found() {
+    needs!("kubernetes");
+    let _quiet = FINDINGS.read();
+    let inventory = collect();
+    let view = view(&inventory);
+    let found = |name: &str, collector: &str| {
+        view.unified.findings.iter().find(|finding| {
+            view.unified.containers[finding.container].name == name
+                && finding.seen_by.iter().any(|point| point.collector == collector)
+        })
+    };
+    let finding = found("ctr-running", "containerd").expect("a finding");
+    assert_eq!(finding.kind, FindingKind::UnknownToOrchestrator);
+    assert_eq!(finding.node_name.as_deref(), Some("bed-node"));
+    assert_eq!(finding.seen_by[0].scope, ScopeId::namespace("default"));
+    assert_eq!(finding.not_seen_by[0].collector, "kubernetes");
+    // What has ended, and what the kubelet made, is no finding.
+    assert!(found("ctr-exited", "containerd").is_none());
+    for finding in &view.unified.findings {
+        assert_eq!(view.containers[finding.container].pod().map(|pod| &pod.name), None, "{finding:?}");
+    }
+}
+
+/// Its API server may be asked for some pods only; then nobody knows what it would have said of the others.
+#[test]
+fn a_narrow_look_finds_nothing() {
+    needs!("kubernetes");
+    let config = format!(
+        "[collectors.kubernetes]\nkubeconfig = '{}'\nlabel_selector = 'app=web'\n[collectors.containerd]\naddress = '{}'\n",
+        bed::kubeconfig("admin"),
+        bed::CONTAINERD
+    );
+    let run = Agent::collect(&config, &["--format", "json"]).run().exits(0);
+    assert_eq!(run.report().inventory.unified.unwrap().findings, []);
+}
+
+/// The kubelet sleeps while somebody removes a pod's container behind its back: the API server still says that it runs.
+#[test]
+fn a_pod_whose_container_the_runtime_lacks_is_found() {
+    needs!("kubernetes");
+    let _alone = FINDINGS.write();
+    let kubelet = fs::read_to_string(format!("{}/pid/kubelet.pid", bed::RUN)).unwrap();
+    let signal = |name: &str| {
+        tools::output(Command::new("/bin/kill").args([&format!("-{name}"), kubelet.trim()]));
+    };
+    let kubectl = |arguments: &[&str]| tools::output(tools::kubectl().args(["-n", "default"]).args(arguments));
+    let _ = tools::try_output(tools::kubectl().args(["-n", "default", "delete", "pod", POD, "--now"]));
+    kubectl(&["run", POD, "--image", bed::SIDE_IMAGE, "--image-pull-policy", "Never", "--restart", "Never"]);
+    let _restored = Cleanup::new(|| {
+        signal("CONT");
+        drop(tools::try_output(tools::kubectl().args(["-n", "default", "delete", "pod", POD, "--now"])));
+    });
+    kubectl(&["wait", "--for=condition=Ready", &format!("pod/{POD}"), "--timeout=60s"]);
+    let id = kubectl(&["get", "pod", POD, "-o", "jsonpath={.status.containerStatuses[0].containerID}"]);
+    let id = id.trim_start_matches("containerd://");
+
+    let lost = || {
+        let inventory = collect();
+        let unified = inventory.unified.unwrap();
+        let of = |finding: &&stocktake_core::model::Finding| unified.containers[finding.container].name == POD;
+        unified.findings.iter().find(of).cloned()
+    };
+    assert_eq!(lost(), None, "as long as it runs");
+    signal("STOP");
+    let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
+    ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
+    // The CRI plug-in removes the task, and nobody but the kubelet the container.
+    wait_until("the task to be gone", || !ctr(&["tasks", "ls"]).contains(id));
+    ctr(&["containers", "rm", id]);
+    let finding = lost().expect("a finding");
+    assert_eq!(finding.kind, FindingKind::UnknownToRuntime);
+    assert_eq!(finding.seen_by[0].collector, "kubernetes");
+    assert_eq!(finding.not_seen_by[0].collector, "containerd");
+    assert_eq!(finding.not_seen_by[0].scope, ScopeId::namespace("k8s.io"));
+}
