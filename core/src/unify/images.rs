@@ -1,6 +1,6 @@
 //! The image of each container, by all that is said of it, and each image once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     join::{Group, node_of},
@@ -30,58 +30,94 @@ pub(super) struct ImageOf<'a> {
 }
 
 pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &DigestGraph) -> Identified<'a> {
-    let mut images: BTreeMap<String, Draft<'a>> = BTreeMap::new();
     let of_hosts = nodes_of_hosts(world);
-    let of_groups = groups
-        .iter()
-        .map(|group| of_group(world, group, graph, platform(world, group, &of_hosts).as_ref(), &mut images))
-        .collect();
-    Identified { of_groups, images: images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
+    let mut look = Look { world, graph, images: BTreeMap::new(), known: HashMap::new() };
+    let of_groups =
+        groups.iter().map(|group| look.of_group(group, platform(world, group, &of_hosts).as_ref())).collect();
+    Identified { of_groups, images: look.images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
 }
 
-fn of_group<'a>(
-    world: &World<'a>,
-    group: &Group,
-    graph: &DigestGraph,
-    platform: Option<&Platform>,
-    images: &mut BTreeMap<String, Draft<'a>>,
-) -> ImageOf<'a> {
-    // Orchestrators come first, and what was asked for is theirs to say; which image runs, the runtime's.
-    let requested = group.members.iter().find_map(|member| world.seen[*member].container.image.as_deref());
-    let is_orchestrated = |member: &usize| world.seen[*member].is_orchestrated();
-    let (orchestrators, runtimes): (Vec<usize>, Vec<usize>) = group.members.iter().copied().partition(is_orchestrated);
-    let mut statements: Vec<(usize, usize, &'a Image)> = runtimes
-        .into_iter()
-        .chain(orchestrators)
-        .filter_map(|member| world.seen[member].image.map(|(index, image)| (member, index, image)))
-        .collect();
-    let by_all = |statements: &[(usize, usize, &'a Image)]| {
-        let images: Vec<&Image> = statements.iter().map(|(.., image)| *image).collect();
-        identify(graph, &images, requested, platform)
-    };
-    let mut identity = by_all(&statements);
-    let contradicted_by: Vec<usize> = identity.contradicted_by.iter().map(|at| statements[*at].0).collect();
-    if !contradicted_by.is_empty() {
-        statements.retain(|(member, ..)| !contradicted_by.contains(member));
-        identity = by_all(&statements);
+/// What one sighting says of the image: the container's position, the image's position in its scope, the image.
+type Statement<'a> = (usize, usize, &'a Image);
+
+/// All that an image's identity depends on. An image is known by its address: it stays where it is.
+type Evidence<'a> = (Vec<usize>, Option<&'a str>, Option<Platform>);
+
+/// What follows from it: the image's key, what the repository serves, and which statements count for nothing.
+type Conclusion = (String, Option<RepoDigest>, Vec<usize>);
+
+struct Look<'a, 'w> {
+    world: &'w World<'a>,
+    graph: &'w DigestGraph,
+    images: BTreeMap<String, Draft<'a>>,
+    /// Most containers of an image are alike, and names are slow to read.
+    known: HashMap<Evidence<'a>, Conclusion>,
+}
+
+impl<'a> Look<'a, '_> {
+    fn of_group(&mut self, group: &Group, platform: Option<&Platform>) -> ImageOf<'a> {
+        let seen = |member: &usize| &self.world.seen[*member];
+        // The first is closest to the people who asked; which image runs, the runtime says.
+        let requested = group.members.iter().find_map(|member| seen(member).container.image.as_deref());
+        let (orchestrators, runtimes): (Vec<usize>, Vec<usize>) =
+            group.members.iter().partition(|member| seen(member).is_orchestrated());
+        let statements: Vec<Statement<'a>> = runtimes
+            .into_iter()
+            .chain(orchestrators)
+            .filter_map(|member| seen(&member).image.map(|(index, image)| (member, index, image)))
+            .collect();
+        if statements.is_empty() {
+            let reasons = group.members.iter().filter_map(|member| seen(member).container.image_missing);
+            let missing = Some(reasons.min().unwrap_or(MissingReason::NotReported));
+            return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by: Vec::new() };
+        }
+        let addresses = statements.iter().map(|(.., image)| std::ptr::from_ref(*image).addr()).collect();
+        let evidence: Evidence<'a> = (addresses, requested, platform.cloned());
+        if !self.known.contains_key(&evidence) {
+            let conclusion = self.conclude(statements.clone(), requested, platform);
+            self.known.insert(evidence.clone(), conclusion);
+        }
+        let (id, repo_digest, contradicted_by) = self.known.get(&evidence).cloned().unwrap_or_default();
+        let contradicted_by = contradicted_by.into_iter().map(|position| statements[position].0).collect();
+        ImageOf { requested, image_ref: Some(id), missing: None, repo_digest, contradicted_by }
     }
-    let Some((first, _, image)) = statements.first().copied() else {
-        let reasons = group.members.iter().filter_map(|member| world.seen[*member].container.image_missing);
-        let missing = Some(reasons.min().unwrap_or(MissingReason::NotReported));
-        return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by };
-    };
-    let id = key(&identity, &world.seen[first].source.collector, &image.id);
-    let draft = images.entry(id.clone()).or_default();
-    for (member, index, image) in &statements {
-        let seen = &world.seen[*member];
-        draft.seen.extend(seen.sighting().map(|sighting| Sighting { index: *index, ..sighting }));
-        draft.add(image);
+
+    /// Takes what is said together, and adds it to what is known of the image.
+    fn conclude(
+        &mut self,
+        mut statements: Vec<Statement<'a>>,
+        requested: Option<&str>,
+        platform: Option<&Platform>,
+    ) -> Conclusion {
+        let by_all = |statements: &[Statement<'a>]| {
+            let images: Vec<&Image> = statements.iter().map(|(.., image)| *image).collect();
+            identify(self.graph, &images, requested, platform)
+        };
+        let mut identity = by_all(&statements);
+        let contradicted_by = std::mem::take(&mut identity.contradicted_by);
+        if !contradicted_by.is_empty() {
+            let mut position = 0;
+            statements.retain(|_| {
+                position += 1;
+                !contradicted_by.contains(&(position - 1))
+            });
+            identity = by_all(&statements);
+        }
+        // The first statement is contradicted by none before it.
+        let (first, _, image) = statements[0];
+        let id = key(&identity, &self.world.seen[first].source.collector, &image.id);
+        let draft = self.images.entry(id.clone()).or_default();
+        for (member, index, image) in &statements {
+            let sighting = self.world.seen[*member].sighting();
+            draft.seen.extend(sighting.map(|sighting| Sighting { index: *index, ..sighting }));
+            draft.add(image);
+        }
+        let Identity { index_digest, manifest_digest, config_digest, repo_digest, .. } = identity;
+        for (facts, fact) in draft.facts.iter_mut().zip([index_digest, manifest_digest, config_digest]) {
+            facts.add(fact);
+        }
+        (id, repo_digest, contradicted_by)
     }
-    let Identity { index_digest, manifest_digest, config_digest, repo_digest, .. } = identity;
-    for (facts, fact) in draft.facts.iter_mut().zip([index_digest, manifest_digest, config_digest]) {
-        facts.add(fact);
-    }
-    ImageOf { requested, image_ref: Some(id), missing: None, repo_digest, contradicted_by }
 }
 
 /// The digest that says most. What has none is told apart by who says it.
