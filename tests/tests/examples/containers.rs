@@ -206,7 +206,9 @@ fn a_user_who_may_not_see_is_denied_or_told_what_is_not_known() {
 fn as_nobody(config: &str) -> Run {
     let home = tempfile::tempdir().unwrap();
     let copy = home.path().join("agent");
-    fs::copy(agent::example_lxc(), &copy).unwrap();
+    // By another process: what this one has open for writing, a child that another test starts may have too, and then
+    // it cannot be executed.
+    let _ = tools::output(Command::new("cp").arg(agent::example_lxc()).arg(&copy));
     let file = home.path().join("agent.toml");
     fs::write(&file, config).unwrap();
     let _ = tools::output(Command::new("chown").args(["-R", "65534:65534"]).arg(home.path()));
