@@ -14,15 +14,25 @@ use crate::report::Report;
 /// The binary: `$STOCKTAKE_AGENT`, or the one that cargo puts beside the tests.
 #[must_use]
 pub fn binary() -> PathBuf {
+    built("STOCKTAKE_AGENT", "stocktake-agent")
+}
+
+/// The binary of the agent in `examples/lxc`: `$EXAMPLE_AGENT_LXC`, or the one that cargo puts beside the tests.
+#[must_use]
+pub fn example_lxc() -> PathBuf {
+    built("EXAMPLE_AGENT_LXC", "example-agent-lxc")
+}
+
+fn built(variable: &str, package: &str) -> PathBuf {
     let beside_the_tests = || {
         // target/debug/deps/SUITE
         let suite = env::current_exe().expect("a test knows its own path");
-        suite.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join("stocktake-agent")
+        suite.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join(package)
     };
-    let path = env::var_os("STOCKTAKE_AGENT").map_or_else(beside_the_tests, PathBuf::from);
+    let path = env::var_os(variable).map_or_else(beside_the_tests, PathBuf::from);
     assert!(
         path.is_file(),
-        "there is no agent at {}: run `make test`, which builds it, or `cargo build -p stocktake-agent`",
+        "there is no agent at {}: run `make test`, which builds it, or `cargo build -p {package}`",
         path.display()
     );
     path

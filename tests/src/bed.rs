@@ -20,6 +20,8 @@ pub const PODMAN: &str = "/run/stocktake-bed/podman/podman.sock";
 pub const CONTAINERD: &str = "/run/stocktake-bed/containerd/containerd.sock";
 /// containerd 2.1.
 pub const CONTAINERD_NEXT: &str = "/run/stocktake-bed/docker-next/containerd.sock";
+/// The folder of LXC's containers.
+pub const LXC: &str = "/var/lib/stocktake-bed/lxc";
 /// Docker 20.10 over TCP with TLS.
 pub const DOCKER_TCP: &str = "tcp://127.0.0.1:12376";
 /// Its certificates, as `DOCKER_CERT_PATH` wants them.
@@ -77,10 +79,12 @@ pub fn say_skipped(what: &str) {
 }
 
 /// The components of the bed, each with the collectors that [`config`] has for it.
-const COLLECTORS: [(&str, &[&str]); 5] = [
+const COLLECTORS: [(&str, &[&str]); 6] = [
     ("docker", &["docker"]),
     ("docker-next", &["docker-next", "containerd-next"]),
     ("podman", &["podman"]),
+    // Only the agent in `examples/lxc` has a collector for it.
+    ("lxc", &[]),
     ("containerd", &["containerd"]),
     ("kubernetes", &["kubernetes"]),
 ];
