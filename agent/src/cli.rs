@@ -73,8 +73,12 @@ pub(crate) struct Collect {
 
     /// Show what each source saw on its own, instead of each container once. Only with the table: `json` and `ndjson`
     /// carry both.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "by_image")]
     pub(crate) by_source: bool,
+
+    /// Show each image once, with the digests by which each source knows it and what they come to. Only with the table.
+    #[arg(long)]
+    pub(crate) by_image: bool,
 }
 
 #[derive(Debug, Args)]

@@ -19,8 +19,11 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
-    if arguments.by_source && arguments.format != Format::Table {
-        say::error("`--by-source` is a view of the table; `json` and `ndjson` carry both views, so leave it out");
+    if (arguments.by_source || arguments.by_image) && arguments.format != Format::Table {
+        let option = if arguments.by_source { "--by-source" } else { "--by-image" };
+        say::error(&format!(
+            "`{option}` is a view of the table; `json` and `ndjson` carry every view, so leave it out"
+        ));
         return Ok(Exit::Usage);
     }
     let configured = match collectors(&arguments.source, registry).await {
@@ -51,7 +54,11 @@ fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
     match arguments.format {
         Format::Table => {
             let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
-            let view = if arguments.by_source { TableView::BySource } else { TableView::Unified };
+            let view = match (arguments.by_source, arguments.by_image) {
+                (true, _) => TableView::BySource,
+                (_, true) => TableView::ByImage,
+                _ => TableView::Unified,
+            };
             render::table(inventory, view, render::terminal_width(), &mut out)?;
             out.flush()?;
         }

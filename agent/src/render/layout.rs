@@ -20,7 +20,7 @@ pub(crate) enum Elide {
 /// A column before it is fitted.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     /// Columns are not made narrower than this.
     pub(crate) min: usize,
     pub(crate) elide: Elide,
@@ -57,7 +57,7 @@ pub(crate) fn write(
     }
     let widths = fit(&columns, width.map(|width| width.saturating_sub(indent)));
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| column.title));
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|column| &column.title));
     let rows = columns.first().map_or(0, |column| column.cells.len());
     for row in 0..rows {
         let cells = columns.iter().zip(&widths).map(|(column, width)| {
@@ -76,6 +76,12 @@ pub(crate) fn write(
         writeln!(out, "{:indent$}{}", "", line.trim_end())?;
     }
     Ok(())
+}
+
+/// The width in which nothing of the columns is cut.
+pub(crate) fn full_width(columns: &[Column]) -> usize {
+    let shown = columns.iter().filter(|column| column.cells.iter().any(|cell| !cell.is_empty()));
+    shown.map(|column| column.natural_width() + GAP).sum::<usize>().saturating_sub(GAP)
 }
 
 /// Writes a text in as many lines as it takes, those after the first further in.
@@ -132,7 +138,8 @@ mod tests {
 
     #[test]
     fn the_widest_gives_first_and_none_more_than_it_can() {
-        let column = |text: &str, min| Column { title: "T", min, elide: Elide::End, cells: vec![text.to_owned()] };
+        let column =
+            |text: &str, min| Column { title: "T".into(), min, elide: Elide::End, cells: vec![text.to_owned()] };
         let columns = [column("aaaaaaaaaaaaaaaaaaaa", 5), column("bbbbbbbbbb", 5)];
         assert_eq!(fit(&columns, None), [20, 10]);
         assert_eq!(fit(&columns, Some(22)), [10, 10]);

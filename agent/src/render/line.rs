@@ -137,8 +137,8 @@ pub(crate) fn short_id(id: Option<&str>) -> String {
 pub(crate) fn columns(lines: &[Line], width: Option<usize>) -> Vec<Column> {
     let wide = !is_lettered(width);
     let narrow = width.is_some_and(|width| width < NARROW);
-    let column = |title, min, elide, cell: &dyn Fn(&Line) -> String| Column {
-        title,
+    let column = |title: &str, min, elide, cell: &dyn Fn(&Line) -> String| Column {
+        title: title.to_owned(),
         min,
         elide,
         cells: lines.iter().map(cell).collect(),

@@ -1,5 +1,6 @@
 //! The forms in which an inventory is printed.
 
+mod by_image;
 mod by_source;
 mod json;
 mod layout;

@@ -4,15 +4,17 @@ use std::io;
 
 use stocktake_core::{model::Inventory, unify::UnifiedView};
 
-use super::{by_source::by_source, line::is_lettered, unified::unified};
+use super::{by_image::by_image, by_source::by_source, line::is_lettered, unified::unified};
 
-/// Which of the two views of a report is shown.
+/// Which view of a report is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TableView {
     /// Each container once, by where it runs.
     Unified,
     /// What each source said, by source.
     BySource,
+    /// Each image once, with what each source calls it.
+    ByImage,
 }
 
 pub(crate) fn table(
@@ -23,9 +25,10 @@ pub(crate) fn table(
 ) -> io::Result<()> {
     match (view, UnifiedView::of(inventory)) {
         (TableView::Unified, Some(view)) => unified(&view, width, out)?,
-        (TableView::BySource, _) | (TableView::Unified, None) => by_source(inventory, width, out)?,
+        (TableView::ByImage, Some(view)) => by_image(&view, width, out)?,
+        (TableView::BySource, _) | (_, None) => by_source(inventory, width, out)?,
     }
-    if is_lettered(width) {
+    if is_lettered(width) || view == TableView::ByImage {
         writeln!(out, "\ndigests: m manifest, i index, c config, r repository (index or manifest)")?;
     }
     Ok(())

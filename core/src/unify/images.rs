@@ -40,8 +40,9 @@ pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &Dige
 /// What one sighting says of the image: the container's position, the image's position in its scope, the image.
 type Statement<'a> = (usize, usize, &'a Image);
 
-/// All that an image's identity depends on. An image is known by its address: it stays where it is.
-type Evidence<'a> = (Vec<usize>, Option<&'a str>, Option<Platform>);
+/// All that an image's identity depends on. An image is known by who tells of it (sources may share a body) and by its
+/// address, since it stays where it is.
+type Evidence<'a> = (Vec<(usize, usize)>, Option<&'a str>, Option<Platform>);
 
 /// What follows from it: the image's key, what the repository serves, and which statements count for nothing.
 type Conclusion = (String, Option<RepoDigest>, Vec<usize>);
@@ -71,8 +72,9 @@ impl<'a> Look<'a, '_> {
             let missing = Some(reasons.min().unwrap_or(MissingReason::NotReported));
             return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by: Vec::new() };
         }
-        let addresses = statements.iter().map(|(.., image)| std::ptr::from_ref(*image).addr()).collect();
-        let evidence: Evidence<'a> = (addresses, requested, platform.cloned());
+        let told =
+            |(member, _, image): &Statement<'a>| (self.world.source_of[*member], std::ptr::from_ref(*image).addr());
+        let evidence: Evidence<'a> = (statements.iter().map(told).collect(), requested, platform.cloned());
         if !self.known.contains_key(&evidence) {
             let conclusion = self.conclude(statements.clone(), requested, platform);
             self.known.insert(evidence.clone(), conclusion);

@@ -98,6 +98,29 @@ fn the_table_shows_each_container_once() {
     assert!(wide.contains("docker-next, containerd"), "who saw it\n{wide}");
 }
 
+/// Each image with what every source calls it, in one row, or in a block where a row would be cut.
+#[test]
+fn images_are_shown_with_what_each_source_calls_them() {
+    needs!("docker", "docker-next", "podman", "kubernetes");
+    let show = |width: Option<&str>| {
+        let agent = Agent::collect(&super::quiet_config(), &["--by-image"]);
+        let agent = if let Some(width) = width { agent.env("COLUMNS", width) } else { agent };
+        agent.run().exits(0).stdout
+    };
+    let table = show(None);
+    let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    let sources = ["CONTAINERD", "DOCKER", "DOCKER-NEXT", "KUBERNETES", "PODMAN"];
+    assert_eq!(header[1..6], sources, "{table}");
+    let side: Vec<&str> = table.lines().filter(|line| line.starts_with("example.com/bed/side:2.0")).collect();
+    assert_eq!(side.len(), 1, "one image, whatever it is called\n{table}");
+    for told in ["c:7492c1b054f0", "m:a516e3b3cd51", "(single platform)"] {
+        assert!(side[0].contains(told), "{}", side[0]);
+    }
+    let blocks = show(Some("80"));
+    assert!(blocks.lines().all(|line| line.chars().count() <= 80), "{blocks}");
+    assert!(blocks.contains("\n  kubernetes   c:7492c1b054f0\n"), "{blocks}");
+}
+
 #[test]
 fn by_source_is_a_view_of_the_table() {
     let run = Agent::collect("[collectors.docker]", &["--by-source", "--format", "json"]).run().exits(2);
