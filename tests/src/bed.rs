@@ -82,7 +82,7 @@ const COLLECTORS: [(&str, &[&str]); 5] = [
     ("docker-next", &["docker-next", "containerd-next"]),
     ("podman", &["podman"]),
     ("containerd", &["containerd"]),
-    ("kubernetes", &["kubernetes"]),
+    ("kubernetes", &["kubernetes", "cri"]),
 ];
 
 /// The collectors of [`config`] for what is not skipped.
