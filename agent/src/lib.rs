@@ -24,6 +24,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 // A crate that is not named is not linked, and its collector not registered.
 use stocktake_collector_containerd as _;
+use stocktake_collector_cri as _;
 use stocktake_collector_docker as _;
 use stocktake_collector_kubernetes as _;
 

@@ -1,6 +1,6 @@
 //! Errors named by what has to happen next, because that is all that their reader decides on.
 
-use std::fmt;
+use std::{fmt, io};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -59,6 +59,27 @@ impl CollectError {
     /// A runtime that breaks its protocol.
     pub fn protocol(message: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Protocol { message: message.into(), source: Some(source.into()) }
+    }
+
+    /// A socket that cannot be connected to. What the operating system says of it, however deep in `error`, decides the
+    /// variant and what a person is told to do; `setting` is the one that names the socket.
+    pub fn cannot_connect(message: impl Into<String>, setting: &str, error: impl Into<Source>) -> Self {
+        let (message, error) = (message.into(), error.into());
+        let first: &(dyn std::error::Error + 'static) = &*error;
+        let kind = std::iter::successors(Some(first), |error| error.source())
+            .find_map(|error| Some(error.downcast_ref::<io::Error>()?.kind()));
+        let unavailable = |what| Self::Unavailable {
+            message: format!("{message}: {what}; start the daemon or set `{setting}`"),
+            source: None,
+        };
+        match kind {
+            Some(io::ErrorKind::PermissionDenied) => {
+                Self::Denied { message: format!("{message}: permission denied; run as root"), source: None }
+            }
+            Some(io::ErrorKind::NotFound) => unavailable("no such socket"),
+            Some(io::ErrorKind::ConnectionRefused) => unavailable("nothing listens there"),
+            _ => Self::unavailable(message, error),
+        }
     }
 
     /// The message with those of all causes, on one line.
@@ -203,6 +224,22 @@ mod tests {
             "collectors.docker.inner.states[1]: invalid type: integer `5`, expected a string"
         );
         assert_eq!(complaint(r#"{"token": 1234}"#), "collectors.docker.token: invalid value, expected a string");
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_connected_to_is_told_with_what_to_do() {
+        let connect = |kind: io::ErrorKind| {
+            let wrapped = CollectError::unavailable("transport error", io::Error::from(kind));
+            CollectError::cannot_connect("cannot connect to x", "address", wrapped)
+        };
+        let missing = connect(io::ErrorKind::NotFound);
+        assert!(matches!(missing, CollectError::Unavailable { .. }));
+        assert_eq!(missing.full_message(), "cannot connect to x: no such socket; start the daemon or set `address`");
+        assert!(connect(io::ErrorKind::ConnectionRefused).to_string().contains("nothing listens there"));
+        assert!(matches!(connect(io::ErrorKind::PermissionDenied), CollectError::Denied { .. }));
+        let other = connect(io::ErrorKind::TimedOut);
+        assert!(matches!(other, CollectError::Unavailable { .. }));
+        assert!(other.full_message().starts_with("cannot connect to x: transport error: "), "{}", other.full_message());
     }
 
     #[test]

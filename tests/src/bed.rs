@@ -86,7 +86,7 @@ const COLLECTORS: [(&str, &[&str]); 6] = [
     // Only the agent in `examples/lxc` has a collector for it.
     ("lxc", &[]),
     ("containerd", &["containerd"]),
-    ("kubernetes", &["kubernetes"]),
+    ("kubernetes", &["kubernetes", "cri"]),
 ];
 
 /// The collectors of [`config`] for what is not skipped.

@@ -54,6 +54,14 @@ pub fn containerd(metrics: &str, work: impl FnOnce()) -> Requests {
     since(&before, containerd_calls(metrics))
 }
 
+/// CRI calls to a containerd of the bed while `work` runs, from its metrics: those of version 1, which the bed's kubelet
+/// does not speak yet.
+pub fn cri(metrics: &str, work: impl FnOnce()) -> Requests {
+    let before = calls(metrics, "runtime.v1.");
+    work();
+    since(&before, calls(metrics, "runtime.v1."))
+}
+
 /// What was added to `before`.
 #[must_use]
 pub fn since(before: &Requests, mut now: Requests) -> Requests {
@@ -64,17 +72,22 @@ pub fn since(before: &Requests, mut now: Requests) -> Requests {
     now
 }
 
-/// All calls to a containerd so far, as `Containers/List`; without the kubelet's, which has an interface of its own. A
-/// call counts when it begins, so that none is missed that ends later.
+/// All calls to a containerd so far, as `Containers/List`; without the kubelet's, which has an interface of its own.
 #[must_use]
 pub fn containerd_calls(metrics: &str) -> Requests {
+    calls(metrics, "containerd.services.")
+}
+
+/// All calls so far to services whose names begin so. A call counts when it begins, so that none is missed that ends
+/// later.
+fn calls(metrics: &str, services: &str) -> Requests {
     let text = get(metrics, "/v1/metrics");
     let mut calls = Requests::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("grpc_server_started_total{")) {
         let label = |key: &str| Some(line.split_once(&format!("{key}=\""))?.1.split('"').next()?.to_owned());
         let (Some(method), Some(service)) = (label("grpc_method"), label("grpc_service")) else { continue };
         let count = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok()).unwrap_or_default();
-        if service.starts_with("containerd.services.") {
+        if service.starts_with(services) {
             let service = service.rsplit('.').next().unwrap_or_default();
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter")]
             calls.insert(format!("{service}/{method}"), count as u64);

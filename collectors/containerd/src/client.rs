@@ -1,6 +1,6 @@
 //! The calls that are made to containerd, each in the one namespace that it is about.
 
-use std::{error::Error as _, io, path::PathBuf};
+use std::{error::Error as _, path::PathBuf};
 
 use containerd_client::{
     services::v1::{
@@ -61,21 +61,7 @@ impl Client {
             Ok(channel) => Ok(Self { socket, channel }),
             Err(error) => {
                 let what = format!("cannot connect to containerd at {}", socket.display());
-                Err(match io_error_kind(&error) {
-                    Some(io::ErrorKind::PermissionDenied) => CollectError::Denied {
-                        message: format!("{what}: permission denied; run as root"),
-                        source: None,
-                    },
-                    Some(io::ErrorKind::NotFound) => CollectError::Unavailable {
-                        message: format!("{what}: no such socket; start the daemon or set `address`"),
-                        source: None,
-                    },
-                    Some(io::ErrorKind::ConnectionRefused) => CollectError::Unavailable {
-                        message: format!("{what}: nothing listens there; start the daemon or set `address`"),
-                        source: None,
-                    },
-                    _ => CollectError::unavailable(what, error),
-                })
+                Err(CollectError::cannot_connect(what, "address", error))
             }
         }
     }
@@ -217,15 +203,4 @@ impl Interceptor for InNamespace {
         request.metadata_mut().insert("containerd-namespace", self.0.clone());
         Ok(request)
     }
-}
-
-fn io_error_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
 }

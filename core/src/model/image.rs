@@ -145,6 +145,10 @@ impl Provenance {
     pub const CONTAINERD_MANIFEST: Self = Self(Cow::Borrowed("containerd_manifest"));
     /// Metadata that containerd's CRI plug-in keeps with a container.
     pub const CONTAINERD_CRI_METADATA: Self = Self(Cow::Borrowed("containerd_cri_metadata"));
+    /// `id` of an image in the list of a CRI runtime whose image ids are configurations' digests (containerd, CRI-O).
+    pub const CRI_IMAGE_ID: Self = Self(Cow::Borrowed("cri_image_id"));
+    /// The image id that such a runtime's list of containers has (`image_id`, before it `image_ref`).
+    pub const CRI_CONTAINER_IMAGE_ID: Self = Self(Cow::Borrowed("cri_container_image_id"));
     /// `imageID` of a Kubernetes container status.
     pub const KUBERNETES_IMAGE_ID: Self = Self(Cow::Borrowed("kubernetes_image_id"));
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod containerd;
+mod cri;
 mod docker;
 mod kubernetes;
 mod view;
@@ -43,6 +44,7 @@ fn of_tools() -> View {
     }
     if bed::require("kubernetes") {
         kubernetes::add(&mut view, "kubernetes");
+        cri::add(&mut view, "cri", "containerd");
     }
     view
 }
@@ -100,6 +102,13 @@ fn assert_known_content(view: &View) {
         let found: BTreeSet<&str> = of_scope.map(|(_, seen)| seen.name.as_str()).collect();
         let known: BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(found, known, "{collector}, {scope}");
+    }
+    if up.contains("cri") {
+        let of_pods: BTreeSet<&str> =
+            view.iter().filter(|(key, _)| key.collector == "cri").map(|(_, seen)| seen.name.as_str()).collect();
+        for name in ["setup", "web", "helper", "db", "logs", "side", "debugger", "main", "nightly"] {
+            assert!(of_pods.contains(name), "cri has no {name}");
+        }
     }
 }
 

@@ -36,6 +36,10 @@ fn a_bad_configuration_is_78_and_says_where_and_what_instead() {
             &["agent.toml:2: collectors.containerd.address", "not an absolute path"],
         ),
         (
+            "[collectors.cri]\naddress = 'tcp://127.0.0.1:3735'\n",
+            &["agent.toml:2: collectors.cri.address", "not the absolute path of a socket"],
+        ),
+        (
             "[collectors.kubernetes]\nkubconfig = '/x'\n",
             &["agent.toml:2: collectors.kubernetes.kubconfig", "did you mean `kubeconfig`?"],
         ),
@@ -120,7 +124,7 @@ fn the_example_names_every_setting() {
     let schema = schema();
     let example = example();
     let mut missing = Vec::new();
-    for kind in ["docker", "containerd", "kubernetes"] {
+    for kind in ["docker", "containerd", "cri", "kubernetes"] {
         let section = example.split("\n[").find(|section| section.starts_with(&format!("collectors.{kind}]"))).unwrap();
         for key in schema["$defs"][kind]["properties"].as_object().unwrap().keys() {
             if !section.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))) {
@@ -136,9 +140,10 @@ fn the_example_works_as_it_stands() {
     needs!("docker", "containerd", "kubernetes");
     let agent = Agent::with_config("check", &example(), &[]).env("DOCKER_HOST", format!("unix://{}", bed::DOCKER));
     let agent = agent.env("CONTAINERD_ADDRESS", bed::CONTAINERD).env("KUBECONFIG", bed::kubeconfig("reader"));
+    let agent = agent.env("CONTAINER_RUNTIME_ENDPOINT", format!("unix://{}", bed::CONTAINERD));
     let run = agent.run().exits(0);
     let good = run.stdout.lines().filter(|line| line.starts_with("ok")).count();
-    assert_eq!(good, 4, "the configuration and three runtimes: {run}");
+    assert_eq!(good, 5, "the configuration and four runtimes: {run}");
 }
 
 #[test]
@@ -150,7 +155,7 @@ fn the_beds_configuration_is_what_the_schema_allows() {
 #[test]
 fn collectors_lists_each_type() {
     let stdout = Agent::new(&["collectors"]).run().exits(0).stdout;
-    for kind in ["containerd", "docker", "kubernetes"] {
+    for kind in ["containerd", "cri", "docker", "kubernetes"] {
         assert!(stdout.lines().any(|line| line.starts_with(kind)), "{stdout}");
     }
 }

@@ -102,6 +102,23 @@ fn what_the_environment_names_is_found() {
     assert_eq!(names(&run), ["containerd", "docker", "kubernetes", "podman"]);
 }
 
+/// Of containerd more is known through its own services than through CRI; of what has no others CRI is all there is.
+#[test]
+fn a_runtime_is_asked_through_cri_where_nothing_knows_it_better() {
+    needs!("kubernetes");
+    let crio = Machine::new().with(bed::CONTAINERD, "/run/crio/crio.sock");
+    let run = Host::new(crio).run(&["collect", "--format", "json"]).exits(0);
+    assert_eq!(names(&run), ["crio"]);
+    assert!(run.says("using crio: containerd 1.6").report().containers("crio") > 0);
+
+    let machine = || Machine::new().with(bed::CONTAINERD, "/run/containerd/containerd.sock");
+    let endpoint = "unix:///run/containerd/containerd.sock";
+    let host = Host::new(machine()).env("CONTAINER_RUNTIME_ENDPOINT", endpoint);
+    assert_eq!(names(&host.run(&["collect", "--format", "json"]).exits(0)), ["containerd"]);
+    let elsewhere = Host::new(machine()).env("CONTAINER_RUNTIME_ENDPOINT", bed::CONTAINERD);
+    assert_eq!(names(&elsewhere.run(&["collect", "--format", "json"]).exits(0)), ["containerd", "cri"]);
+}
+
 #[test]
 fn a_user_who_is_not_root_finds_their_own() {
     needs!("docker");
