@@ -71,6 +71,10 @@ impl RuntimeCollector for CriCollector {
         }
         Ok(Coverage::Complete)
     }
+
+    fn is_narrowed(&self) -> bool {
+        !self.states.has_all_running()
+    }
 }
 
 impl CriCollector {

@@ -83,7 +83,7 @@ fn reports() -> Vec<Observed> {
         for pod in 0..PODS_A_NODE {
             let namespace = (node + pod) % NAMESPACES;
             let scope = namespaces.entry(namespace).or_default();
-            let uid = format!("{:08}-0000-4000-8000-{:012}", node, pod);
+            let uid = format!("{node:08}-0000-4000-8000-{pod:012}");
             let of_pod = Pod {
                 uid: uid.clone(),
                 name: format!("pod-{pod}-on-{node}"),

@@ -2,8 +2,10 @@
 
 use std::{fs, process::Command, sync::RwLock};
 
+use k8s_cri::v1::{RemoveContainerRequest, StopContainerRequest, runtime_service_client::RuntimeServiceClient};
 use stocktake_core::model::{FindingKind, ScopeId};
-use stocktake_tests::{agent::Agent, bed, cleanup::Cleanup, needs, tools, wait_until};
+use stocktake_tests::{agent::Agent, bed, cleanup::Cleanup, needs, tools};
+use tonic::transport::Endpoint;
 
 use crate::{collect, view};
 
@@ -78,14 +80,20 @@ fn a_pod_whose_container_the_runtime_lacks_is_found() {
     };
     assert_eq!(lost(), None, "as long as it runs");
     signal("STOP");
-    let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
-    ctr(&["tasks", "kill", "--signal", "SIGKILL", id]);
-    // The CRI plug-in removes the task, and nobody but the kubelet the container.
-    wait_until("the task to be gone", || !ctr(&["tasks", "ls"]).contains(id));
-    ctr(&["containers", "rm", id]);
+    // Through the CRI, as the kubelet would: behind its back containerd's CRI plug-in goes on listing what is gone.
+    remove_through_cri(id);
     let finding = lost().expect("a finding");
     assert_eq!(finding.kind, FindingKind::UnknownToRuntime);
     assert_eq!(finding.seen_by[0].collector, "kubernetes");
-    assert_eq!(finding.not_seen_by[0].collector, "containerd");
-    assert_eq!(finding.not_seen_by[0].scope, ScopeId::namespace("k8s.io"));
+    let blind: Vec<String> =
+        finding.not_seen_by.iter().map(|point| format!("{} {}", point.collector, point.scope)).collect();
+    assert_eq!(blind, ["containerd namespace k8s.io", "cri host"]);
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn remove_through_cri(id: &str) {
+    let endpoint = Endpoint::from_shared(format!("unix:{}", bed::CONTAINERD)).unwrap();
+    let mut runtime = RuntimeServiceClient::new(endpoint.connect().await.unwrap());
+    runtime.stop_container(StopContainerRequest { container_id: id.to_owned(), timeout: 0 }).await.unwrap();
+    runtime.remove_container(RemoveContainerRequest { container_id: id.to_owned() }).await.unwrap();
 }

@@ -114,7 +114,7 @@ fn a_side_loaded_image_shows_the_manifest_that_only_containerd_knows() {
     assert_eq!(side.container.image.as_deref(), Some(bed::SIDE_IMAGE));
 }
 
-/// `docker inspect`, `ctr`, `kubectl` and Podman each call the image by another digest, and it is one image. That it is the
+/// `docker inspect`, `ctr`, the CRI, `kubectl` and Podman each call the image by another digest, and it is one image. That it is the
 /// same is what the registry says: one index, in which there is one manifest for this platform.
 #[test]
 fn one_image_is_one_whatever_each_calls_it() {
@@ -137,7 +137,7 @@ fn one_image_is_one_whatever_each_calls_it() {
     let ids: BTreeSet<&str> = app.iter().map(|image| image.image.id.as_str()).collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     let sources: BTreeSet<&str> = app[0].seen.iter().map(|sighting| sighting.collector.as_str()).collect();
-    assert_eq!(sources.len(), 6, "{sources:?}");
+    assert_eq!(sources.len(), 7, "{sources:?}");
     let image = &app[0].image;
     let index = tools::output(std::process::Command::new("cat").arg("/var/lib/stocktake-bed/images/app.digest"));
     assert_eq!(image.index_digest.digest().map(Digest::as_str), Some(index.trim()));
