@@ -25,6 +25,7 @@ use std::{ffi::OsString, process::ExitCode};
 // A crate that is not named is not linked, and its collector not registered.
 use stocktake_collector_containerd as _;
 use stocktake_collector_docker as _;
+use stocktake_collector_exec as _;
 use stocktake_collector_kubernetes as _;
 
 /// Runs the agent's command line with this process's arguments.
