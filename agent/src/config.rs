@@ -296,7 +296,7 @@ timeout = '0s'
                  `states`; did you mean `states`?",
                 "agent.toml:5: collectors.containerd.namespaces[1]: invalid type: integer `5`, expected a string",
                 "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
-                 `containerd`, `cri`, `docker`, `kubernetes`; did you mean `kubernetes`?",
+                 `containerd`, `cri`, `docker`, `exec`, `kubernetes`; did you mean `kubernetes`?",
                 "agent.toml:9: agent.timeout: `0s` is not longer than nothing",
                 "agent.toml:10: colectors: unknown key, expected `agent` or `collectors`; did you mean `collectors`?",
             ]

@@ -26,6 +26,7 @@ use std::{ffi::OsString, process::ExitCode};
 use stocktake_collector_containerd as _;
 use stocktake_collector_cri as _;
 use stocktake_collector_docker as _;
+use stocktake_collector_exec as _;
 use stocktake_collector_kubernetes as _;
 
 /// Runs the agent's command line with this process's arguments.

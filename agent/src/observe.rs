@@ -15,6 +15,9 @@ use stocktake_core::{
 };
 use uuid::Uuid;
 
+/// How long a task past its deadline may take to be dropped. One that blocks its thread is left alone after that.
+const TO_BE_DROPPED: Duration = Duration::from_secs(1);
+
 /// A collector that is ready to run.
 #[derive(Clone)]
 pub(crate) struct Configured {
@@ -170,6 +173,8 @@ async fn isolated<T: Send + 'static>(
         Ok(Err(error)) => Err(Failure::Panicked(panic_message(error))),
         Err(_) => {
             task.abort();
+            // The process may end soon, and with it what drops the task; what the task has started ends by being dropped.
+            let _ = tokio::time::timeout(TO_BE_DROPPED, task).await;
             Err(Failure::TimedOut(limit))
         }
     }

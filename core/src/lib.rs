@@ -4,8 +4,11 @@
 //! agent finds collectors that it does not name in code, and the one report model that all of them fill. It performs
 //! no I/O and starts no task, so that it can be embedded anywhere and every rule in it is a pure function.
 
+pub mod exec;
 pub mod identity;
 pub mod labels;
+#[cfg(feature = "machine")]
+pub mod machine;
 pub mod model;
 pub mod select;
 pub mod unify;

@@ -10,8 +10,10 @@ use stocktake_tests::{agent::Agent, repository};
 #[test]
 fn docs_are_fresh() {
     let inventory = serde_json::to_string_pretty(&stocktake_core::model::inventory_schema()).unwrap() + "\n";
+    let document = serde_json::to_string_pretty(&stocktake_core::exec::document_schema()).unwrap() + "\n";
     let published = [
         ("docs/schema/inventory.v1.json", inventory),
+        ("docs/schema/exec.v1.json", document),
         ("docs/schema/config.v1.json", printed(&["config", "schema"])),
         ("docs/config.example.toml", printed(&["config", "example"])),
         ("docs/cli.md", command_line()),

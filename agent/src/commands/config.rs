@@ -82,7 +82,7 @@ fn without_header(mut schema: Value) -> Value {
 }
 
 /// Every setting with its description and its default or an example, commented out: as it stands, the example selects
-/// each collector with its defaults.
+/// each collector with its defaults, and leaves out those that cannot do without a setting.
 fn configuration_example(registry: &Registry) -> anyhow::Result<String> {
     let mut text = String::from(
         "# Configuration of stocktake-agent. What is commented out shows a default or an example.\n\
@@ -91,8 +91,9 @@ fn configuration_example(registry: &Registry) -> anyhow::Result<String> {
     write_settings(&mut text, &serde_json::to_value(schemars::schema_for!(AgentSettings))?)?;
     for factory in registry.iter() {
         let CollectorFactory { kind, summary, stability, .. } = factory;
-        writeln!(text, "\n# {summary} ({stability})\n[collectors.{kind}]\n# type = \"{kind}\"")?;
         let (schema, _) = settings_schema(factory)?;
+        let comment = if schema["required"].as_array().is_some_and(|keys| !keys.is_empty()) { "# " } else { "" };
+        writeln!(text, "\n# {summary} ({stability})\n{comment}[collectors.{kind}]\n# type = \"{kind}\"")?;
         write_settings(&mut text, &schema)?;
     }
     Ok(text)
@@ -152,10 +153,12 @@ mod tests {
         text.parse::<toml::Table>().unwrap();
         let is_key = |key: &str| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let setting = |line: &str| {
-            line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).is_some_and(|(key, _)| is_key(key))
+            line.starts_with("# [collectors.")
+                || line.strip_prefix("# ").and_then(|rest| rest.split_once(" = ")).is_some_and(|(key, _)| is_key(key))
         };
         let all: Vec<&str> = text.lines().map(|line| if setting(line) { &line[2..] } else { line }).collect();
         let table = all.join("\n").parse::<toml::Table>().unwrap();
         assert_eq!(table["collectors"]["docker"]["type"].as_str(), Some("docker"));
+        assert_eq!(table["collectors"]["exec"]["type"].as_str(), Some("exec"));
     }
 }

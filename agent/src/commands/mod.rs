@@ -9,7 +9,6 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::{CommandFactory as _, Parser as _};
@@ -72,9 +71,8 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
 fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(command);
-    // A collector that missed its deadline is dropped here at the latest, and ends what it started, such as a child
-    // process. One that blocks its thread is not waited for any longer.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    // A collector that missed its deadline may still block a thread; the process does not wait for it.
+    runtime.shutdown_background();
     exit
 }
 
