@@ -14,7 +14,8 @@ use crate::{
     environment,
     exit::Exit,
     observe::{inventory, observe},
-    render, say,
+    render::{self, Exchange},
+    say,
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
@@ -27,7 +28,7 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
     let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
     let inventory = inventory(agent, observations);
 
-    match print(&inventory, arguments.format) {
+    match print(&inventory, &arguments) {
         Ok(()) => {}
         // Who reads has seen enough (`| head`), which does not make the inventory complete.
         Err(error) if is_broken_pipe(&error) => return Ok(exit),
@@ -41,25 +42,37 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
     Ok(exit)
 }
 
-fn print(inventory: &Inventory, format: Format) -> anyhow::Result<()> {
+fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
     let stdout = io::stdout();
-    match format {
+    let exchange = match arguments.format {
         Format::Table => {
             let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
             render::table(inventory, render::terminal_width(), &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
         Format::Json => {
             let indented = stdout.is_terminal();
             let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
             render::json(inventory, indented, &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
         Format::Ndjson => {
             let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
             render::ndjson(inventory, &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
+        Format::Csv => Exchange::Csv,
+        Format::Cyclonedx => Exchange::CycloneDx,
+        Format::KaiJson => Exchange::KaiJson(arguments.missing_tag()),
+        Format::KaiTable => Exchange::KaiTable(arguments.missing_tag()),
+        Format::K8sInventory => Exchange::K8sInventory(arguments.missing_tag()),
+    };
+    let for_people = stdout.is_terminal();
+    let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+    let remarks = render::exchange(inventory, &exchange, for_people, &mut out)?;
+    out.flush()?;
+    for remark in remarks {
+        say::warning(&remark);
     }
     Ok(())
 }
