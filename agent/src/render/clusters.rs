@@ -128,20 +128,18 @@ fn of_cluster<'a>(inventory: &'a Inventory, source: &'a Source) -> impl Iterator
     entries.filter_map(|entry| inventory.scopes.get(entry.digest.as_ref()?))
 }
 
-/// One remark a collector on the containers that no cluster has.
+/// A remark on the containers that no cluster has, for each set of collectors that saw some.
 fn not_of_clusters(view: &UnifiedView<'_>) -> Vec<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for container in &view.containers {
         let is_placed = container.seen.iter().any(|seen| key(seen.source).is_some());
-        if let (false, false, Some(first)) =
-            (is_placed, container.container.kind == ContainerKind::Sandbox, container.seen.first())
-        {
-            *counts.entry(&first.source.collector).or_default() += 1;
+        if !is_placed && container.container.kind != ContainerKind::Sandbox {
+            *counts.entry(container.collectors().join(", ")).or_default() += 1;
         }
     }
-    let remark = |(collector, count): (&str, usize)| {
+    let remark = |(collectors, count): (String, usize)| {
         format!(
-            "{collector}: {} left out, for this format knows Kubernetes alone; json, csv and cyclonedx have them",
+            "{collectors}: {} left out, for this format knows Kubernetes alone; json, csv and cyclonedx have them",
             counted(count, "container is", "containers are")
         )
     };

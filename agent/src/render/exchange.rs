@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn there_is_a_document_for_each_cluster_and_not_for_each_collector() {
-        let named = |collector: &str, name: &str, uid: &str| {
+        let cluster_of = |collector: &str, name: &str, uid: &str| {
             let (source, scopes) = sample::cluster();
             let cluster = Some(Cluster { uid: Some(uid.into()), name: Some(name.into()) });
             (Source { collector: collector.into(), cluster, ..source }, scopes)
         };
-        let seen = vec![named("a", "prod", "1"), named("b", "prod", "1"), named("c", "other", "2")];
+        let seen = vec![cluster_of("a", "prod", "1"), cluster_of("b", "prod", "1"), cluster_of("c", "other", "2")];
         for (format, expected) in [FORMATS[0].clone(), FORMATS[2].clone()] {
             let (text, _) = printed(seen.clone(), &format);
             let documents = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
