@@ -130,18 +130,18 @@ fn of_cluster<'a>(inventory: &'a Inventory, source: &'a Source) -> impl Iterator
 
 /// A remark on the containers that no cluster has, for each set of collectors that saw some.
 fn not_of_clusters(view: &UnifiedView<'_>) -> Vec<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(String, bool), usize> = BTreeMap::new();
     for container in &view.containers {
         let is_placed = container.seen.iter().any(|seen| key(seen.source).is_some());
         if !is_placed && container.container.kind != ContainerKind::Sandbox {
-            *counts.entry(container.collectors().join(", ")).or_default() += 1;
+            let is_of_host = container.seen.iter().any(|seen| seen.source.host.is_some());
+            *counts.entry((container.collectors().join(", "), is_of_host)).or_default() += 1;
         }
     }
-    let remark = |(collectors, count): (String, usize)| {
-        format!(
-            "{collectors}: {} left out, for this format knows Kubernetes alone; json, csv and cyclonedx have them",
-            counted(count, "container is", "containers are")
-        )
+    let remark = |((collectors, is_of_host), count): ((String, bool), usize)| {
+        let why = if is_of_host { "this format knows Kubernetes alone" } else { "it is not known of which cluster" };
+        let left_out = counted(count, "container is", "containers are");
+        format!("{collectors}: {left_out} left out, for {why}; json, csv and cyclonedx have them")
     };
     counts.into_iter().map(remark).collect()
 }

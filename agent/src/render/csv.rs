@@ -11,13 +11,22 @@ use super::flat::FIELDS;
 /// an empty cell.
 pub(super) fn csv(view: &UnifiedView<'_>, out: &mut impl Write) -> io::Result<()> {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out);
-    writer.write_record(FIELDS.map(|(name, _)| name))?;
+    writer.write_record(FIELDS.map(|(name, _)| name)).map_err(io_error)?;
     for container in &view.containers {
         if container.container.kind != ContainerKind::Sandbox {
-            writer.write_record(FIELDS.map(|(_, value)| value(container).map(text).unwrap_or_default()))?;
+            let cells = FIELDS.map(|(_, value)| value(container).map(text).unwrap_or_default());
+            writer.write_record(cells).map_err(io_error)?;
         }
     }
     writer.flush()
+}
+
+/// The crate's own conversion hides that a reader has closed the pipe.
+fn io_error(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// A cell that a spreadsheet takes for text. What it would take for a formula gets an apostrophe before it, for names of

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(incomplete["compositions"][0]["aggregate"], "incomplete");
         let properties = incomplete["metadata"]["properties"].as_array().unwrap();
         let gap = properties.iter().find(|property| property["name"] == "stocktake:gap").unwrap();
-        assert_eq!(gap["value"], "kubernetes: namespace secret is denied: may not list pods");
+        assert_eq!(gap["value"], "kubernetes: namespace secret: denied: may not list pods");
 
         let (source, scopes) = sample::docker(Vec::new(), Vec::new());
         let coverage = Coverage::Partial { reason: "hung".into() };

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_out_in_silence() {
-        let denied = "kubernetes: namespace secret is denied: may not list pods";
+        let denied = "kubernetes: namespace secret: denied: may not list pods";
         let of_cluster = [
             denied,
             "docker: 1 container is left out, for this format knows Kubernetes alone; json, csv and cyclonedx have them",
@@ -111,8 +111,42 @@ mod tests {
         for (format, _) in FORMATS.iter().take(3) {
             let (text, remarks) = printed(vec![(gone.clone(), Vec::new())], format);
             assert_eq!(text, "", "{format:?}");
-            assert_eq!(remarks[0], "kubernetes: source is failed: nobody home");
+            assert_eq!(remarks[0], "kubernetes: failed: nobody home");
             assert!(remarks[1].starts_with("no Kubernetes cluster was seen"), "{remarks:?}");
+        }
+    }
+
+    #[test]
+    fn containers_of_an_unknown_cluster_are_left_out() {
+        let (source, scopes) = sample::cluster();
+        let (text, remarks) = printed(vec![(Source { cluster: None, ..source }, scopes)], &FORMATS[0].0);
+        assert_eq!(text, "");
+        let expected = "kubernetes: 9 containers are left out, for it is not known of which cluster;";
+        assert!(remarks.iter().any(|remark| remark.starts_with(expected)), "{remarks:?}");
+    }
+
+    /// A reader that has closed the pipe.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_known_for_one() {
+        // More than any format buffers for itself.
+        let many = (0..500).map(|number| sample::container(&number.to_string(), "app:1")).collect();
+        let inventory = sample::inventory(vec![sample::cluster(), sample::docker(many, vec![sample::side_image("i")])]);
+        for (format, _) in FORMATS {
+            let error = exchange(&inventory, &format, true, &mut Closed).unwrap_err();
+            let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+            assert_eq!(kind, Some(io::ErrorKind::BrokenPipe), "{format:?}: {error:?}");
         }
     }
 

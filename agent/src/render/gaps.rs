@@ -9,12 +9,12 @@ pub(super) fn gaps(inventory: &Inventory) -> Vec<String> {
         let mut look = |what: &str, coverage: &Coverage| {
             if !coverage.is_complete() {
                 let reason = coverage.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-                gaps.push(format!("{}: {what} is {}{reason}", source.collector, coverage.status()));
+                gaps.push(format!("{what}: {}{reason}", coverage.status()));
             }
         };
-        look("source", &source.coverage);
+        look(&source.collector, &source.coverage);
         for entry in &source.scopes {
-            look(&entry.id.to_string(), &entry.coverage);
+            look(&format!("{}: {}", source.collector, entry.id), &entry.coverage);
         }
     }
     gaps

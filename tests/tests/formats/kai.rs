@@ -114,7 +114,7 @@ fn a_denied_namespace_is_not_an_empty_one() {
     for format in ["kai-json", "k8s-inventory"] {
         let run = Agent::collect(&config, &["--format", format]).run().exits(1);
         let run =
-            run.says("kubernetes: namespace restricted is denied").says("left out, not having been completely seen");
+            run.says("kubernetes: namespace restricted: denied").says("left out, not having been completely seen");
         let document: Value = serde_json::from_str(&run.stdout).unwrap();
         let (list, name) = if format == "kai-json" { ("results", "/namespace") } else { ("namespaces", "/name") };
         let names: Vec<&str> = document[list].as_array().unwrap().iter().map(|item| text(item, name)).collect();
