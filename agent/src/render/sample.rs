@@ -137,6 +137,19 @@ fn of_pod(pod: &str, kind: ContainerKind, name: &str, image: &str, image_ref: &s
 
 /// A cluster with a namespace of each sort: `shop` with pods, `empty`, and `secret`, which may not be looked into.
 pub(super) fn cluster() -> Seen {
+    let denied = Coverage::Denied { reason: "may not list pods".into() };
+    let of = Cluster { uid: Some("uid".into()), name: Some("eks-prod".into()) };
+    let scopes = vec![
+        (ScopeId::cluster(), Coverage::Complete, own()),
+        (ScopeId::namespace("empty"), Coverage::Complete, Scope::default()),
+        (ScopeId::namespace("secret"), denied, Scope::default()),
+        (ScopeId::namespace("shop"), Coverage::Complete, shop()),
+    ];
+    (Source { cluster: Some(of), ..source("kubernetes") }, scopes)
+}
+
+/// A namespace with containers of each sort.
+fn shop() -> Scope {
     let served: Image = Image {
         repo_digests: vec![format!("example.com/app@{SERVED}").parse().unwrap()],
         ..Image::unresolved("served", MissingReason::Ambiguous)
@@ -154,7 +167,7 @@ pub(super) fn cluster() -> Seen {
         state_reason: Some("ImagePullBackOff".into()),
         ..of_pod("web", ContainerKind::Regular, "waiting", "example.com/later:1", "unknown")
     };
-    let shop = Scope {
+    Scope {
         pods: vec![web, pod("done", "Succeeded"), Pod { node_name: Some("gone".into()), ..pod("second", "Running") }],
         workloads: vec![Workload {
             id: "w".into(),
@@ -179,7 +192,11 @@ pub(super) fn cluster() -> Seen {
         ],
         images: vec![served, side_image("side"), unknown],
         ..Scope::default()
-    };
+    }
+}
+
+/// The cluster's own objects.
+fn own() -> Scope {
     let namespace =
         |name: &str| Namespace { name: name.into(), uid: Some(format!("uid-of-{name}")), ..Namespace::default() };
     let node = Node {
@@ -193,18 +210,9 @@ pub(super) fn cluster() -> Seen {
         labels: labels("zone", "a"),
         ..Node::default()
     };
-    let own = Scope {
+    Scope {
         nodes: vec![node],
         namespaces: vec![namespace("shop"), namespace("empty"), namespace("secret")],
         ..Scope::default()
-    };
-    let denied = Coverage::Denied { reason: "may not list pods".into() };
-    let of = Cluster { uid: Some("uid".into()), name: Some("eks-prod".into()) };
-    let scopes = vec![
-        (ScopeId::cluster(), Coverage::Complete, own),
-        (ScopeId::namespace("empty"), Coverage::Complete, Scope::default()),
-        (ScopeId::namespace("secret"), denied, Scope::default()),
-        (ScopeId::namespace("shop"), Coverage::Complete, shop),
-    ];
-    (Source { cluster: Some(of), ..source("kubernetes") }, scopes)
+    }
 }
