@@ -1,8 +1,12 @@
 //! The command line's grammar.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource,
+};
+
+use crate::render::MissingTag;
 
 /// Says which containers run, made from which images, on Kubernetes, containerd, Docker and Podman.
 #[derive(Debug, Parser)]
@@ -79,6 +83,14 @@ pub(crate) struct Collect {
     /// Show each image once, with the digests by which each source knows it and what they come to. Only with the table.
     #[arg(long)]
     pub(crate) by_image: bool,
+
+    /// For kai-json, kai-table and k8s-inventory: what stands for the tag of an image that has none.
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = MissingTagPolicy::Digest)]
+    pub(crate) missing_tag: MissingTagPolicy,
+
+    /// For `--missing-tag insert`: the tag.
+    #[arg(long, value_name = "TAG", default_value = "UNKNOWN", value_parser = tag)]
+    pub(crate) missing_tag_insert: String,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +116,93 @@ pub(crate) enum Format {
     /// One line a source, scope, node, namespace, workload, pod, container and image, then one a unified container, unified
     /// image and finding.
     Ndjson,
+    /// One row a container, for spreadsheets.
+    Csv,
+    /// CycloneDX 1.6 in JSON: one component a container.
+    Cyclonedx,
+    /// As kai 0.5 prints it: the images of each namespace of a cluster.
+    KaiJson,
+    /// The same, as a table.
+    KaiTable,
+    /// As Anchore's k8s-inventory prints it: containers, pods, nodes and namespaces of a cluster.
+    K8sInventory,
+}
+
+impl Format {
+    fn has_tags(self) -> bool {
+        matches!(self, Self::KaiJson | Self::KaiTable | Self::K8sInventory)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MissingTagPolicy {
+    /// The image's digest. Where that is not known the name stays as it is.
+    Digest,
+    /// The tag of `--missing-tag-insert`.
+    Insert,
+    /// None: such images are left out.
+    Drop,
+}
+
+impl Collect {
+    /// The policy for images without a tag.
+    pub(crate) fn missing_tag(&self) -> MissingTag {
+        match self.missing_tag {
+            MissingTagPolicy::Digest => MissingTag::Digest,
+            MissingTagPolicy::Insert => MissingTag::Insert(self.missing_tag_insert.clone()),
+            MissingTagPolicy::Drop => MissingTag::Drop,
+        }
+    }
+}
+
+impl Cli {
+    /// Reads the arguments, the program's name first.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Collect(collect), Some((_, given))) = (&cli.command, matches.subcommand()) {
+            collect.check(given)?;
+        }
+        Ok(cli)
+    }
+}
+
+impl Collect {
+    /// An option that would have no effect is a mistake (clap ties options to each other, not to each other's values).
+    fn check(&self, given: &ArgMatches) -> Result<(), clap::Error> {
+        let is_given = |option| given.value_source(option) == Some(ValueSource::CommandLine);
+        let complain = |message: &str| {
+            let mut command = Cli::command();
+            command.build();
+            let kind = clap::error::ErrorKind::ArgumentConflict;
+            Err(match command.find_subcommand_mut("collect") {
+                Some(collect) => collect.error(kind, message),
+                None => command.error(kind, message),
+            })
+        };
+        if (self.by_source || self.by_image) && self.format != Format::Table {
+            let option = if self.by_source { "--by-source" } else { "--by-image" };
+            return complain(&format!(
+                "{option} is a view of the table; json and ndjson carry every view, so leave it out"
+            ));
+        }
+        if (is_given("missing_tag") || is_given("missing_tag_insert")) && !self.format.has_tags() {
+            return complain("--missing-tag is for --format kai-json, kai-table and k8s-inventory");
+        }
+        if is_given("missing_tag_insert") && self.missing_tag != MissingTagPolicy::Insert {
+            return complain("--missing-tag-insert is for --missing-tag insert");
+        }
+        Ok(())
+    }
+}
+
+/// A tag by the grammar of the OCI distribution specification.
+fn tag(text: &str) -> Result<String, String> {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_tag = text.len() <= 128
+        && text.as_bytes().first().is_some_and(is_word)
+        && text.as_bytes().iter().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    if is_tag { Ok(text.to_owned()) } else { Err("a tag is letters, digits and `_`, within it `.` and `-` too".into()) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,10 +215,45 @@ pub(crate) enum LogFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn the_grammar_is_sound() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    fn collect(options: &[&str]) -> Result<MissingTag, clap::error::ErrorKind> {
+        let words = ["stocktake-agent", "collect"].iter().chain(options).map(OsString::from);
+        match Cli::read(words).map_err(|error| error.kind())?.command {
+            Command::Collect(collect) => Ok(collect.missing_tag()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_policy_for_tags_needs_a_format_that_has_them() {
+        for format in ["kai-json", "kai-table", "k8s-inventory"] {
+            assert_eq!(collect(&["--format", format]), Ok(MissingTag::Digest));
+            assert_eq!(collect(&["--format", format, "--missing-tag", "drop"]), Ok(MissingTag::Drop));
+            let insert = ["--format", format, "--missing-tag", "insert"];
+            assert_eq!(collect(&insert), Ok(MissingTag::Insert("UNKNOWN".into())));
+            let other = collect(&[&insert[..], &["--missing-tag-insert", "none-1.0"]].concat());
+            assert_eq!(other, Ok(MissingTag::Insert("none-1.0".into())));
+        }
+        let conflict = Err(clap::error::ErrorKind::ArgumentConflict);
+        for format in ["table", "json", "ndjson", "csv", "cyclonedx"] {
+            assert_eq!(collect(&["--format", format, "--missing-tag", "digest"]), conflict, "{format}");
+            assert_eq!(collect(&["--format", format, "--missing-tag-insert", "x"]), conflict, "{format}");
+        }
+        assert_eq!(collect(&["--missing-tag", "drop"]), conflict);
+        assert_eq!(collect(&["--format", "kai-json", "--missing-tag-insert", "x"]), conflict);
+    }
+
+    #[test]
+    fn what_is_no_tag_is_not_inserted() {
+        let insert = |tag| collect(&["--format", "kai-json", "--missing-tag", "insert", "--missing-tag-insert", tag]);
+        for tag in ["", ".x", "a b", "a:b", &"x".repeat(129)] {
+            assert_eq!(insert(tag), Err(clap::error::ErrorKind::ValueValidation), "{tag}");
+        }
     }
 }

@@ -14,18 +14,11 @@ use crate::{
     environment,
     exit::Exit,
     observe::{inventory, observe},
-    render::{self, TableView},
+    render::{self, Exchange, TableView},
     say,
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
-    if (arguments.by_source || arguments.by_image) && arguments.format != Format::Table {
-        let option = if arguments.by_source { "--by-source" } else { "--by-image" };
-        say::error(&format!(
-            "`{option}` is a view of the table; `json` and `ndjson` carry every view, so leave it out"
-        ));
-        return Ok(Exit::Usage);
-    }
     let configured = match collectors(&arguments.source, registry).await {
         Ok(configured) => configured,
         Err(exit) => return Ok(exit),
@@ -51,7 +44,7 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
 
 fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
     let stdout = io::stdout();
-    match arguments.format {
+    let exchange = match arguments.format {
         Format::Table => {
             let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
             let view = match (arguments.by_source, arguments.by_image) {
@@ -60,19 +53,31 @@ fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
                 _ => TableView::Unified,
             };
             render::table(inventory, view, render::terminal_width(), &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
         Format::Json => {
             let indented = stdout.is_terminal();
             let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
             render::json(inventory, indented, &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
         Format::Ndjson => {
             let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
             render::ndjson(inventory, &mut out)?;
-            out.flush()?;
+            return Ok(out.flush()?);
         }
+        Format::Csv => Exchange::Csv,
+        Format::Cyclonedx => Exchange::CycloneDx,
+        Format::KaiJson => Exchange::KaiJson(arguments.missing_tag()),
+        Format::KaiTable => Exchange::KaiTable(arguments.missing_tag()),
+        Format::K8sInventory => Exchange::K8sInventory(arguments.missing_tag()),
+    };
+    let for_people = stdout.is_terminal();
+    let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+    let remarks = render::exchange(inventory, &exchange, for_people, &mut out)?;
+    out.flush()?;
+    for remark in remarks {
+        say::warning(&remark);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use stocktake_core::{Registry, nearest};
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
 
 /// Parses the arguments and runs the command they name.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` come this way too, and they are no errors. Where the message cannot be written,

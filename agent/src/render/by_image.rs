@@ -87,8 +87,7 @@ struct Row<'a> {
 fn told<'a>(view: &UnifiedView<'a>, image: &'a UnifiedImage) -> BTreeMap<&'a str, String> {
     let mut told: BTreeMap<&str, BTreeSet<(usize, String)>> = BTreeMap::new();
     for sighting in &image.seen {
-        let scope = view.inventory.scopes.get(&sighting.scope);
-        let Some(image) = scope.and_then(|scope| scope.images.get(sighting.index)) else { continue };
+        let Some(image) = view.image(sighting) else { continue };
         let repo = image.repo_digests.iter().map(|repo| (1, 'r', &repo.digest));
         let facts = [(0, 'm', &image.manifest_digest), (2, 'i', &image.index_digest), (3, 'c', &image.config_digest)];
         let known = facts.into_iter().filter_map(|(order, letter, fact)| Some((order, letter, fact.digest()?)));

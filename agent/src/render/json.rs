@@ -8,11 +8,12 @@ use stocktake_core::model::{Inventory, ScopeEntry, ScopeId, Source};
 
 /// One document.
 pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) -> io::Result<()> {
-    if indented {
-        serde_json::to_writer_pretty(&mut *out, inventory)
-    } else {
-        serde_json::to_writer(&mut *out, inventory)
-    }?;
+    document(inventory, indented, out)
+}
+
+/// One document, of whatever format.
+pub(super) fn document(value: &impl Serialize, indented: bool, out: &mut impl Write) -> io::Result<()> {
+    if indented { serde_json::to_writer_pretty(&mut *out, value) } else { serde_json::to_writer(&mut *out, value) }?;
     writeln!(out)
 }
 

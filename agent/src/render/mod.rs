@@ -2,15 +2,28 @@
 
 mod by_image;
 mod by_source;
+mod clusters;
+mod csv;
+mod cyclonedx;
+mod exchange;
+mod flat;
+mod gaps;
 mod json;
+mod k8s_inventory;
+mod kai;
 mod layout;
 mod line;
+mod missing_tag;
 mod plain;
+#[cfg(test)]
+mod sample;
 mod table;
 mod unified;
 
 pub(crate) use by_source::describe;
+pub(crate) use exchange::{Exchange, exchange};
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
+pub(crate) use missing_tag::MissingTag;
 pub(crate) use plain::plain;
 pub(crate) use table::{TableView, table};

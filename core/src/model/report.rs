@@ -32,6 +32,12 @@ impl Inventory {
         let unified = Some(unify(&report.sources, &scopes));
         Self { report, scopes, unified }
     }
+
+    /// The body that a line of the report names. `None` where nothing was seen.
+    #[must_use]
+    pub fn body(&self, entry: &ScopeEntry) -> Option<&Scope> {
+        entry.digest.as_ref().and_then(|digest| self.scopes.get(digest))
+    }
 }
 
 /// Who saw what, when.

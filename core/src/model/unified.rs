@@ -1,14 +1,14 @@
 //! What all sources together say: each container and each image once, whatever saw it.
 //!
 //! A unified view holds conclusions and where they come from, never what a scope's body says already: a [`Sighting`] leads
-//! to the entity in the body, which the digest of the body and a position name for good.
+//! to the entity in the body, whose order is canonical, so that a position in it means the same for good.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ContainerKind, ContainerState, Image, MissingReason, ScopeId};
-use crate::{Digest, RepoDigest};
+use crate::RepoDigest;
 
 /// The unified view of a report's sources, made from them by [`unify`](crate::unify::unify).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,14 +83,14 @@ pub enum JoinedBy {
     Other,
 }
 
-/// Where a thing was seen: `scopes[scope].containers[index]`, or `.images[index]`, of the document.
+/// Where a thing was seen. The report's entry for the scope has the digest of the body that it is in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Sighting {
     /// The collector's name in the configuration.
     pub collector: String,
-    /// Digest of the scope's body.
-    pub scope: Digest,
-    /// Position in the body's list.
+    /// The scope.
+    pub scope: ScopeId,
+    /// Position in the list of containers, or of images, of the scope's body.
     pub index: usize,
 }
 

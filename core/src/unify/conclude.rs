@@ -22,7 +22,7 @@ pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> Un
         image_missing: image.missing,
         repo_digest: image.repo_digest.clone(),
         joined_by: group.joined_by,
-        seen: seen.iter().filter_map(|seen| seen.sighting()).collect(),
+        seen: seen.iter().map(|seen| seen.sighting()).collect(),
     }
 }
 

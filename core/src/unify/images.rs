@@ -110,8 +110,7 @@ impl<'a> Look<'a, '_> {
         let id = key(&identity, &self.world.seen[first].source.collector, &image.id);
         let draft = self.images.entry(id.clone()).or_default();
         for (member, index, image) in &statements {
-            let sighting = self.world.seen[*member].sighting();
-            draft.seen.extend(sighting.map(|sighting| Sighting { index: *index, ..sighting }));
+            draft.seen.insert(Sighting { index: *index, ..self.world.seen[*member].sighting() });
             draft.add(image);
         }
         let Identity { index_digest, manifest_digest, config_digest, repo_digest, .. } = identity;

@@ -16,7 +16,7 @@ pub(super) struct Group {
 
 /// Joins by the runtime's id, then by pod and name what an orchestrator has and no runtime was found for.
 pub(super) fn join(world: &World<'_>) -> Vec<Group> {
-    let mut groups = by_id(world);
+    let mut groups = by_key(world);
     by_pod_and_name(world, &mut groups);
     for group in &mut groups {
         group.members.sort_by_key(|member| (distance(&world.seen[*member]), *member));
@@ -35,23 +35,43 @@ fn distance(seen: &Seen<'_>) -> u8 {
     }
 }
 
-fn by_id(world: &World<'_>) -> Vec<Group> {
+/// What may be the same container has the same key.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum Key<'a> {
+    Id(&'a str),
+    /// Of an orchestrator's container that no runtime has made yet, by pod.
+    Wanted(&'a str, ContainerKind, &'a str),
+}
+
+impl<'a> Key<'a> {
+    fn of(seen: &Seen<'a>) -> Option<Self> {
+        let container = seen.container;
+        match (&container.id, &container.pod_uid) {
+            (Some(id), _) => is_drawn_at_random(id).then_some(Self::Id(id)),
+            (None, Some(pod)) if seen.is_orchestrated() => Some(Self::Wanted(pod, container.kind, &container.name)),
+            _ => None,
+        }
+    }
+}
+
+fn by_key(world: &World<'_>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut with_id: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut with_key: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
     for (position, seen) in world.seen.iter().enumerate() {
-        let id = seen.container.id.as_deref().filter(|id| is_drawn_at_random(id));
-        let candidates = id.and_then(|id| with_id.get(id)).map(Vec::as_slice).unwrap_or_default();
+        let key = Key::of(seen);
+        let candidates = key.and_then(|key| with_key.get(&key)).map(Vec::as_slice).unwrap_or_default();
         let found = candidates.iter().copied().find(|group: &usize| {
             groups[*group].members.iter().all(|member| may_be_the_same(world, *member, position))
         });
         if let Some(group) = found {
             groups[group].members.push(position);
-            groups[group].joined_by = Some(JoinedBy::RuntimeId);
+            let by = if matches!(key, Some(Key::Id(_))) { JoinedBy::RuntimeId } else { JoinedBy::PodAndName };
+            groups[group].joined_by = Some(by);
             continue;
         }
         groups.push(Group { members: vec![position], joined_by: None });
-        if let Some(id) = id {
-            with_id.entry(id).or_default().push(groups.len() - 1);
+        if let Some(key) = key {
+            with_key.entry(key).or_default().push(groups.len() - 1);
         }
     }
     groups
@@ -63,7 +83,7 @@ fn is_drawn_at_random(id: &str) -> bool {
     id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whether two sightings with the same id may be of one container.
+/// Whether two sightings with the same key may be of one container.
 fn may_be_the_same(world: &World<'_>, a: usize, b: usize) -> bool {
     if world.source_of[a] == world.source_of[b] {
         // Whoever lists two means two.
@@ -76,7 +96,8 @@ fn may_be_the_same(world: &World<'_>, a: usize, b: usize) -> bool {
             // Two daemons of one kind do not share containers; one daemon that is configured twice tells the same time.
             same_host(a.source, b.source) && created(a).is_some() && created(a) == created(b)
         }
-        (None, None) => same_host(a.source, b.source),
+        // A source that may not say who it is may be anywhere.
+        (None, None) => a.source.host.is_none() || b.source.host.is_none() || same_host(a.source, b.source),
         _ => true,
     }
 }

@@ -252,6 +252,17 @@ fn a_container_that_the_api_server_has_no_id_of_yet_is_found_by_pod_and_name() {
     assert!(unified.findings.is_empty(), "an earlier attempt, and a pod that is known: {:?}", unified.findings);
 }
 
+/// The same cluster, looked at with two users' rights.
+#[test]
+fn two_sources_of_one_cluster_tell_of_one_container() {
+    let waiting = || Container { state: Waiting, ..in_pod("p1", running(None, "web")) };
+    let unified = World::default()
+        .cluster("all", vec![shop(vec![waiting()])])
+        .cluster("some", vec![shop(vec![waiting()])])
+        .unify();
+    assert_eq!(collectors(&only(unified.containers)), ["all", "some"]);
+}
+
 /// The API server's mirror of a static pod has another uid than the kubelet's; that one is the configuration's hash, and
 /// the same on each node that was given the same file.
 #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     Digest,
     model::{
-        Container, Image, Inventory, Node, Pod, Scope, ScopeEntry, Sighting, Source, Unified, UnifiedContainer,
-        UnifiedImage, Workload,
+        Container, Image, Inventory, Node, Pod, Scope, ScopeEntry, ScopeId, Sighting, Source, Unified,
+        UnifiedContainer, UnifiedImage, Workload,
     },
 };
 
@@ -36,10 +36,9 @@ impl Seen<'_> {
         self.source.cluster.is_some()
     }
 
-    /// Where it is in the document. Scopes of which nothing was seen have no digest, and no containers.
-    pub(super) fn sighting(&self) -> Option<Sighting> {
-        let scope = self.entry.digest.clone()?;
-        Some(Sighting { collector: self.source.collector.clone(), scope, index: self.index })
+    /// Where it is in the document.
+    pub(super) fn sighting(&self) -> Sighting {
+        Sighting { collector: self.source.collector.clone(), scope: self.entry.id.clone(), index: self.index }
     }
 }
 
@@ -139,16 +138,12 @@ impl<'a> UnifiedView<'a> {
     #[must_use]
     pub fn of(inventory: &'a Inventory) -> Option<Self> {
         let unified = inventory.unified.as_ref()?;
-        let mut seen: HashMap<(&str, &Digest, usize), Seen<'a>> = HashMap::new();
+        let mut seen: HashMap<(&str, &ScopeId, usize), Seen<'a>> = HashMap::new();
         for source in &inventory.report.sources {
             for entry in &source.scopes {
-                let Some((digest, scope)) =
-                    entry.digest.as_ref().and_then(|digest| inventory.scopes.get_key_value(digest))
-                else {
-                    continue;
-                };
+                let Some(scope) = inventory.body(entry) else { continue };
                 let of_scope = containers(source, entry, scope);
-                seen.extend(of_scope.map(|seen| ((source.collector.as_str(), digest, seen.index), seen)));
+                seen.extend(of_scope.map(|seen| ((source.collector.as_str(), &entry.id, seen.index), seen)));
             }
         }
         let images: HashMap<&str, &UnifiedImage> =
@@ -164,6 +159,14 @@ impl<'a> UnifiedView<'a> {
         };
         let containers = unified.containers.iter().map(container).collect::<Option<_>>()?;
         Some(Self { inventory, unified, containers })
+    }
+
+    /// What a source says of an image.
+    #[must_use]
+    pub fn image(&self, at: &Sighting) -> Option<&'a Image> {
+        let source = self.inventory.report.sources.iter().find(|source| source.collector == at.collector)?;
+        let entry = source.scopes.iter().find(|entry| entry.id == at.scope)?;
+        self.inventory.body(entry)?.images.get(at.index)
     }
 }
 

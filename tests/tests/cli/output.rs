@@ -65,7 +65,7 @@ fn an_unchanged_scope_has_the_same_digest_and_shares_its_body() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     needs!("docker", "docker-next", "podman", "kubernetes");
-    for format in ["table", "json", "ndjson"] {
+    for format in ["table", "json", "ndjson", "csv", "cyclonedx", "kai-json", "kai-table", "k8s-inventory"] {
         let mut agent = Agent::collect(&super::quiet_config(), &["--format", format]);
         let mut child =
             agent.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -124,7 +124,7 @@ fn images_are_shown_with_what_each_source_calls_them() {
 #[test]
 fn by_source_is_a_view_of_the_table() {
     let run = Agent::collect("[collectors.docker]", &["--by-source", "--format", "json"]).run().exits(2);
-    let _ = run.says("`--by-source` is a view of the table");
+    let _ = run.says("--by-source is a view of the table");
 }
 
 #[test]
