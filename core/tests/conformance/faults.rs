@@ -65,7 +65,7 @@ const FAULTS: [(&str, &str); 41] = [
 const MESSES: [&str; 3] = ["leaves_files", "leaves_threads", "leaves_processes"];
 
 /// Suites at the same time; they mostly wait.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 #[test]
 fn each_fault_breaks_its_rule_and_no_other() {
