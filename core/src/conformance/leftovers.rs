@@ -18,7 +18,7 @@ use crate::{RuntimeCollector, Selection};
 /// what else the process does: half as much is allowed.
 const ROUNDS: usize = 24;
 /// Slow runtimes have fewer rounds, but not fewer than prove anything.
-const ENOUGH: Duration = Duration::from_secs(15);
+const ENOUGH: Duration = Duration::from_secs(8);
 const MIN_ROUNDS: usize = 8;
 
 /// How long connections may take to close after their collection.
