@@ -22,7 +22,7 @@ deny: setup  ## licences, banned and duplicate dependencies
 	@tests/deny
 
 unit: setup  ## tests that need no daemon
-	cargo test
+	cargo test --features stocktake-core/conformance
 
 test:  ## everything a change must pass, real daemons included
 	@tests/run

@@ -2,8 +2,11 @@
 //!
 //! A collector depends on this crate alone. It holds the [`RuntimeCollector`] trait, the registry through which an
 //! agent finds collectors that it does not name in code, and the one report model that all of them fill. It performs
-//! no I/O and starts no task, so that it can be embedded anywhere and every rule in it is a pure function.
+//! no I/O and starts no task, so that it can be embedded anywhere and every rule in it is a pure function. What runs a
+//! collector is a feature: `conformance` brings the suite that tries one against the collector specification.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod exec;
 pub mod identity;
 pub mod labels;

@@ -210,8 +210,17 @@ impl JsonSchema for NameSelector {
                     "type": "object",
                     "additionalProperties": false,
                     "properties": {
-                        "include": { "type": "array", "items": pattern, "minItems": 1 },
-                        "exclude": { "type": "array", "items": pattern },
+                        "include": {
+                            "description": "Names to choose; all by default.",
+                            "type": "array",
+                            "items": pattern,
+                            "minItems": 1,
+                        },
+                        "exclude": {
+                            "description": "Names to leave out of those; none by default.",
+                            "type": "array",
+                            "items": pattern,
+                        },
                     },
                 },
             ],

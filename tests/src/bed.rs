@@ -72,10 +72,15 @@ pub fn require(component: &str) -> bool {
     true
 }
 
-/// Says that something was passed over, where a test that succeeds is otherwise not heard.
+/// Says that something was passed over.
 pub fn say_skipped(what: &str) {
+    say(&format!("SKIPPED {what}"));
+}
+
+/// Says something where a test that succeeds is otherwise not heard.
+pub fn say(what: &str) {
     // Not `eprintln`, which the test program keeps to itself unless the test fails.
-    writeln!(io::stderr(), "SKIPPED {what}").expect("stderr");
+    writeln!(io::stderr(), "{what}").expect("stderr");
 }
 
 /// The components of the bed, each with the collectors that [`config`] has for it.

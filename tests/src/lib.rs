@@ -15,7 +15,9 @@
 pub mod agent;
 pub mod bed;
 pub mod cleanup;
+pub mod daemon;
 pub mod fake;
+pub mod home;
 pub mod meter;
 pub mod relay;
 pub mod report;

@@ -65,7 +65,6 @@ pub(super) fn source(kind: &str) -> Source {
         observed_at: time("2021-11-17T18:47:30Z"),
         coverage: Coverage::Complete,
         narrowed: false,
-        narrowed: false,
         warnings: Vec::new(),
         scopes: Vec::new(),
     }

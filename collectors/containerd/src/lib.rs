@@ -17,7 +17,7 @@ use containerd_client::services::v1::Container;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Digest, Environment, Location, ObservedScope,
     Resource, RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, Warning},
+    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, ScopeKind, Warning},
     nearest, register_collector,
     select::{NameSelector, StateSelector},
 };
@@ -90,6 +90,12 @@ impl RuntimeCollector for ContainerdCollector {
             sink.warning(Warning::new(format!("containerd has no namespace `{name}`{hint}")));
             // It is still a scope: should it have existed before, what was in it is gone.
             wanted.insert(name);
+        }
+        if let Selection::Only(scopes) = select {
+            // Of what is asked for by name, that which was deleted is known to be empty (C-21).
+            let asked =
+                scopes.iter().filter(|scope| scope.kind == ScopeKind::Namespace).map(|scope| scope.name.as_str());
+            wanted.extend(asked.filter(|name| self.namespaces.matches(name)));
         }
 
         // The lock is held throughout: two collections at once would read every new image twice.

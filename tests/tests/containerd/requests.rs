@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stocktake_collector_containerd::{ContainerdCollector, Settings};
 use stocktake_core::{
     CollectorPlugin as _, ConfigError, Context, ObservedScope, RuntimeCollector as _, ScopeSink, Selection,
-    model::{Coverage, Warning},
+    model::{Coverage, Scope, ScopeId, Warning},
 };
 use stocktake_tests::{agent::Agent, bed, cleanup::Cleanup, meter, needs, tools};
 
@@ -112,5 +112,9 @@ fn a_second_look_reads_no_document_again() {
     let one: BTreeSet<_> = first_seen.scopes.iter().map(|scope| scope.id.clone()).take(1).collect();
     let (_, of_one) = look_with(&collector, &Selection::Only(one));
     assert_eq!(of_one.scopes, first_seen.scopes[..1]);
+    // One that was deleted is handed over, so that what was in it is known to be gone.
+    let deleted = ScopeId::namespace("deleted");
+    let (_, of_deleted) = look_with(&collector, &Selection::Only([deleted.clone()].into()));
+    assert_eq!(of_deleted.scopes, [ObservedScope::complete(deleted, Scope::default())]);
     assert_eq!(look_with(&collector, &Selection::All).0, 0, "documents that were forgotten");
 }

@@ -1,0 +1,103 @@
+//! What a collection leaves behind, above all one that is dropped before its end.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    look::{Fate, look},
+    rule,
+    suite::Suite,
+    truth::Truth,
+};
+use crate::{RuntimeCollector, Selection};
+
+/// Collections of each sort. What one leaves behind is there so often, which tells it from a pool that fills and from
+/// what else the process does: half as much is allowed.
+const ROUNDS: usize = 24;
+/// Slow runtimes have fewer rounds, but not fewer than prove anything.
+const ENOUGH: Duration = Duration::from_secs(8);
+const MIN_ROUNDS: usize = 8;
+
+/// How long connections may take to close after their collection.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// `polls` is how often a whole collection is polled, from which the moments to drop one are chosen.
+pub(super) async fn check(suite: &mut Suite, truth: &Truth, polls: usize) {
+    let Ok(collector) = suite.build().await else { return };
+    // The first one may open what is kept for the others.
+    let _ = suite.look(&collector, Selection::All).await;
+    if polls > 1 {
+        let fate = |round: usize| Fate::Dropped { polls: 1 + (polls - 1) * (round % ROUNDS) / ROUNDS };
+        rounds(suite, &collector, "dropped", fate).await;
+        let after = suite.look(&collector, Selection::All).await;
+        let seen = truth.difference(&after).map(|seen| format!("after some that were dropped: {seen}"));
+        suite.judge(rule::CANCELLATION, seen);
+    } else {
+        suite.skip(rule::CANCELLATION, "a collection never waits, so that it cannot be dropped before its end");
+    }
+    let Ok(collector) = suite.build().await else { return };
+    let _ = suite.look(&collector, Selection::All).await;
+    rounds(suite, &collector, "completed", |_| Fate::Undisturbed).await;
+}
+
+async fn rounds(suite: &mut Suite, collector: &Arc<dyn RuntimeCollector>, sort: &str, fate: impl Fn(usize) -> Fate) {
+    let Some(before) = Residue::measure() else {
+        return suite.skip(rule::LEFTOVERS, "this system has no /proc, which tells what a process has open");
+    };
+    let began = Instant::now();
+    let mut rounds = 0;
+    // In an order that has late moments among the first ones.
+    while rounds < ROUNDS && began.elapsed() < ENOUGH {
+        look(collector, Selection::All, fate(rounds * 7), suite.subject.deadline).await;
+        rounds += 1;
+    }
+    if rounds < MIN_ROUNDS {
+        return suite.skip(rule::LEFTOVERS, format!("only {rounds} collections were {sort} within {ENOUGH:?}"));
+    }
+    let seen = before.growth(rounds / 2).await;
+    suite.judge(rule::LEFTOVERS, seen.map(|growth| format!("{growth} after {rounds} collections that were {sort}")));
+}
+
+/// What the process has open.
+struct Residue([(&'static str, usize); 4]);
+
+impl Residue {
+    fn measure() -> Option<Self> {
+        Some(Self([
+            ("open files", fs::read_dir("/proc/self/fd").ok()?.count()),
+            ("threads", fs::read_dir("/proc/self/task").ok()?.count()),
+            ("child processes", children()?),
+            ("tasks", tokio::runtime::Handle::current().metrics().num_alive_tasks()),
+        ]))
+    }
+
+    /// What there is more of than is allowed, for longer than settling takes.
+    async fn growth(&self, allowance: usize) -> Option<String> {
+        let began = Instant::now();
+        loop {
+            let after = Self::measure()?;
+            let mut pairs = after.0.iter().zip(&self.0);
+            let ((what, now), (_, then)) = pairs.find(|((_, now), (_, then))| *now > then + allowance)?;
+            if began.elapsed() > SETTLING {
+                return Some(format!("{now} {what} instead of {then}"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Also those that have ended and that nobody has asked for their exit status.
+fn children() -> Option<usize> {
+    let own = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let stats = processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    // The second field, the command's name, may hold spaces and brackets; the parent is the second one behind it.
+    Some(
+        stats
+            .filter(|stat| stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(&own))
+            .count(),
+    )
+}
