@@ -4,6 +4,7 @@
 //! agent finds collectors that it does not name in code, and the one report model that all of them fill. It performs
 //! no I/O and starts no task, so that it can be embedded anywhere and every rule in it is a pure function.
 
+pub mod filter;
 pub mod identity;
 pub mod labels;
 pub mod model;
