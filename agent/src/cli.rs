@@ -70,6 +70,10 @@ pub(crate) struct Collect {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,
+
+    /// Say on stderr what each filter, default and limit took out of what each collector saw, also where that is nothing.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]
