@@ -52,7 +52,7 @@ impl fmt::Display for Limit {
         match self {
             Self::Value => write!(f, "a value of more than {maximum} bytes"),
             Self::Key => write!(f, "a key of more than {maximum} bytes"),
-            Self::Entries => write!(f, "more than {maximum} on one thing"),
+            Self::Entries => write!(f, "more than {maximum} labels or annotations of one thing"),
             Self::Text => write!(f, "a text of more than {maximum} bytes"),
         }
     }
