@@ -91,6 +91,10 @@ pub(crate) struct Collect {
     /// For `--missing-tag insert`: the tag.
     #[arg(long, value_name = "TAG", default_value = "UNKNOWN", value_parser = tag)]
     pub(crate) missing_tag_insert: String,
+
+    /// Say on stderr what each filter, default and limit took out of what each collector saw, also where that is nothing.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use std::{
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
-use stocktake_core::{ConfigError, Environment, Registry, model::Host, nearest};
+use stocktake_core::{ConfigError, Environment, Registry, filter::Filters, model::Host, nearest};
 use toml::de::{DeTable, DeValue};
 
 use crate::{environment::context, observe::Configured};
@@ -37,6 +37,17 @@ impl Invalid {
     }
 }
 
+/// What a file says, ready to be used.
+pub(crate) struct Configuration {
+    /// In the order of their names.
+    pub(crate) collectors: Vec<Configured>,
+    /// What `[filters]` holds.
+    pub(crate) filters: Arc<Filters>,
+}
+
+/// The tables that a file can hold.
+const TABLES: [&str; 3] = ["agent", "collectors", "filters"];
+
 /// What `[agent]` holds.
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -62,13 +73,13 @@ struct CommonSettings {
     timeout: Option<Duration>,
 }
 
-/// Reads a file and builds its collectors, in the order of their names.
+/// Reads a file and builds its collectors.
 pub(crate) fn load(
     path: &Path,
     registry: &Registry,
     environment: &Environment,
     host: &Host,
-) -> Result<Vec<Configured>, Invalid> {
+) -> Result<Configuration, Invalid> {
     let invalid = |complaint| Invalid { file: path.to_owned(), complaints: vec![complaint] };
     let text = fs::read_to_string(path)
         .map_err(|error| invalid((None, ConfigError::new("", format!("cannot read the configuration: {error}")))))?;
@@ -80,7 +91,7 @@ fn parse(
     registry: &Registry,
     environment: &Environment,
     host: &Host,
-) -> Result<Vec<Configured>, Vec<(Option<usize>, ConfigError)>> {
+) -> Result<Configuration, Vec<(Option<usize>, ConfigError)>> {
     let document = DeTable::parse(text).map_err(|error| {
         let line = error.span().map(|span| line_at(text, span.start));
         vec![(line, ConfigError::new("", format!("not valid TOML: {}", error.message())))]
@@ -89,6 +100,7 @@ fn parse(
 
     let mut errors = Vec::new();
     let mut agent = AgentSettings::default();
+    let mut filters = Filters::default();
     let mut collectors = Vec::new();
     for (key, value) in &document {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
@@ -97,17 +109,15 @@ fn parse(
                 Ok(settings) => agent = settings,
                 Err(error) => errors.push(error.within("agent")),
             },
+            "filters" => match ConfigError::deserialize(json(value)) {
+                Ok(settings) => filters = settings,
+                Err(error) => errors.push(error.within("filters")),
+            },
             "collectors" => match value.as_table() {
                 Some(tables) => collectors.extend(tables.iter().map(|(name, table)| (name.get_ref(), table.get_ref()))),
                 None => errors.push(expected_table("collectors", value)),
             },
-            other => {
-                let error = ConfigError::new(other, "unknown key, expected `agent` or `collectors`");
-                errors.push(match nearest(other, ["agent", "collectors"]) {
-                    Some(word) => error.hint(format!("did you mean `{word}`?")),
-                    None => error,
-                });
-            }
+            other => errors.push(unknown_table(other)),
         }
     }
     let mut configured = Vec::new();
@@ -125,7 +135,7 @@ fn parse(
     }
     if errors.is_empty() {
         configured.sort_by(|a: &Configured, b| a.name.cmp(&b.name));
-        Ok(configured)
+        Ok(Configuration { collectors: configured, filters: Arc::new(filters) })
     } else {
         let place = |error: ConfigError| (offset(&document, &error.path).map(|offset| line_at(text, offset)), error);
         let mut complaints: Vec<_> = errors.into_iter().map(place).collect();
@@ -165,6 +175,15 @@ fn collector(
         timeout: common.timeout.unwrap_or(agent.timeout),
         collector: Arc::from(collector),
     })
+}
+
+fn unknown_table(key: &str) -> ConfigError {
+    let tables = TABLES.map(|table| format!("`{table}`")).join(", ");
+    let error = ConfigError::new(key, format!("unknown key, expected one of {tables}"));
+    match nearest(key, TABLES) {
+        Some(word) => error.hint(format!("did you mean `{word}`?")),
+        None => error,
+    }
 }
 
 fn expected_table(path: &str, found: &DeValue<'_>) -> ConfigError {
@@ -255,7 +274,7 @@ mod tests {
         let registry = Registry::linked().unwrap();
         let configured = parse(text, &registry, &Environment::default(), &Host::default());
         let configured = configured.unwrap_or_else(|errors| panic!("{errors:?}"));
-        configured.into_iter().map(|collector| (collector.name, collector.kind, collector.timeout)).collect()
+        configured.collectors.into_iter().map(|collector| (collector.name, collector.kind, collector.timeout)).collect()
     }
 
     #[test]
@@ -288,6 +307,8 @@ type = 'kubernets'
 [agent]
 timeout = '0s'
 [colectors.x]
+[filters]
+images = { exclude = ['a', '/(/'] }
 ";
         assert_eq!(
             complaints(text),
@@ -298,7 +319,9 @@ timeout = '0s'
                 "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
                  `containerd`, `cri`, `docker`, `exec`, `kubernetes`; did you mean `kubernetes`?",
                 "agent.toml:9: agent.timeout: `0s` is not longer than nothing",
-                "agent.toml:10: colectors: unknown key, expected `agent` or `collectors`; did you mean `collectors`?",
+                "agent.toml:10: colectors: unknown key, expected one of `agent`, `collectors`, `filters`; \
+                 did you mean `collectors`?",
+                "agent.toml:12: filters.images.exclude[1]: `/(/` is not a valid pattern: unclosed group",
             ]
         );
     }
@@ -319,6 +342,11 @@ timeout = '0s'
             complaints("[collectors]\ndocker = true")[0],
             "agent.toml:2: collectors.docker: invalid type: boolean, expected a table"
         );
+        assert_eq!(
+            complaints("filters = 5")[0],
+            "agent.toml:1: filters: invalid type: integer `5`, expected struct Filters"
+        );
+        assert!(complaints("[filters]\nlabel = ['x']")[0].ends_with("did you mean `labels`?"));
         assert!(complaints("")[0].contains("there is none"));
         assert!(complaints("[collectors.dockr]")[0].ends_with("did you mean `docker`?"));
         assert_eq!(

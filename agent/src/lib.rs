@@ -9,12 +9,14 @@
 //! }
 //! ```
 
+mod assemble;
 mod cli;
 mod commands;
 mod config;
 mod discover;
 mod environment;
 mod exit;
+mod explain;
 mod logging;
 mod observe;
 mod render;

@@ -10,10 +10,9 @@ use std::{
 use jiff::Timestamp;
 use stocktake_core::{
     CollectError, Location, ObservedScope, RuntimeCollector, RuntimeInfo, ScopeSink, Selection,
-    model::{Coverage, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, ScopeId, Source, Warning},
-    normalise, scope_digest,
+    filter::{Filters, Removed},
+    model::{Counts, Coverage, Scope, ScopeEntry, ScopeId, Source, Warning},
 };
-use uuid::Uuid;
 
 /// How long a task past its deadline may take to be dropped. One that blocks its thread is left alone after that.
 const TO_BE_DROPPED: Duration = Duration::from_secs(1);
@@ -28,10 +27,12 @@ pub(crate) struct Configured {
     pub(crate) collector: Arc<dyn RuntimeCollector>,
 }
 
-/// What one collector saw.
+/// What one collector saw, without what is not to leave the host.
 pub(crate) struct Observation {
+    /// Its scopes have neither digests nor counts yet.
     pub(crate) source: Source,
-    scopes: Vec<Scope>,
+    /// The scopes' bodies, in their order, and what was taken out of each.
+    pub(crate) bodies: Vec<(Scope, Removed)>,
     /// Whether the runtime answered at all.
     pub(crate) reached: bool,
 }
@@ -77,11 +78,11 @@ pub(crate) async fn probe(configured: &Configured) -> Result<RuntimeInfo, Failur
 
 /// Looks at one runtime. Never fails: what went wrong is in the observation.
 #[tracing::instrument(skip_all, fields(collector = configured.name))]
-pub(crate) async fn observe(configured: &Configured) -> Observation {
+pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> Observation {
     let observed_at = Timestamp::now();
     let seen = Arc::new(Mutex::new(Seen::default()));
     let collector = Arc::clone(&configured.collector);
-    let mut sink = SharedSink(Arc::clone(&seen));
+    let mut sink = SharedSink { seen: Arc::clone(&seen), filters: Arc::clone(filters) };
     let outcome = isolated(configured.timeout, async move {
         match collector.probe().await {
             Ok(info) => sink.lock().runtime = Some(info),
@@ -95,7 +96,7 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
 
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
-    let has_seen = seen.scopes.values().any(|scope| scope.coverage.has_seen());
+    let has_seen = seen.scopes.values().any(|(scope, _)| scope.coverage.has_seen());
     let coverage = match (outcome, seen.unidentified) {
         // What cannot be told apart from other sources cannot stand for the whole of one.
         (Ok(Coverage::Complete), Some(reason)) => {
@@ -110,7 +111,11 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
         Some(Location::Host(host)) => (None, Some(host)),
         _ => (None, None),
     };
-    let (entries, scopes) = seen.scopes.into_values().map(seal).unzip();
+    let entry = |(scope, removed): (ObservedScope, Removed)| {
+        let ObservedScope { id, coverage, body } = scope;
+        (ScopeEntry { id, coverage, digest: None, counts: Counts::default() }, (body, removed))
+    };
+    let (entries, bodies) = seen.scopes.into_values().map(entry).unzip();
     tracing::info!(status = coverage.status(), elapsed = ?(Timestamp::now() - observed_at), "collected");
     Observation {
         source: Source {
@@ -125,41 +130,9 @@ pub(crate) async fn observe(configured: &Configured) -> Observation {
             warnings: seen.warnings,
             scopes: entries,
         },
-        scopes,
+        bodies,
         reached,
     }
-}
-
-/// One report of all observations.
-pub(crate) fn inventory(agent: stocktake_core::model::Agent, observations: Vec<Observation>) -> Inventory {
-    let mut scopes = BTreeMap::new();
-    let mut sources = Vec::new();
-    for observation in observations {
-        for (entry, body) in observation.source.scopes.iter().zip(observation.scopes) {
-            scopes.extend(entry.digest.clone().map(|digest| (digest, body)));
-        }
-        sources.push(observation.source);
-    }
-    sources.sort_by(|a, b| a.collector.cmp(&b.collector));
-    let report =
-        Report { schema: SCHEMA_VERSION.to_owned(), id: Uuid::now_v7(), agent, created_at: Timestamp::now(), sources };
-    Inventory::new(report, scopes)
-}
-
-/// A scope's line in the manifest, and its body in the form that the line's digest is of.
-fn seal(observed: ObservedScope) -> (ScopeEntry, Scope) {
-    let ObservedScope { id, coverage, mut body } = observed;
-    let counts = normalise(&mut body);
-    if counts.dangling_references > 0 || counts.duplicates > 0 {
-        tracing::warn!(
-            scope = %id,
-            dangling_references = counts.dangling_references,
-            duplicates = counts.duplicates,
-            "the runtime's answer contradicts itself; references that lead nowhere were cut, doubles dropped"
-        );
-    }
-    let digest = coverage.has_seen().then(|| scope_digest(&body));
-    (ScopeEntry { id, coverage, digest, counts }, body)
 }
 
 /// Runs `work` in its own task. The deadline is kept outside, so that work that blocks its thread cannot miss it.
@@ -197,15 +170,18 @@ struct Seen {
     runtime: Option<RuntimeInfo>,
     /// Why the runtime does not say who it is, though it answers.
     unidentified: Option<String>,
-    scopes: BTreeMap<ScopeId, ObservedScope>,
+    scopes: BTreeMap<ScopeId, (ObservedScope, Removed)>,
     warnings: Vec<Warning>,
 }
 
-struct SharedSink(Arc<Mutex<Seen>>);
+struct SharedSink {
+    seen: Arc<Mutex<Seen>>,
+    filters: Arc<Filters>,
+}
 
 impl SharedSink {
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.0)
+        lock(&self.seen)
     }
 }
 
@@ -215,10 +191,12 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 impl ScopeSink for SharedSink {
-    fn scope(&mut self, scope: ObservedScope) {
+    fn scope(&mut self, mut scope: ObservedScope) {
+        // Before it is held: what is not to be reported need not stay in memory.
+        let removed = self.filters.clean(&mut scope.body);
         let mut seen = self.lock();
         let id = scope.id.clone();
-        if seen.scopes.insert(id.clone(), scope).is_some() {
+        if seen.scopes.insert(id.clone(), (scope, removed)).is_some() {
             seen.warnings.push(Warning::new(format!("the collector handed over {id} twice; the later one counts")));
         }
     }
@@ -283,7 +261,8 @@ mod tests {
 
     async fn observed(behaviour: Behaviour) -> Observation {
         let collector = Arc::new(Stub(behaviour));
-        observe(&Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector }).await
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector };
+        observe(&configured, &Arc::default()).await
     }
 
     fn assert_partial(observation: &Observation, reason: &str) {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use crate::{cli::LogFormat, render::plain};
 
@@ -23,6 +24,11 @@ pub(crate) fn note(message: &str) {
     say("INFO", "", message);
 }
 
+/// Something worth knowing, with the parts of it for programs.
+pub(crate) fn detailed_note(message: &str, fields: Map<String, Value>) {
+    say_with("INFO", "", message, fields);
+}
+
 /// Something that is less good than it could be.
 pub(crate) fn warning(message: &str) {
     say("WARN", "warning: ", message);
@@ -34,15 +40,22 @@ pub(crate) fn error(message: &str) {
 }
 
 fn say(level: &str, prefix: &str, message: &str) {
+    say_with(level, prefix, message, Map::new());
+}
+
+fn say_with(level: &str, prefix: &str, message: &str, mut fields: Map<String, Value>) {
     let text = match FORMAT.get() {
         // The fields are those of the log's lines.
-        Some(LogFormat::Json) => serde_json::json!({
-            "timestamp": Timestamp::now(),
-            "level": level,
-            "fields": { "message": message },
-            "target": "stocktake_agent",
-        })
-        .to_string(),
+        Some(LogFormat::Json) => {
+            fields.insert("message".to_owned(), message.into());
+            serde_json::json!({
+                "timestamp": Timestamp::now(),
+                "level": level,
+                "fields": fields,
+                "target": "stocktake_agent",
+            })
+            .to_string()
+        }
         _ => format!("{prefix}{}", message.lines().map(plain).collect::<Vec<_>>().join("\n")),
     };
     // Should stderr be closed, nobody is there.

@@ -8,6 +8,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod exec;
+pub mod filter;
 pub mod identity;
 pub mod labels;
 #[cfg(feature = "machine")]

@@ -114,6 +114,22 @@ pub struct NameSelector {
     exclude: Vec<NamePattern>,
 }
 
+/// What a [`NameSelector`] says of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'n> {
+    /// It is chosen.
+    Chosen,
+    /// No `include` pattern covers it.
+    NotIncluded,
+    /// An `exclude` pattern covers it: the first that does, and the name that it covers.
+    Excluded {
+        /// Position of the pattern.
+        position: usize,
+        /// The name.
+        name: &'n str,
+    },
+}
+
 impl Default for NameSelector {
     fn default() -> Self {
         Self { include: vec![everything()], exclude: Vec::new() }
@@ -131,6 +147,39 @@ impl NameSelector {
     pub fn matches(&self, name: &str) -> bool {
         self.include.iter().any(|pattern| pattern.matches(name))
             && !self.exclude.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether a thing that goes by several names is chosen: some `include` pattern covers one of them, and no `exclude`
+    /// pattern any. What has no name goes by the empty one, which `*` covers.
+    pub fn verdict<'n>(&self, names: impl IntoIterator<Item = &'n str, IntoIter: Clone>) -> Verdict<'n> {
+        let names = names.into_iter();
+        for (position, pattern) in self.exclude.iter().enumerate() {
+            if let Some(name) = names.clone().find(|name| pattern.matches(name)) {
+                return Verdict::Excluded { position, name };
+            }
+        }
+        let mut any = names.clone().peekable();
+        let is_unnamed = any.peek().is_none();
+        let covers = |name: &str| self.include.iter().any(|pattern| pattern.matches(name));
+        if any.any(covers) || (is_unnamed && covers("")) { Verdict::Chosen } else { Verdict::NotIncluded }
+    }
+
+    /// Whether every name is chosen because nothing else is written.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.includes_everything() && self.exclude.is_empty()
+    }
+
+    /// Whether `include` is left out, or has a pattern that covers every name by its text.
+    #[must_use]
+    pub fn includes_everything(&self) -> bool {
+        self.include.iter().any(|pattern| pattern.text == "*")
+    }
+
+    /// The patterns of `exclude`, in their order.
+    #[must_use]
+    pub fn excluded(&self) -> &[NamePattern] {
+        &self.exclude
     }
 
     /// The names that are written out in `include` and not excluded: those that can be asked for without a list.
@@ -352,6 +401,16 @@ mod tests {
         let none = selector(json!({"include": ["a"], "exclude": ["a"]})).unwrap();
         assert_eq!(none.exact_names().count(), 0);
         assert!(NameSelector::default().matches("anything"));
+    }
+
+    #[test]
+    fn a_thing_of_several_names_is_excluded_by_any_and_included_by_one() {
+        let chosen = selector(json!({"include": ["team/*", "web"], "exclude": ["secret", "team/x-*"]})).unwrap();
+        assert_eq!(chosen.verdict(["other", "web"]), Verdict::Chosen);
+        assert_eq!(chosen.verdict(["web", "team/x-1"]), Verdict::Excluded { position: 1, name: "team/x-1" });
+        assert_eq!(chosen.verdict(["other"]), Verdict::NotIncluded);
+        assert_eq!(chosen.verdict([]), Verdict::NotIncluded);
+        assert_eq!(selector(json!({"exclude": ["a"]})).unwrap().verdict([]), Verdict::Chosen);
     }
 
     #[test]

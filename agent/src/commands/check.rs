@@ -9,27 +9,28 @@ use stocktake_core::{
     model::{Coverage, Source},
 };
 
-use super::collectors;
+use super::configuration;
 use crate::{
     cli::Check,
+    config::Configuration,
     exit::Exit,
     observe::{Observation, observe},
     render::{describe, plain},
 };
 
 pub(super) async fn run(arguments: Check, registry: &Registry) -> anyhow::Result<Exit> {
-    let configured = match collectors(&arguments.source, registry).await {
-        Ok(configured) => configured,
+    let Configuration { collectors, filters } = match configuration(&arguments.source, registry).await {
+        Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };
     let mut out = anstream::AutoStream::auto(io::stdout());
-    let width = configured.iter().map(|collector| collector.name.len()).chain(["configuration".len()]).max();
+    let width = collectors.iter().map(|collector| collector.name.len()).chain(["configuration".len()]).max();
     let mut list = Checklist { out: &mut out, width: width.unwrap_or_default() };
     if let Some(path) = &arguments.source.config {
         list.line("ok", "configuration", &path.display().to_string())?;
     }
     // Looking is the only way to know what may be looked at.
-    let observations = join_all(configured.iter().map(observe)).await;
+    let observations = join_all(collectors.iter().map(|collector| observe(collector, &filters))).await;
     for Observation { source, .. } in &observations {
         list.source(source)?;
     }

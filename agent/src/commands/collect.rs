@@ -8,25 +8,31 @@ use stocktake_core::{
     model::{Agent, Inventory},
 };
 
-use super::{collectors, is_broken_pipe};
+use super::{configuration, is_broken_pipe};
 use crate::{
+    assemble::{Assembled, assemble},
     cli::{Collect, Format},
+    config::Configuration,
     environment,
     exit::Exit,
-    observe::{inventory, observe},
+    explain::explain,
+    observe::observe,
     render::{self, Exchange, TableView},
     say,
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
-    let configured = match collectors(&arguments.source, registry).await {
-        Ok(configured) => configured,
+    let Configuration { collectors, filters } = match configuration(&arguments.source, registry).await {
+        Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };
-    let observations = join_all(configured.iter().map(observe)).await;
+    let observations = join_all(collectors.iter().map(|collector| observe(collector, &filters))).await;
     let exit = Exit::of(&observations);
     let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
-    let inventory = inventory(agent, observations);
+    let Assembled { inventory, removed } = assemble(agent, observations, &filters);
+    if arguments.explain {
+        explain(&filters, &inventory.report.sources, &removed);
+    }
 
     match print(&inventory, &arguments) {
         Ok(()) => {}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
-use stocktake_core::{CollectorFactory, Registry};
+use stocktake_core::{CollectorFactory, Registry, filter::Filters};
 
 use crate::{config::AgentSettings, exit::Exit};
 
@@ -47,6 +47,7 @@ fn configuration_schema(registry: &Registry) -> anyhow::Result<Value> {
         "additionalProperties": false,
         "properties": {
             "agent": without_header(serde_json::to_value(schemars::schema_for!(AgentSettings))?),
+            "filters": without_header(serde_json::to_value(schemars::schema_for!(Filters))?),
             "collectors": {
                 "description": "Collectors by name.",
                 "type": "object",
@@ -89,6 +90,8 @@ fn configuration_example(registry: &Registry) -> anyhow::Result<String> {
          # A collector's name may be chosen freely; `type` then says what it is.\n\n[agent]\n",
     );
     write_settings(&mut text, &serde_json::to_value(schemars::schema_for!(AgentSettings))?)?;
+    text.push_str("\n# What is reported of everything that is seen: docs/filters.md\n[filters]\n");
+    write_settings(&mut text, &serde_json::to_value(schemars::schema_for!(Filters))?)?;
     for factory in registry.iter() {
         let CollectorFactory { kind, summary, stability, .. } = factory;
         let (schema, _) = settings_schema(factory)?;
@@ -139,6 +142,9 @@ mod tests {
     fn every_setting_is_shown_with_a_value() {
         let registry = Registry::linked().unwrap();
         let text = configuration_example(&registry).unwrap();
+        for setting in ["labels", "annotations", "images", "containers"] {
+            assert!(text.contains(&format!("\n# {setting} = {{ ")), "filters {setting}: give it an example");
+        }
         for factory in registry.iter() {
             let (schema, _) = settings_schema(factory).unwrap();
             for key in schema["properties"].as_object().unwrap().keys() {

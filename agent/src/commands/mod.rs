@@ -9,6 +9,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::CommandFactory as _;
@@ -16,7 +17,7 @@ use stocktake_core::{Registry, nearest};
 
 use crate::{
     cli::{self, Cli, Command, ConfigCommand},
-    config::load,
+    config::{Configuration, load},
     discover::{Discovery, discover},
     environment,
     exit::Exit,
@@ -83,19 +84,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// The collectors that a command is to use, or how it ends without any.
-async fn collectors(source: &cli::Source, registry: &Registry) -> Result<Vec<Configured>, Exit> {
+/// The collectors that a command is to use and what it may tell, or how it ends without any.
+async fn configuration(source: &cli::Source, registry: &Registry) -> Result<Configuration, Exit> {
     let (environment, host) = (environment::environment(), environment::host());
-    let all = match &source.config {
-        Some(path) => load(path, registry, &environment, &host).map_err(|invalid| {
+    let Configuration { collectors, filters } = if let Some(path) = &source.config {
+        load(path, registry, &environment, &host).map_err(|invalid| {
             for complaint in invalid.complaints() {
                 say::error(&complaint);
             }
             Exit::Config
-        })?,
-        None => choose_found(discover(registry, &environment, &host).await, &source.collectors)?,
+        })?
+    } else {
+        let found = discover(registry, &environment, &host).await;
+        Configuration { collectors: choose_found(found, &source.collectors)?, filters: Arc::default() }
     };
-    select(all, &source.collectors)
+    Ok(Configuration { collectors: select(collectors, &source.collectors)?, filters })
 }
 
 /// Says what was found, and how to choose among it.

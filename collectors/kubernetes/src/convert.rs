@@ -1,8 +1,7 @@
 //! From the API server's objects to the report model: pure functions, without a client.
 
-use stocktake_core::{
-    labels::Labels,
-    model::{Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Workload},
+use stocktake_core::model::{
+    Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Workload,
 };
 
 use crate::{
@@ -10,15 +9,6 @@ use crate::{
     owners::{Owners, controller},
     wire,
 };
-
-/// Annotations that are never kept: each holds a whole earlier version of its object, environment variables included.
-const DENIED_ANNOTATIONS: [&str; 5] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "banzaicloud.com/last-applied",
-    "kapp.k14s.io/original",
-    "kopf.zalando.org/last-handled-configuration",
-    "objectset.rio.cattle.io/applied",
-];
 
 /// On a static pod's mirror in the API server: the uid that the kubelet and the runtime know the pod by.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
@@ -69,7 +59,7 @@ pub(crate) fn convert_pod(pod: wire::Pod, namespace: &str, owners: &Owners) -> C
         created_at: metadata.creation_timestamp,
         started_at: status.start_time,
         labels: metadata.labels,
-        annotations: allowed(metadata.annotations),
+        annotations: metadata.annotations,
         uid,
     };
     ConvertedPod { pod, workload, containers }
@@ -94,7 +84,7 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
         ready: ready.map(|condition| condition.status == "True"),
         created_at: metadata.creation_timestamp,
         labels: metadata.labels,
-        annotations: allowed(metadata.annotations),
+        annotations: metadata.annotations,
     }
 }
 
@@ -107,7 +97,7 @@ pub(crate) fn convert_namespace(namespace: wire::Namespace) -> Namespace {
         phase: present(status.phase),
         created_at: metadata.creation_timestamp,
         labels: metadata.labels,
-        annotations: allowed(metadata.annotations),
+        annotations: metadata.annotations,
     }
 }
 
@@ -235,13 +225,6 @@ fn without_scheme(id: String) -> String {
 /// Go's way to say "none" of a string is the empty one.
 fn present(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
-}
-
-fn allowed(mut annotations: Labels) -> Labels {
-    for key in DENIED_ANNOTATIONS {
-        annotations.remove(key);
-    }
-    annotations
 }
 
 #[cfg(test)]

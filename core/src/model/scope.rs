@@ -192,6 +192,9 @@ pub struct Counts {
     /// Entities that have the key of another and say something else; the later ones were dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: usize,
+    /// Texts that were cut, and labels that were dropped, because they were longer or more than a report may hold.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated: usize,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]

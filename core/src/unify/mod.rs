@@ -15,10 +15,39 @@ use std::collections::BTreeMap;
 use crate::{
     Digest,
     identity::DigestGraph,
-    model::{Scope, Source, Unified},
+    model::{Image, Scope, Source, Unified},
 };
 
 pub use view::{ContainerView, Seen, UnifiedView};
+
+/// A container as all sources see it.
+pub(crate) struct Sighted<'a> {
+    /// Each sighting, orchestrators' first.
+    pub(crate) seen: Vec<Seen<'a>>,
+    /// Position in [`Containers::images`].
+    pub(crate) image: Option<usize>,
+}
+
+/// Each container once, with what all sources together say of its image.
+pub(crate) struct Containers<'a> {
+    pub(crate) containers: Vec<Sighted<'a>>,
+    pub(crate) images: Vec<Image>,
+}
+
+/// What [`unify`] concludes from, by reference to what it is about.
+pub(crate) fn containers<'a>(sources: &'a [Source], scopes: &'a BTreeMap<Digest, Scope>) -> Containers<'a> {
+    let sources: Vec<&Source> = sources.iter().collect();
+    let world = view::World::of(&sources, scopes);
+    let groups = join::join(&world);
+    let identified = images::identify_all(&world, &groups, &DigestGraph::of(world.images()));
+    let position = |id: &String| identified.images.binary_search_by(|image| image.image.id.cmp(id)).ok();
+    let containers = groups.iter().zip(&identified.of_groups).map(|(group, image)| Sighted {
+        seen: group.members.iter().map(|member| world.seen[*member]).collect(),
+        image: image.image_ref.as_ref().and_then(position),
+    });
+    let containers = containers.collect();
+    Containers { containers, images: identified.images.into_iter().map(|image| image.image).collect() }
+}
 
 /// What the sources say together.
 ///

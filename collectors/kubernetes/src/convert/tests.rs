@@ -223,17 +223,3 @@ fn a_pod_that_has_ended_has_no_waiting_containers() {
     assert_eq!((container.state, container.state_reason.as_deref()), (ContainerState::Unknown, Some("Evicted")));
     assert_eq!(pod.pod.reason.as_deref(), Some("Evicted"));
 }
-
-#[test]
-fn annotations_that_hold_whole_objects_are_dropped() {
-    let mut annotations = serde_json::Map::new();
-    for key in DENIED_ANNOTATIONS {
-        annotations.insert(key.into(), json!("{\"env\": [{\"name\": \"PASSWORD\"}]}"));
-    }
-    annotations.insert("team".into(), json!("shop"));
-    let metadata = json!({"metadata": {"name": "p", "uid": "u", "annotations": annotations}});
-    let kept = Labels::from([("team".to_owned(), "shop".to_owned())]);
-    assert_eq!(convert(metadata.clone()).pod.annotations, kept);
-    assert_eq!(convert_node(serde_json::from_value(metadata.clone()).unwrap()).annotations, kept);
-    assert_eq!(convert_namespace(serde_json::from_value(metadata).unwrap()).annotations, kept);
-}

@@ -1,0 +1,80 @@
+//! From observations to one inventory: everything in its normal form, without the containers that are not to be reported,
+//! and what all sources say together.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use stocktake_core::{
+    Digest,
+    filter::{Filters, Removed, limit_source},
+    model::{Agent, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry},
+    normalise, scope_digest,
+};
+use uuid::Uuid;
+
+use crate::observe::Observation;
+
+/// What is to be told of the runtimes.
+pub(crate) struct Assembled {
+    pub(crate) inventory: Inventory,
+    /// What was taken out of it, by collector.
+    pub(crate) removed: BTreeMap<String, Removed>,
+}
+
+/// One inventory of all observations.
+pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &Filters) -> Assembled {
+    let mut scopes = BTreeMap::new();
+    let mut sources = Vec::new();
+    for Observation { mut source, bodies, .. } in observations {
+        let mut of_scopes = Vec::with_capacity(bodies.len());
+        for (entry, (body, removed)) in source.scopes.iter_mut().zip(bodies) {
+            scopes.extend(seal(entry, body, &removed));
+            of_scopes.push(removed);
+        }
+        let of_source = limit_source(&mut source);
+        source.warnings.extend(of_source.limits_warning("what it says of itself", None));
+        sources.push((source, of_source, of_scopes));
+    }
+    sources.sort_by(|(a, ..), (b, ..)| a.collector.cmp(&b.collector));
+    let mut cleaned = Vec::new();
+    let sources = sources.into_iter().map(|(source, of_source, of_scopes)| {
+        cleaned.push((of_source, of_scopes));
+        source
+    });
+    let sources = sources.collect();
+    let report =
+        Report { schema: SCHEMA_VERSION.to_owned(), id: Uuid::now_v7(), agent, created_at: Timestamp::now(), sources };
+    let (mut report, scopes, mut removed) = if filters.selects_containers() {
+        filters.remove_containers(report, scopes)
+    } else {
+        (report, scopes, BTreeMap::new())
+    };
+    for (source, (of_source, of_scopes)) in report.sources.iter_mut().zip(cleaned) {
+        let removed = removed.entry(source.collector.clone()).or_default();
+        removed.merge(of_source);
+        for (entry, of_scope) in source.scopes.iter().zip(of_scopes) {
+            // Only now, when it is known what is left to speak of.
+            let body = entry.digest.as_ref().and_then(|digest| scopes.get(digest));
+            source.warnings.extend(of_scope.limits_warning(&entry.id.to_string(), body));
+            removed.merge(of_scope);
+        }
+    }
+    Assembled { inventory: Inventory::new(report, scopes), removed }
+}
+
+/// Brings a body into the form that a digest is of, and fills in the scope's line in the manifest. The body of a scope of
+/// which nothing was seen is none.
+fn seal(entry: &mut ScopeEntry, mut body: Scope, removed: &Removed) -> Option<(Digest, Scope)> {
+    entry.counts = normalise(&mut body);
+    entry.counts.truncated = removed.truncated();
+    if entry.counts.dangling_references > 0 || entry.counts.duplicates > 0 {
+        tracing::warn!(
+            scope = %entry.id,
+            dangling_references = entry.counts.dangling_references,
+            duplicates = entry.counts.duplicates,
+            "the runtime's answer contradicts itself; references that lead nowhere were cut, doubles dropped"
+        );
+    }
+    entry.digest = entry.coverage.has_seen().then(|| scope_digest(&body));
+    entry.digest.clone().map(|digest| (digest, body))
+}
