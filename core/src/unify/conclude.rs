@@ -27,17 +27,17 @@ pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> Un
 }
 
 /// Pods by namespace and name, then what has no pod by who saw it.
-pub(super) fn order(world: &World<'_>, group: &Group, container: &UnifiedContainer) -> impl Ord + use<> {
+pub(super) fn order<'a>(world: &World<'a>, group: &Group, container: &'a UnifiedContainer) -> impl Ord + use<'a> {
     let pod = group.members.iter().find_map(|member| world.seen[*member].pod);
     let first = world.seen[group.members[0]];
     (
         pod.is_none(),
-        pod.map(|pod| (pod.namespace.clone(), pod.name.clone())),
-        if pod.is_none() { Some((first.source.collector.clone(), first.entry.id.clone())) } else { None },
+        pod.map(|pod| (&pod.namespace, &pod.name)),
+        if pod.is_none() { Some((&first.source.collector, &first.entry.id)) } else { None },
         container.kind,
-        container.name.clone(),
-        container.id.clone(),
-        container.seen.clone(),
+        &container.name,
+        &container.id,
+        &container.seen,
     )
 }
 

@@ -38,18 +38,18 @@ pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identif
     findings
 }
 
-/// A scope of a source, by the source's position.
-type Place<'a> = (usize, &'a ScopeId);
+/// A scope, by the positions of its source and of itself among the source's.
+type Place = (usize, usize);
 
 /// Who has shown to see what.
 struct Ground<'a, 'w> {
     world: &'w World<'a>,
     /// Pairs of complete scopes that share a running container.
-    shared: BTreeMap<Place<'a>, BTreeSet<Place<'a>>>,
+    shared: BTreeMap<Place, BTreeSet<Place>>,
     /// Hosts that are nodes, by the positions of cluster and host, with the node's name.
-    nodes: BTreeMap<(usize, usize), String>,
+    nodes: BTreeMap<(usize, usize), &'a str>,
     /// By cluster and node: the scopes of runtimes there that have shown to see the cluster's pods.
-    runtimes: BTreeMap<(usize, String), BTreeSet<Place<'a>>>,
+    runtimes: BTreeMap<(usize, &'a str), BTreeSet<Place>>,
     /// Pods that each cluster knows: uid, and of static pods the hash by which the node knows it.
     pods: HashSet<(usize, &'a str)>,
     static_pods: HashSet<(usize, &'a str, &'a str)>,
@@ -80,14 +80,14 @@ impl<'a, 'w> Ground<'a, 'w> {
         for (cluster, nodes) in world.nodes.iter().enumerate().filter(|(at, _)| world.sources[*at].cluster.is_some()) {
             for (host, source) in world.sources.iter().enumerate() {
                 if let Some(node) = source.host.as_ref().and_then(|host| node_of(nodes, host)) {
-                    ground.nodes.insert((cluster, host), node.name.clone());
+                    ground.nodes.insert((cluster, host), &node.name);
                 }
             }
         }
         for ((cluster, _), others) in &ground.shared {
             for other in others {
                 if let Some(node) = ground.nodes.get(&(*cluster, other.0)) {
-                    ground.runtimes.entry((*cluster, node.clone())).or_default().insert(*other);
+                    ground.runtimes.entry((*cluster, *node)).or_default().insert(*other);
                 }
             }
         }
@@ -102,18 +102,14 @@ impl<'a, 'w> Ground<'a, 'w> {
         let members: Vec<usize> = group.members.iter().filter(running).filter(complete).copied().collect();
         for one in &members {
             let others = members.iter().filter(|other| other != &one);
-            self.shared.entry(self.place(*one)).or_default().extend(others.map(|other| place(world, *other)));
+            self.shared.entry(place(world, *one)).or_default().extend(others.map(|other| place(world, *other)));
             let node = world.seen[*one].container.node_name.as_ref();
             for host in members.iter().map(|member| world.source_of[*member]) {
                 if let (Some(node), Some(_)) = (node, &world.sources[host].host) {
-                    self.nodes.entry((world.source_of[*one], host)).or_insert_with(|| node.clone());
+                    self.nodes.entry((world.source_of[*one], host)).or_insert(node);
                 }
             }
         }
-    }
-
-    fn place(&self, member: usize) -> Place<'a> {
-        place(self.world, member)
     }
 
     fn is_complete(&self, source: usize, scope: &ScopeId) -> bool {
@@ -155,7 +151,7 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
             findings.push(Finding {
                 kind: FindingKind::UnknownToOrchestrator,
                 container: position,
-                node_name: Some(node.clone()),
+                node_name: Some((*node).to_owned()),
                 seen_by: points(world, &witnesses),
                 not_seen_by: vec![VantagePoint { collector: source.collector.clone(), scope }],
             });
@@ -186,31 +182,27 @@ fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, f
         }
     }
     if !blind.is_empty() {
-        let point = |(source, scope): (usize, &ScopeId)| VantagePoint {
-            collector: world.sources[source].collector.clone(),
-            scope: scope.clone(),
-        };
         findings.push(Finding {
             kind: FindingKind::UnknownToRuntime,
             container: position,
             node_name: node_name(world, group),
             seen_by: points(world, &witnesses),
-            not_seen_by: blind.into_iter().map(point).collect(),
+            not_seen_by: blind.into_iter().map(|place| point(world, place)).collect(),
         });
     }
 }
 
 /// Scopes of runtimes of the container's node that have shown to see the pods of its cluster.
-fn runtimes_of<'a>(ground: &Ground<'a, '_>, member: usize) -> Vec<Place<'a>> {
-    let node = ground.world.seen[member].container.node_name.clone();
+fn runtimes_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
+    let node = ground.world.seen[member].container.node_name.as_deref();
     let key = node.map(|node| (ground.world.source_of[member], node));
     key.and_then(|key| ground.runtimes.get(&key)).into_iter().flatten().copied().collect()
 }
 
 /// Scopes of other kinds of runtimes on the same host that have shown to see what this one does.
-fn siblings_of<'a>(ground: &Ground<'a, '_>, member: usize) -> Vec<Place<'a>> {
+fn siblings_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
     let source = ground.world.seen[member].source;
-    let others = ground.shared.get(&ground.place(member)).into_iter().flatten();
+    let others = ground.shared.get(&place(ground.world, member)).into_iter().flatten();
     others
         .filter(|(other, _)| {
             let other = ground.world.sources[*other];
@@ -220,8 +212,8 @@ fn siblings_of<'a>(ground: &Ground<'a, '_>, member: usize) -> Vec<Place<'a>> {
         .collect()
 }
 
-fn place<'a>(world: &World<'a>, member: usize) -> Place<'a> {
-    (world.source_of[member], &world.seen[member].entry.id)
+fn place(world: &World<'_>, member: usize) -> Place {
+    (world.source_of[member], world.scope_of[member])
 }
 
 /// Whether the container was there when another one began to look.
@@ -234,10 +226,11 @@ fn node_name(world: &World<'_>, group: &Group) -> Option<String> {
 }
 
 fn points<'m>(world: &World<'_>, members: impl IntoIterator<Item = &'m usize>) -> Vec<VantagePoint> {
-    let of_member = |member: &usize| {
-        let (source, scope) = place(world, *member);
-        VantagePoint { collector: world.sources[source].collector.clone(), scope: scope.clone() }
-    };
-    let points: BTreeSet<VantagePoint> = members.into_iter().map(of_member).collect();
-    points.into_iter().collect()
+    let places: BTreeSet<Place> = members.into_iter().map(|member| place(world, *member)).collect();
+    places.into_iter().map(|place| point(world, place)).collect()
+}
+
+fn point(world: &World<'_>, (source, scope): Place) -> VantagePoint {
+    let source = world.sources[source];
+    VantagePoint { collector: source.collector.clone(), scope: source.scopes[scope].id.clone() }
 }

@@ -32,8 +32,7 @@ pub(super) struct ImageOf<'a> {
 pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &DigestGraph) -> Identified<'a> {
     let of_hosts = nodes_of_hosts(world);
     let mut look = Look { world, graph, images: BTreeMap::new(), known: HashMap::new() };
-    let of_groups =
-        groups.iter().map(|group| look.of_group(group, platform(world, group, &of_hosts).as_ref())).collect();
+    let of_groups = groups.iter().map(|group| look.of_group(group, machine(world, group, &of_hosts))).collect();
     Identified { of_groups, images: look.images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
 }
 
@@ -42,7 +41,10 @@ type Statement<'a> = (usize, usize, &'a Image);
 
 /// All that an image's identity depends on. An image is known by who tells of it (sources may share a body) and by its
 /// address, since it stays where it is.
-type Evidence<'a> = (Vec<(usize, usize)>, Option<&'a str>, Option<Platform>);
+type Evidence<'a> = (Vec<(usize, usize)>, Option<&'a str>, Option<Machine<'a>>);
+
+/// Operating system and architecture.
+type Machine<'a> = (&'a str, &'a str);
 
 /// What follows from it: the image's key, what the repository serves, and which statements count for nothing.
 type Conclusion = (String, Option<RepoDigest>, Vec<usize>);
@@ -56,16 +58,15 @@ struct Look<'a, 'w> {
 }
 
 impl<'a> Look<'a, '_> {
-    fn of_group(&mut self, group: &Group, platform: Option<&Platform>) -> ImageOf<'a> {
+    fn of_group(&mut self, group: &Group, machine: Option<Machine<'a>>) -> ImageOf<'a> {
         let seen = |member: &usize| &self.world.seen[*member];
         // The first is closest to the people who asked; which image runs, the runtime says.
         let requested = group.members.iter().find_map(|member| seen(member).container.image.as_deref());
-        let (orchestrators, runtimes): (Vec<usize>, Vec<usize>) =
-            group.members.iter().partition(|member| seen(member).is_orchestrated());
+        let runtimes = group.members.iter().filter(|member| !seen(member).is_orchestrated());
+        let orchestrators = group.members.iter().filter(|member| seen(member).is_orchestrated());
         let statements: Vec<Statement<'a>> = runtimes
-            .into_iter()
             .chain(orchestrators)
-            .filter_map(|member| seen(&member).image.map(|(index, image)| (member, index, image)))
+            .filter_map(|member| seen(member).image.map(|(index, image)| (*member, index, image)))
             .collect();
         if statements.is_empty() {
             let reasons = group.members.iter().filter_map(|member| seen(member).container.image_missing);
@@ -74,9 +75,9 @@ impl<'a> Look<'a, '_> {
         }
         let told =
             |(member, _, image): &Statement<'a>| (self.world.source_of[*member], std::ptr::from_ref(*image).addr());
-        let evidence: Evidence<'a> = (statements.iter().map(told).collect(), requested, platform.cloned());
+        let evidence: Evidence<'a> = (statements.iter().map(told).collect(), requested, machine);
         if !self.known.contains_key(&evidence) {
-            let conclusion = self.conclude(statements.clone(), requested, platform);
+            let conclusion = self.conclude(statements.clone(), requested, machine);
             self.known.insert(evidence.clone(), conclusion);
         }
         let (id, repo_digest, contradicted_by) = self.known.get(&evidence).cloned().unwrap_or_default();
@@ -89,11 +90,16 @@ impl<'a> Look<'a, '_> {
         &mut self,
         mut statements: Vec<Statement<'a>>,
         requested: Option<&str>,
-        platform: Option<&Platform>,
+        machine: Option<Machine<'_>>,
     ) -> Conclusion {
+        let platform = machine.map(|(os, architecture)| Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: None,
+        });
         let by_all = |statements: &[Statement<'a>]| {
             let images: Vec<&Image> = statements.iter().map(|(.., image)| *image).collect();
-            identify(self.graph, &images, requested, platform)
+            identify(self.graph, &images, requested, platform.as_ref())
         };
         let mut identity = by_all(&statements);
         let contradicted_by = std::mem::take(&mut identity.contradicted_by);
@@ -133,11 +139,11 @@ fn key(identity: &Identity, collector: &str, id: &str) -> String {
 }
 
 /// What the machine is that runs the container, as its node says.
-fn platform(world: &World<'_>, group: &Group, of_hosts: &[Option<&Node>]) -> Option<Platform> {
+fn machine<'a>(world: &World<'a>, group: &Group, of_hosts: &[Option<&'a Node>]) -> Option<Machine<'a>> {
     let of_member = group.members.iter().find_map(|member| world.node(*member));
     let of_host = || group.members.iter().find_map(|member| of_hosts[world.source_of[*member]]);
     let node = of_member.or_else(of_host)?;
-    Some(Platform { os: node.operating_system.clone()?, architecture: node.architecture.clone()?, variant: None })
+    Some((node.operating_system.as_deref()?, node.architecture.as_deref()?))
 }
 
 /// The node that each source's host is, of whatever cluster.

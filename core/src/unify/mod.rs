@@ -61,31 +61,35 @@ pub fn unify(sources: &[Source], scopes: &BTreeMap<Digest, Scope>) -> Unified {
     let groups = join::join(&world);
     let graph = DigestGraph::of(world.images());
     let identified = images::identify_all(&world, &groups, &graph);
-    let mut containers: Vec<_> = groups
+    let containers: Vec<_> = groups
         .iter()
         .zip(&identified.of_groups)
         .map(|(group, image)| conclude::container(&world, group, image))
         .collect();
-    let findings = findings::findings(&world, &groups, &identified);
+    let mut findings = findings::findings(&world, &groups, &identified);
 
     // For people and for diffs: in the order of what they are, not of who saw them.
     let mut order: Vec<usize> = (0..containers.len()).collect();
-    order.sort_by_cached_key(|position| conclude::order(&world, &groups[*position], &containers[*position]));
+    {
+        let keys: Vec<_> =
+            groups.iter().zip(&containers).map(|(group, of)| conclude::order(&world, group, of)).collect();
+        order.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
+    }
     let mut place = vec![0; order.len()];
     for (new, old) in order.iter().enumerate() {
         place[*old] = new;
     }
-    let mut sorted = Vec::with_capacity(containers.len());
-    let mut taken: Vec<Option<_>> = containers.drain(..).map(Some).collect();
-    for old in order {
-        sorted.extend(taken[old].take());
+    let mut sorted: Vec<_> = place.iter().copied().zip(containers).collect();
+    sorted.sort_unstable_by_key(|(place, _)| *place);
+    for finding in &mut findings {
+        finding.container = place[finding.container];
     }
-    let mut findings: Vec<_> = findings
-        .into_iter()
-        .map(|finding| crate::model::Finding { container: place[finding.container], ..finding })
-        .collect();
     findings.sort_by(|a, b| (a.kind, a.container, &a.not_seen_by).cmp(&(b.kind, b.container, &b.not_seen_by)));
-    Unified { containers: sorted, images: identified.images, findings }
+    Unified {
+        containers: sorted.into_iter().map(|(_, container)| container).collect(),
+        images: identified.images,
+        findings,
+    }
 }
 
 #[cfg(test)]

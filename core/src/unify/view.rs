@@ -48,6 +48,8 @@ pub(super) struct World<'a> {
     pub(super) seen: Vec<Seen<'a>>,
     /// Position in `sources`, for each of `seen`.
     pub(super) source_of: Vec<usize>,
+    /// Position among the source's scopes, for each of `seen`.
+    pub(super) scope_of: Vec<usize>,
     /// Nodes of each source, which a cluster's own scope has.
     pub(super) nodes: Vec<Vec<&'a Node>>,
     by_name: HashMap<(usize, &'a str), &'a Node>,
@@ -60,18 +62,20 @@ impl<'a> World<'a> {
             sources: sources.to_vec(),
             seen: Vec::new(),
             source_of: Vec::new(),
+            scope_of: Vec::new(),
             nodes: Vec::new(),
             by_name: HashMap::new(),
             scopes: Vec::new(),
         };
         for (position, source) in sources.iter().enumerate() {
             let mut nodes = Vec::new();
-            for entry in &source.scopes {
+            for (scope_position, entry) in source.scopes.iter().enumerate() {
                 let Some(scope) = entry.digest.as_ref().and_then(|digest| bodies.get(digest)) else { continue };
                 world.scopes.push(scope);
                 nodes.extend(&scope.nodes);
                 world.seen.extend(containers(source, entry, scope));
                 world.source_of.resize(world.seen.len(), position);
+                world.scope_of.resize(world.seen.len(), scope_position);
             }
             world.by_name.extend(nodes.iter().map(|node| ((position, node.name.as_str()), *node)));
             world.nodes.push(nodes);
