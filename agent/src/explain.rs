@@ -10,13 +10,14 @@ use stocktake_core::{
 
 use crate::say;
 
-/// Says it for each source, one line a rule. A rule that took nothing has a line too: that is how a misspelt pattern is
-/// found.
+/// Says it for each source, one line a rule. A rule that took nothing has a line too, because that is how a misspelt pattern
+/// is found; but not a limit, which nobody has written.
 pub(crate) fn explain(filters: &Filters, sources: &[Source], removed: &BTreeMap<String, Removed>) {
     let nothing = Removed::default();
     for source in sources {
         let removed = removed.get(&source.collector).unwrap_or(&nothing);
-        for rule in filters.rules() {
+        let is_told = |rule: &Rule| !matches!(rule, Rule::Limit(_)) || removed.by(*rule).is_some();
+        for rule in filters.rules().into_iter().filter(is_told) {
             let (message, fields) = line(&source.collector, rule, &filters.describe(rule), removed.by(rule));
             say::detailed_note(&message, fields);
         }
