@@ -1,6 +1,6 @@
 //! What the agent gives a collector that it has never heard of, and what the example says of itself.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use stocktake_tests::{
     agent::{self, Agent},
@@ -17,18 +17,17 @@ fn printed(arguments: &[&str]) -> String {
 
 #[test]
 fn the_program_knows_its_collector_and_stocktakes_own() {
-    let collectors = printed(&["collectors"]);
-    let kinds: Vec<&str> = collectors.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(kinds, ["containerd", "docker", "kubernetes", "lxc"]);
+    let kinds = |table: &str| -> BTreeSet<String> {
+        table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    };
+    let mut expected = kinds(&Agent::new(&["collectors"]).run().exits(0).stdout);
+    assert!(expected.contains("docker") && expected.insert("lxc".into()), "{expected:?}");
+    assert_eq!(kinds(&printed(&["collectors"])), expected);
 
     let example = printed(&["config", "example"]);
     let (_, section) = example.split_once("# LXC containers of this host (experimental)\n[collectors.lxc]\n").unwrap();
     assert!(section.contains("# lxcpath = \"/var/lib/lxc\"\n") && section.contains("# states = "), "{section}");
     assert!(printed(&["config", "schema"]).contains("\"lxcpath\""));
-    assert!(
-        !Agent::new(&["collectors"]).run().exits(0).stdout.contains("lxc"),
-        "the stock agent has no such collector"
-    );
 }
 
 #[test]
