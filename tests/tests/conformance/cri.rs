@@ -1,16 +1,23 @@
 //! A private containerd 1.6 with its CRI plug-in, to which the test is the kubelet.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use k8s_cri::v1::{
     ContainerConfig, ContainerMetadata, CreateContainerRequest, ImageSpec, ImageStatusRequest, KeyValue,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListContainersRequest, NamespaceMode, NamespaceOption,
-    PodSandboxConfig, PodSandboxMetadata, RunPodSandboxRequest, StartContainerRequest,
-    image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
+    PodSandboxMetadata, RunPodSandboxRequest, StartContainerRequest, image_service_client::ImageServiceClient,
+    runtime_service_client::RuntimeServiceClient,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use stocktake_collector_cri::CriCollector;
-use stocktake_core::conformance::Subject;
+use stocktake_core::{
+    CollectError, CollectorFactory, Context, ObservedScope, ScopeSink, Selection,
+    conformance::{Daemon as _, Subject},
+    model::{Coverage, Warning},
+};
 use stocktake_tests::{bed, home::Home, tools, wait_until};
 use tonic::{
     Status,
@@ -34,9 +41,10 @@ pub(crate) fn subject() -> Private {
         cni = home.path("cni"),
         runc = home.path("runc"),
     );
-    // It answers other calls before it knows its containers again.
-    let asked = socket.clone();
-    let daemon = containerd::start_when(&home, &more, move || list(&asked).is_ok());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (asked, heard) = (socket.clone(), Arc::clone(&told));
+    let is_ready = move || collect(&asked).map_err(|error| heard.lock().unwrap().push(error)).is_ok();
+    let daemon = containerd::start_when(&home, &more, is_ready);
     for file in ["side", "pause-3.6"] {
         let file = format!("{IMAGES}/{file}.tar");
         tools::output(tools::ctr(&socket, "k8s.io").args(["images", "import", &file]));
@@ -44,11 +52,16 @@ pub(crate) fn subject() -> Private {
     // The plug-in hears of them a moment later.
     wait_until("the plug-in's images", || [bed::SIDE_IMAGE, PAUSE_IMAGE].iter().all(|image| has(&socket, image)));
     fill(&home, &socket).unwrap_or_else(|error| panic!("cannot make pods through {socket}: {error}"));
+    // It answers before it knows its containers again, with an error that says no more than that it is one.
+    daemon.kill().and_then(|()| daemon.start()).unwrap();
+    for error in told.lock().unwrap().iter() {
+        assert!(matches!(error, CollectError::Unavailable { .. }), "while containerd starts: {error:?}");
+    }
     Private {
         subject: Subject {
             daemon: Some(Arc::new(daemon)),
             secret: Some(SECRET.to_owned()),
-            ..Subject::new::<CriCollector>(json!({ "address": socket, "states": ["all"] }))
+            ..Subject::new::<CriCollector>(settings(&socket))
         },
         // Its one scope is the host, of which none can be absent.
         not_checked: &["C-21"],
@@ -61,9 +74,22 @@ async fn connect(socket: &str) -> Result<Channel, Status> {
     endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))
 }
 
+fn settings(socket: &str) -> Value {
+    json!({ "address": socket, "states": ["all"] })
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn list(socket: &str) -> Result<(), Status> {
-    RuntimeServiceClient::new(connect(socket).await?).list_containers(ListContainersRequest::default()).await.map(drop)
+async fn collect(socket: &str) -> Result<Coverage, CollectError> {
+    let collector = CollectorFactory::new::<CriCollector>().build(settings(socket), Context::default());
+    collector.expect("right settings").collect(&Selection::All, &mut Nowhere).await
+}
+
+struct Nowhere;
+
+impl ScopeSink for Nowhere {
+    fn scope(&mut self, _: ObservedScope) {}
+
+    fn warning(&mut self, _: Warning) {}
 }
 
 #[tokio::main(flavor = "current_thread")]
