@@ -106,7 +106,7 @@ fn processes_of(folder: &Path) -> BTreeSet<i32> {
 }
 
 /// The one thing of containerd's that no option moves: where its shims listen (`/run/containerd/s`). A containerd has its
-/// shims' folders in `state` (`docs/runtime-v2.md` of containerd).
+/// shims' folders in `state` (`runtime/v2/README.md` of containerd 1.6).
 fn shim_sockets(folder: &Path) -> Vec<PathBuf> {
     let below = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let shims = below(folder.join("state/io.containerd.runtime.v2.task")).flat_map(below);
