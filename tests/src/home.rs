@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command},
     thread,
     time::Duration,
@@ -61,6 +61,9 @@ impl Drop for Home {
             }
             thread::sleep(Duration::from_millis(20));
         }
+        for socket in shim_sockets(folder) {
+            drop(fs::remove_file(socket));
+        }
         for mount in mounts_below(folder) {
             drop(Command::new("/usr/bin/umount").args(["--lazy", &mount]).status());
         }
@@ -100,6 +103,15 @@ fn processes_of(folder: &Path) -> BTreeSet<i32> {
     }
     found.remove(&i32::try_from(process::id()).expect("a pid"));
     found
+}
+
+/// The one thing of containerd's that no option moves: where its shims listen (`/run/containerd/s`). A containerd has its
+/// shims' folders in `state` (`runtime/v2/README.md` of containerd 1.6).
+fn shim_sockets(folder: &Path) -> Vec<PathBuf> {
+    let below = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let shims = below(folder.join("state/io.containerd.runtime.v2.task")).flat_map(below);
+    let addresses = shims.filter_map(|shim| fs::read_to_string(shim.join("address")).ok());
+    addresses.filter_map(|address| Some(PathBuf::from(address.trim().strip_prefix("unix://")?))).collect()
 }
 
 /// Deepest first.

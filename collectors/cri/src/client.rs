@@ -72,9 +72,15 @@ fn collect_error(socket: &str, action: &str, status: &Status) -> CollectError {
         },
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => CollectError::unavailable(message, cause),
         // A broken connection has a cause; an error that the runtime gave no code has none.
-        Code::Unknown if status.source().is_some() => CollectError::unavailable(message, cause),
+        Code::Unknown if status.source().is_some() || is_starting(status) => CollectError::unavailable(message, cause),
         _ => CollectError::protocol(message, cause),
     }
+}
+
+/// containerd listens before it knows its containers again. Not all versions have a code for that; 1.6 has none
+/// (containerd/containerd#9565).
+fn is_starting(status: &Status) -> bool {
+    status.message() == "server is not initialized yet"
 }
 
 /// What the status says, and what lies at its root; what is between is the transport's layers naming each other.
@@ -105,6 +111,9 @@ mod tests {
         let broken = Status::from_error(Box::new(std::io::Error::other("broken pipe")));
         let broken = collect_error("/x.sock", "list images", &broken);
         assert!(matches!(broken, CollectError::Unavailable { .. }), "{broken:?}");
+        // Recorded from containerd 1.6 that starts.
+        let starting = Status::unknown("server is not initialized yet");
+        assert!(matches!(collect_error("/x.sock", "list images", &starting), CollectError::Unavailable { .. }));
         assert_eq!(error(Code::Internal).full_message(), "cannot list images through CRI at /x.sock: told why");
     }
 }

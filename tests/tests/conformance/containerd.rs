@@ -12,7 +12,7 @@ use crate::{IMAGES, Private, SECRET, padding};
 pub(crate) fn subject() -> Private {
     let home = Arc::new(Home::new("containerd"));
     let socket = home.path("containerd.sock");
-    let daemon = Arc::new(start(&home));
+    let daemon = Arc::new(start(&home, WITHOUT_CRI));
     fill(&home, &socket);
     Private {
         subject: Subject {
@@ -26,15 +26,24 @@ pub(crate) fn subject() -> Private {
     }
 }
 
-/// containerd with all that it has in `home`.
-pub(crate) fn start(home: &Home) -> Process {
+/// For [`start`]: no plug-in that answers a kubelet.
+pub(crate) const WITHOUT_CRI: &str = "disabled_plugins = ['io.containerd.grpc.v1.cri']\n";
+
+/// containerd with all that it has in `home`. `more` is the rest of its configuration.
+pub(crate) fn start(home: &Home, more: &str) -> Process {
     let socket = home.path("containerd.sock");
+    start_when(home, more, move || tools::try_output(tools::ctr(&socket, "default").arg("version")).is_ok())
+}
+
+/// The same with another sign that it `is_ready`.
+pub(crate) fn start_when(home: &Home, more: &str, is_ready: impl Fn() -> bool + Send + Sync + 'static) -> Process {
     let config = home.write(
         "containerd.toml",
         &format!(
-            "version = 2\nroot = '{root}'\nstate = '{state}'\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n\
+            "version = 2\nroot = '{root}'\nstate = '{state}'\n{more}\
              [grpc]\naddress = '{socket}'\n[plugins.'io.containerd.internal.v1.opt']\npath = '{opt}'\n",
             root = home.path("root"),
+            socket = home.path("containerd.sock"),
             state = home.path("state"),
             opt = home.path("opt"),
         ),
@@ -44,7 +53,6 @@ pub(crate) fn start(home: &Home) -> Process {
         command.args(["--config", &config]);
         command
     };
-    let is_ready = move || tools::try_output(tools::ctr(&socket, "default").arg("version")).is_ok();
     Process::start("containerd", home.path("containerd.log"), command, is_ready)
 }
 

@@ -1,17 +1,29 @@
 //! A private Docker 20.10 on a containerd of its own, and a private Podman.
 
-use std::{process::Command, sync::Arc};
+use std::{any::Any, process::Command, sync::Arc};
 
 use serde_json::{Value, json};
 use stocktake_collector_docker::DockerCollector;
-use stocktake_core::conformance::{Daemon, Subject};
+use stocktake_core::conformance::Subject;
 use stocktake_tests::{bed, daemon::Process, home::Home, tools};
 
 use crate::{IMAGES, Private, SECRET, containerd, padding};
 
 pub(crate) fn docker() -> Private {
-    let home = Arc::new(Home::new("docker"));
-    let containerd = containerd::start(&home);
+    let daemon = dockerd("docker");
+    private(&daemon.socket, daemon.process, daemon.keep)
+}
+
+/// A dockerd with many containers.
+pub(crate) struct Dockerd {
+    pub(crate) socket: String,
+    pub(crate) process: Process,
+    pub(crate) keep: Vec<Box<dyn Any + Send>>,
+}
+
+pub(crate) fn dockerd(name: &str) -> Dockerd {
+    let home = Arc::new(Home::new(name));
+    let containerd = containerd::start(&home, containerd::WITHOUT_CRI);
     let socket = home.path("docker.sock");
     let config = json!({
         "bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false,
@@ -27,10 +39,10 @@ pub(crate) fn docker() -> Private {
         command.args(["--config-file", &config]);
         command
     };
-    let daemon = Process::start("dockerd", home.path("docker.log"), command, answers(&socket));
+    let process = Process::start("dockerd", home.path("docker.log"), command, answers(&socket));
     tools::output(tools::docker(&socket).args(["load", "--input", &format!("{IMAGES}/side.tar")]));
     fill(&home, &socket, &json!({}));
-    private(&socket, daemon, vec![Box::new(containerd), Box::new(home)])
+    Dockerd { socket, process, keep: vec![Box::new(containerd), Box::new(home)] }
 }
 
 pub(crate) fn podman() -> Private {
@@ -65,18 +77,22 @@ pub(crate) fn podman() -> Private {
     private(&socket, daemon, vec![Box::new(home)])
 }
 
-fn private(socket: &str, daemon: impl Daemon + 'static, keep: Vec<Box<dyn std::any::Any + Send>>) -> Private {
-    let settings = json!({ "host": format!("unix://{socket}"), "states": ["all"] });
+fn private(socket: &str, daemon: Process, keep: Vec<Box<dyn Any + Send>>) -> Private {
     Private {
         subject: Subject {
             daemon: Some(Arc::new(daemon)),
             secret: Some(SECRET.to_owned()),
-            ..Subject::new::<DockerCollector>(settings)
+            ..Subject::new::<DockerCollector>(settings(socket))
         },
         // Its one scope is the host, of which none can be absent.
         not_checked: &["C-21"],
         keep,
     }
+}
+
+/// For all that there is at `socket`.
+pub(crate) fn settings(socket: &str) -> Value {
+    json!({ "host": format!("unix://{socket}"), "states": ["all"] })
 }
 
 fn answers(socket: &str) -> impl Fn() -> bool + Send + Sync + use<> {

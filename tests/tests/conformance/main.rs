@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod containerd;
+mod cri;
 mod docker;
+mod exec;
 mod kubernetes;
 mod table;
 
@@ -23,11 +25,13 @@ const SECRET: &str = "hunter2-of-the-conformance-suite";
 /// A collector's name in the table, the component of the bed whose packages and images it needs, and how it is made ready.
 type Entry = (&'static str, &'static str, fn() -> Private);
 
-const SUBJECTS: [Entry; 4] = [
+const SUBJECTS: [Entry; 6] = [
     ("docker", "docker", docker::docker),
     ("docker on podman", "podman", docker::podman),
     ("containerd", "containerd", containerd::subject),
     ("kubernetes", "kubernetes", kubernetes::subject),
+    ("cri", "containerd", cri::subject),
+    ("exec of docker", "docker", exec::subject),
 ];
 
 /// A subject with daemons of its own.
