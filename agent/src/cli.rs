@@ -8,7 +8,7 @@ use clap::{
 
 use crate::render::MissingTag;
 
-/// Says which containers run, made from which images, on Kubernetes, containerd, Docker and Podman.
+/// Says which containers run, made from which images, on Kubernetes, containerd, CRI-O, Docker and Podman.
 #[derive(Debug, Parser)]
 #[command(name = "stocktake-agent", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
@@ -149,6 +149,15 @@ pub(crate) enum MissingTagPolicy {
 }
 
 impl Collect {
+    /// Whether what sources disagree on is part of the output.
+    pub(crate) fn shows_findings(&self) -> bool {
+        match self.format {
+            Format::Table => !self.by_source && !self.by_image,
+            Format::Json | Format::Ndjson => true,
+            Format::Csv | Format::Cyclonedx | Format::KaiJson | Format::KaiTable | Format::K8sInventory => false,
+        }
+    }
+
     /// The policy for images without a tag.
     pub(crate) fn missing_tag(&self) -> MissingTag {
         match self.missing_tag {

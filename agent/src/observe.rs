@@ -126,7 +126,7 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
             host,
             observed_at,
             coverage,
-            narrowed: configured.collector.is_narrowed(),
+            shown: configured.collector.shown(),
             warnings: seen.warnings,
             scopes: entries,
         },

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     CollectError,
-    model::{Cluster, Coverage, Host, RuntimeVersion, Scope, ScopeId, Warning},
+    model::{Cluster, Coverage, Host, RuntimeVersion, Scope, ScopeId, Shown, Warning},
 };
 
 /// A view of one container runtime.
@@ -33,11 +33,10 @@ pub trait RuntimeCollector: Send + Sync {
     /// that no longer exists is handed over empty and complete.
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError>;
 
-    /// Whether the settings leave out some of what is in a scope and has a process (a label selector does; a choice of
-    /// scopes does not). A scope of such a collector is complete, and nothing follows from what is not in it: no other
-    /// source is compared with it.
-    fn is_narrowed(&self) -> bool {
-        false
+    /// How much of a scope the settings show. Asked after a collection. Nothing follows from what is not in a scope of
+    /// which only a part is shown, so that is what stands where nobody says otherwise.
+    fn shown(&self) -> Shown {
+        Shown::Part
     }
 }
 

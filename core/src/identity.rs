@@ -27,7 +27,8 @@ pub enum Role {
 #[derive(Debug, Clone, Default)]
 pub struct DigestGraph {
     manifests: BTreeMap<Digest, BTreeMap<Digest, Option<Platform>>>,
-    configs: BTreeMap<Digest, Digest>,
+    /// `None` where two are told: a manifest has one, so somebody is wrong, and neither is believed.
+    configs: BTreeMap<Digest, Option<Digest>>,
     by_config: BTreeMap<Digest, BTreeSet<Digest>>,
     roles: BTreeMap<Digest, Option<Role>>,
 }
@@ -59,11 +60,10 @@ impl DigestGraph {
             *platform = platform.take().or_else(|| image.platform.clone());
         }
         if let (Some(manifest), Some(config)) = (manifest, config) {
-            // Two configurations of one manifest: one source is wrong. Which one stays does not depend on the order.
-            let known = self.configs.entry(manifest.clone()).or_insert_with(|| config.clone());
-            if config < known {
-                known.clone_from(config);
-            }
+            self.configs
+                .entry(manifest.clone())
+                .and_modify(|known| *known = known.take().filter(|known| known == config))
+                .or_insert_with(|| Some(config.clone()));
             self.by_config.entry(config.clone()).or_default().insert(manifest.clone());
         }
     }
@@ -74,10 +74,10 @@ impl DigestGraph {
         self.roles.get(digest).copied().flatten()
     }
 
-    /// The configuration that a manifest names.
+    /// The configuration that a manifest names, where all who know it agree.
     #[must_use]
     pub fn config_of(&self, manifest: &Digest) -> Option<&Digest> {
-        self.configs.get(manifest)
+        self.configs.get(manifest)?.as_ref()
     }
 
     /// The manifests below an index that some source has met: those that run somewhere, not all that it lists.
@@ -86,7 +86,8 @@ impl DigestGraph {
     }
 
     fn with_config(&self, config: &Digest) -> impl Iterator<Item = &Digest> {
-        self.by_config.get(config).into_iter().flatten()
+        let of_config = self.by_config.get(config).into_iter().flatten();
+        of_config.filter(move |manifest| self.config_of(manifest).is_some())
     }
 }
 
@@ -116,32 +117,45 @@ pub fn identify(
     requested: Option<&str>,
     platform: Option<&Platform>,
 ) -> Identity {
-    let mut contradicted_by = BTreeSet::new();
-    let mut told = |of: fn(&Image) -> &DigestFact| {
-        let facts: Vec<&DigestFact> = statements.iter().map(|image| of(image)).collect();
-        let fact = first_known(&facts);
-        let differs = |other: &DigestFact| other.digest().is_some_and(|digest| fact.digest() != Some(digest));
-        contradicted_by.extend((0..facts.len()).filter(|position| differs(facts[*position])));
-        fact
-    };
+    let fact = |of: fn(&Image) -> &DigestFact| first_known(statements.iter().map(|image| of(image)));
     let mut identity = Identity {
-        index_digest: told(|image| &image.index_digest),
-        manifest_digest: told(|image| &image.manifest_digest),
-        config_digest: told(|image| &image.config_digest),
+        index_digest: fact(|image| &image.index_digest),
+        manifest_digest: fact(|image| &image.manifest_digest),
+        config_digest: fact(|image| &image.config_digest),
         repo_digest: None,
         contradicted_by: Vec::new(),
     };
+    identity.contradicted_by =
+        (0..statements.len()).filter(|position| identity.is_contradicted_by(statements[*position])).collect();
     let repo_digests: BTreeSet<&RepoDigest> = statements.iter().flat_map(|image| &image.repo_digests).collect();
-    identity.repo_digest = choose_repo_digest(repo_digests, requested).cloned();
-    identity.contradicted_by = contradicted_by.into_iter().collect();
-    identity.follow(graph, platform);
+    identity.repo_digest = choose_repo_digest(repo_digests.iter().copied(), requested).cloned();
+    // Whatever repository it is of, it is a digest of this image.
+    let all: Vec<&RepoDigest> = repo_digests.into_iter().collect();
+    let evidence = identity.repo_digest.as_ref().or_else(|| same_digest(&all)).map(|repo| repo.digest.clone());
+    identity.follow(graph, evidence.as_ref(), platform);
     identity
 }
 
 impl Identity {
-    /// Walks the graph from what was told to what follows from it.
-    fn follow(&mut self, graph: &DigestGraph, platform: Option<&Platform>) {
-        if let Some(repo) = self.repo_digest.as_ref().map(|repo| &repo.digest) {
+    /// Whether `image` is another one. The same manifest may be below several indexes, which a build without changes makes.
+    fn is_contradicted_by(&self, image: &Image) -> bool {
+        let differs = |known: &DigestFact, told: &DigestFact| match (known.digest(), told.digest()) {
+            (Some(known), Some(told)) => Some(known != told),
+            _ => None,
+        };
+        let manifest = differs(&self.manifest_digest, &image.manifest_digest);
+        let config = differs(&self.config_digest, &image.config_digest);
+        let index = differs(&self.index_digest, &image.index_digest);
+        match (manifest, config) {
+            (None, None) => index == Some(true),
+            (manifest, config) => manifest == Some(true) || config == Some(true),
+        }
+    }
+
+    /// Walks the graph from what was told to what follows from it. `repo` is a digest under which some repository serves
+    /// the image.
+    fn follow(&mut self, graph: &DigestGraph, repo: Option<&Digest>, platform: Option<&Platform>) {
+        if let Some(repo) = repo {
             match graph.role(repo) {
                 Some(Role::Index) => learn(&mut self.index_digest, repo, Provenance::UNIFIED_REPO_DIGEST),
                 Some(Role::Manifest) => {
@@ -175,7 +189,12 @@ impl Identity {
         if let Some(config) = self.config_digest.digest() {
             let mut manifests = graph.with_config(config);
             match (manifests.next(), manifests.next()) {
-                (Some(manifest), None) => learn(&mut self.manifest_digest, manifest, Provenance::UNIFIED_SAME_CONFIG),
+                // What was pulled came under another manifest than what somebody loaded from a file, unless it is that one.
+                (Some(manifest), None)
+                    if repo.is_none_or(|repo| repo == manifest) && self.index_digest.digest().is_none() =>
+                {
+                    learn(&mut self.manifest_digest, manifest, Provenance::UNIFIED_SAME_CONFIG);
+                }
                 (Some(_), Some(_)) if self.manifest_digest.digest().is_none() => {
                     self.manifest_digest = DigestFact::missing(MissingReason::Ambiguous);
                 }
@@ -191,8 +210,8 @@ impl Identity {
 /// Of several repository digests the one of the repository that was asked for.
 ///
 /// A runtime lists one for each repository that it knows the image from, in no order that means anything. The names are
-/// compared in canonical form (`nginx` is `docker.io/library/nginx`), whole, not by registry. Without a name, or where none
-/// is of its repository, there is an answer only if all have the same digest.
+/// compared in canonical form (`nginx` is `docker.io/library/nginx`), whole, not by registry. Without a name there is an
+/// answer only if all have the same digest.
 #[must_use]
 pub fn choose_repo_digest<'a>(
     repo_digests: impl IntoIterator<Item = &'a RepoDigest>,
@@ -207,9 +226,6 @@ pub fn choose_repo_digest<'a>(
         .copied()
         .filter(|repo| repo.canonical_repository().as_deref() == Some(repository.as_str()))
         .collect();
-    if of_repository.is_empty() {
-        return same_digest(&all);
-    }
     let pinned = of_repository.iter().copied().find(|repo| requested.digest() == Some(&repo.digest));
     pinned.or_else(|| same_digest(&of_repository))
 }
@@ -220,16 +236,15 @@ fn same_digest<'a>(all: &[&'a RepoDigest]) -> Option<&'a RepoDigest> {
 }
 
 /// The first digest that is known, else the reason that says most.
-fn first_known(facts: &[&DigestFact]) -> DigestFact {
-    let known = facts.iter().find(|fact| fact.digest().is_some());
-    let reason = |fact: &&DigestFact| match fact {
-        DigestFact::Missing { missing } => Some(*missing),
-        DigestFact::Known { .. } => None,
-    };
-    known.map_or_else(
-        || DigestFact::missing(facts.iter().filter_map(reason).min().unwrap_or(MissingReason::NotReported)),
-        |fact| (*fact).clone(),
-    )
+fn first_known<'a>(facts: impl Iterator<Item = &'a DigestFact>) -> DigestFact {
+    let mut reasons = Vec::new();
+    for fact in facts {
+        match fact {
+            DigestFact::Known { .. } => return fact.clone(),
+            DigestFact::Missing { missing } => reasons.push(*missing),
+        }
+    }
+    DigestFact::missing(reasons.into_iter().min().unwrap_or(MissingReason::NotReported))
 }
 
 fn learn(fact: &mut DigestFact, digest: &Digest, from: Provenance) {

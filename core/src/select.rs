@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::model::ContainerState;
+use crate::model::{ContainerState, Shown};
 
 /// A pattern for names: exact (`shop`), a glob (`team-*`, `shop-[0-9]`) or a regular expression between slashes
 /// (`/^kube-(system|public)$/`), which has to match the whole name.
@@ -303,11 +303,15 @@ impl StateSelector {
         Self(Some(vec![ContainerState::Running, ContainerState::Paused, ContainerState::Restarting]))
     }
 
-    /// Whether every container that has a process is chosen.
+    /// How much of what there is is chosen.
     #[must_use]
-    pub fn has_all_running(&self) -> bool {
-        let Self(Some(running)) = Self::running() else { return true };
-        running.into_iter().all(|state| self.matches(state))
+    pub fn shown(&self) -> Shown {
+        let all_of = |states: &[ContainerState]| states.iter().all(|state| self.matches(*state));
+        match Self::running().0 {
+            _ if all_of(&SELECTABLE) => Shown::All,
+            Some(running) if all_of(&running) => Shown::Running,
+            _ => Shown::Part,
+        }
     }
 
     /// Whether containers in `state` are chosen. A state that the runtime does not know is always shown.
@@ -429,6 +433,10 @@ mod tests {
         assert!(states.matches(ContainerState::Unknown), "what the runtime does not know is not hidden");
         let all: StateSelector = ConfigError::deserialize(json!(["running", "all"])).unwrap();
         assert_eq!(all, StateSelector::ALL);
+        assert_eq!(
+            [all.shown(), StateSelector::default().shown(), states.shown()],
+            [Shown::All, Shown::Running, Shown::Part]
+        );
         let error = ConfigError::deserialize::<StateSelector, _>(json!(["runing"])).unwrap_err();
         assert_eq!(error.path, "[0]");
         assert_eq!(error.hint.as_deref(), Some("did you mean `running`?"));

@@ -1,10 +1,14 @@
 //! `collect`: look once at everything, and print it.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use stocktake_core::{
     Registry,
+    filter::Filters,
     model::{Agent, Inventory},
 };
 
@@ -16,7 +20,7 @@ use crate::{
     environment,
     exit::Exit,
     explain::explain,
-    observe::observe,
+    observe::{Configured, observe},
     render::{self, Exchange, TableView},
     say,
 };
@@ -26,10 +30,16 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
         Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };
-    let observations = join_all(collectors.iter().map(|collector| observe(collector, &filters))).await;
-    let exit = Exit::of(&observations);
-    let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
-    let Assembled { inventory, removed } = assemble(agent, observations, &filters);
+    let (mut exit, Assembled { mut inventory, mut removed }) = look(&collectors, &filters).await;
+    let has_findings = inventory.unified.as_ref().is_some_and(|unified| !unified.findings.is_empty());
+    if has_findings && arguments.shows_findings() {
+        tracing::info!("looking again, because sources disagree");
+        let earlier = inventory.unified.take();
+        (exit, Assembled { inventory, removed }) = look(&collectors, &filters).await;
+        if let (Some(unified), Some(earlier)) = (&mut inventory.unified, &earlier) {
+            unified.confirm(earlier);
+        }
+    }
     if arguments.explain {
         explain(&filters, &inventory.report.sources, &removed);
     }
@@ -46,6 +56,13 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
         }
     }
     Ok(exit)
+}
+
+async fn look(collectors: &[Configured], filters: &Arc<Filters>) -> (Exit, Assembled) {
+    let observations = join_all(collectors.iter().map(|collector| observe(collector, filters))).await;
+    let exit = Exit::of(&observations);
+    let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
+    (exit, assemble(agent, observations, filters))
 }
 
 fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {

@@ -113,7 +113,7 @@ fn choose_found(discovery: Discovery, chosen: &[String]) -> Result<Vec<Configure
     }
     if discovery.found.is_empty() {
         say::error(
-            "no container runtime was found: no Docker, Podman or containerd socket, no kubeconfig\n\
+            "no container runtime was found: no Docker, Podman, containerd or CRI-O socket, no kubeconfig\n\
              hint: start one, or say where it is in a configuration (`stocktake-agent config example`)",
         );
         return Err(Exit::Unavailable);

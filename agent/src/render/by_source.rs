@@ -9,7 +9,7 @@ use stocktake_core::{
 };
 
 use super::{
-    layout::write,
+    layout::{paragraph, write},
     line::{Digests, Line, Summary, age, columns, container_name, image_name, pod_name, short_id, why, workload_name},
     plain::plain,
 };
@@ -41,9 +41,9 @@ fn section(inventory: &Inventory, source: &Source, width: Option<usize>, out: &m
         for container in scopes.iter().flat_map(|(_, scope)| &scope.containers) {
             summary.add(container.kind, container.state, container.image_ref.as_deref());
         }
-        writeln!(out, "  {summary}")?;
+        paragraph(&summary.to_string(), 2, width, out)?;
     }
-    incomplete(source, |status, what, reason| writeln!(out, "  {status} {what}: {}", plain(reason)))
+    incomplete(source, |status, what, reason| paragraph(&format!("{status} {what}: {reason}"), 2, width, out))
 }
 
 /// Which runtime it is and where, as far as that is known.

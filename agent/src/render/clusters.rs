@@ -45,7 +45,7 @@ pub(super) struct Placed<'a> {
 pub(super) fn clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<String>) {
     let mut by_key: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
     for source in &view.inventory.report.sources {
-        if let Some(key) = key(source) {
+        if let Some(key) = key(view.inventory, source) {
             by_key.entry(key).or_default().push(source);
         }
     }
@@ -53,6 +53,14 @@ pub(super) fn clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<
     let mut clusters = Vec::new();
     for (key, sources) in by_key {
         let cluster = cluster(view, key, &sources);
+        // An empty document would say that the cluster is.
+        if cluster.namespaces.is_empty() && !sources.iter().all(|source| source.is_complete()) {
+            remarks.push(format!(
+                "no namespace of cluster {} was completely seen: nothing is printed of it",
+                cluster.name
+            ));
+            continue;
+        }
         remarks.extend(not_said(view.inventory, &cluster, key));
         clusters.push(cluster);
     }
@@ -64,9 +72,17 @@ pub(super) fn clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<
     (clusters, remarks)
 }
 
-/// What tells clusters apart: two collectors may look at one.
-fn key(source: &Source) -> Option<&str> {
-    source.cluster.as_ref().map(|cluster| cluster.uid.as_deref().unwrap_or(&source.collector))
+/// What tells clusters apart: two collectors may look at one. Who may not read its uid has the name that it was given, as
+/// somebody else may have who read the uid.
+fn key<'a>(inventory: &'a Inventory, source: &'a Source) -> Option<&'a str> {
+    let cluster = source.cluster.as_ref()?;
+    let of_same_name = || {
+        let name = cluster.name.as_ref()?;
+        let others = inventory.report.sources.iter().filter_map(|source| source.cluster.as_ref());
+        others.filter(|other| other.name.as_ref() == Some(name)).find_map(|other| other.uid.as_deref())
+    };
+    let known = cluster.uid.as_deref().or_else(of_same_name).or(cluster.name.as_deref());
+    Some(known.unwrap_or(&source.collector))
 }
 
 fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a Source]) -> Cluster<'a> {
@@ -94,7 +110,7 @@ fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a S
         content.namespace = objects.get(name).copied();
     }
     for container in &view.containers {
-        let seen = container.seen.iter().find(|seen| key(seen.source) == Some(key_of_cluster));
+        let seen = container.seen.iter().find(|seen| key(view.inventory, seen.source) == Some(key_of_cluster));
         let Some((seen, pod)) = seen.and_then(|seen| Some((seen, seen.pod?))) else { continue };
         let Some(content) = cluster.namespaces.get_mut(seen.entry.id.name.as_str()) else { continue };
         if is_read(container.container.kind, pod) {
@@ -132,7 +148,7 @@ fn of_cluster<'a>(inventory: &'a Inventory, source: &'a Source) -> impl Iterator
 fn not_of_clusters(view: &UnifiedView<'_>) -> Vec<String> {
     let mut counts: BTreeMap<(String, bool), usize> = BTreeMap::new();
     for container in &view.containers {
-        let is_placed = container.seen.iter().any(|seen| key(seen.source).is_some());
+        let is_placed = container.seen.iter().any(|seen| seen.source.cluster.is_some());
         if !is_placed && container.container.kind != ContainerKind::Sandbox {
             let is_of_host = container.seen.iter().any(|seen| seen.source.host.is_some());
             *counts.entry((container.collectors().join(", "), is_of_host)).or_default() += 1;
@@ -148,7 +164,7 @@ fn not_of_clusters(view: &UnifiedView<'_>) -> Vec<String> {
 
 /// The remark on what Anchore's agents would not read, or what nobody may read who takes a namespace for complete.
 fn not_said(inventory: &Inventory, cluster: &Cluster<'_>, key_of_cluster: &str) -> Vec<String> {
-    let sources = inventory.report.sources.iter().filter(|source| key(source) == Some(key_of_cluster));
+    let sources = inventory.report.sources.iter().filter(|source| key(inventory, source) == Some(key_of_cluster));
     let entries = sources.flat_map(|source| &source.scopes).filter(|entry| entry.id.kind == ScopeKind::Namespace);
     let missing: BTreeSet<&str> =
         entries.map(|entry| entry.id.name.as_str()).filter(|name| !cluster.namespaces.contains_key(name)).collect();

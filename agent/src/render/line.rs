@@ -7,22 +7,16 @@ use stocktake_core::{
     model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Pod, Workload},
 };
 
-use super::layout::{Column, Elide};
+use super::layout::{Column, Elide, full_width};
 
-/// From this width on there is room for every digest and for what is otherwise left to `--format json`.
-const WIDE: usize = 160;
+/// A table that is wider than its terminal needs the digest that says most, marked with a letter.
+const INDENT: usize = 2;
 
-/// There is room for who saw a container from this width on, and beside every digest from that one; `--by-source` tells
-/// it too.
-const SEEN_BY: [usize; 2] = [120, 175];
+/// Below this width who saw a container has to go; `--by-source` tells it too.
+const SEEN_BY: usize = 120;
 
 /// Below this width the age has to go.
 const NARROW: usize = 100;
-
-/// Whether a table of this width has to tell digests apart by a letter.
-pub(crate) fn is_lettered(width: Option<usize>) -> bool {
-    width.is_some_and(|width| width < WIDE)
-}
 
 /// A container's line. What there is nothing to say of is empty, and a column of nothing is left out.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +62,10 @@ impl Digests {
             repo: repo.map(|repo| repo.digest.clone()),
             missing: reason,
         }
+    }
+
+    fn is_known(&self) -> bool {
+        [&self.index, &self.manifest, &self.config, &self.repo].into_iter().any(Option::is_some)
     }
 
     /// The one that says most: the platform's manifest, else what else there is, with what it is the digest of.
@@ -129,50 +127,64 @@ pub(crate) fn workload_name(workload: Option<&Workload>) -> String {
     workload.map(|workload| format!("{}/{}", workload.kind, workload.name)).unwrap_or_default()
 }
 
+/// The first digits of an id that was drawn at random. One that somebody chose is not to be cut: others begin alike.
 pub(crate) fn short_id(id: Option<&str>) -> String {
-    id.map(|id| id.get(..12).unwrap_or(id).to_owned()).unwrap_or_default()
+    let is_hash = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    id.map(|id| if is_hash(id) { &id[..12] } else { id }.to_owned()).unwrap_or_default()
 }
 
-/// The columns that `width` has room for.
+/// The columns that `width` has room for: every digest and all else where nothing of it has to be cut, and otherwise the
+/// digest that says most, with a letter for what it is the digest of.
 pub(crate) fn columns(lines: &[Line], width: Option<usize>) -> Vec<Column> {
-    let wide = !is_lettered(width);
-    let narrow = width.is_some_and(|width| width < NARROW);
-    let column = |title: &str, min, elide, cell: &dyn Fn(&Line) -> String| Column {
-        title: title.to_owned(),
-        min,
-        elide,
-        cells: lines.iter().map(cell).collect(),
-    };
-    let state = |line: &Line| match &line.why {
-        Some(why) if wide => format!("{} ({why})", line.state),
-        _ => line.state.to_owned(),
-    };
+    let all = wide(lines);
+    if width.is_none_or(|width| full_width(&all) + INDENT <= width) { all } else { narrow(lines, width) }
+}
+
+fn column(lines: &[Line], title: &str, min: usize, elide: Elide, cell: impl Fn(&Line) -> String) -> Column {
+    Column { title: title.to_owned(), min, elide, cells: lines.iter().map(cell).collect() }
+}
+
+fn what(lines: &[Line], state: impl Fn(&Line) -> String) -> Vec<Column> {
+    vec![
+        column(lines, "NAMESPACE", 9, Elide::End, |line| line.namespace.clone()),
+        column(lines, "POD", 14, Elide::Middle, |line| line.pod.clone()),
+        column(lines, "CONTAINER", 10, Elide::End, |line| line.name.clone()),
+        column(lines, "STATE", 7, Elide::End, state),
+        column(lines, "IMAGE", 14, Elide::Start, |line| line.image.clone()),
+    ]
+}
+
+fn wide(lines: &[Line]) -> Vec<Column> {
     let short = |digest: &Option<Digest>| digest.as_ref().map(|digest| digest.short().to_owned()).unwrap_or_default();
-    let mut columns = vec![
-        column("NAMESPACE", 9, Elide::End, &|line| line.namespace.clone()),
-        column("POD", 14, Elide::Middle, &|line| line.pod.clone()),
-        column("CONTAINER", 10, Elide::End, &|line| line.name.clone()),
-        column("STATE", 7, Elide::End, &state),
-        column("IMAGE", 14, Elide::Start, &|line| line.image.clone()),
-    ];
-    if wide {
-        columns.extend([
-            column("INDEX", 12, Elide::End, &|line| short(&line.digests.index)),
-            column("MANIFEST", 12, Elide::End, &|line| short(&line.digests.manifest)),
-            column("CONFIG", 12, Elide::End, &|line| short(&line.digests.config)),
-            column("REPO DIGEST", 12, Elide::End, &|line| short(&line.digests.repo)),
-            column("WORKLOAD", 10, Elide::Middle, &|line| line.workload.clone()),
-            column("NODE", 6, Elide::Middle, &|line| line.node.clone()),
-            column("ID", 12, Elide::End, &|line| line.id.clone()),
-        ]);
-    } else {
-        columns.push(column("DIGEST", 14, Elide::End, &|line| line.digests.best()));
+    let mut columns = what(lines, |line| match &line.why {
+        Some(why) => format!("{} ({why})", line.state),
+        None => line.state.to_owned(),
+    });
+    columns.extend([
+        column(lines, "INDEX", 12, Elide::End, |line| short(&line.digests.index)),
+        column(lines, "MANIFEST", 12, Elide::End, |line| {
+            let reason = || if line.digests.is_known() { String::new() } else { line.digests.best() };
+            line.digests.manifest.as_ref().map_or_else(reason, |digest| digest.short().to_owned())
+        }),
+        column(lines, "CONFIG", 12, Elide::End, |line| short(&line.digests.config)),
+        column(lines, "REPO DIGEST", 12, Elide::End, |line| short(&line.digests.repo)),
+        column(lines, "WORKLOAD", 10, Elide::Middle, |line| line.workload.clone()),
+        column(lines, "NODE", 6, Elide::Middle, |line| line.node.clone()),
+        column(lines, "ID", 12, Elide::End, |line| line.id.clone()),
+        column(lines, "SEEN BY", 8, Elide::End, |line| line.seen_by.clone()),
+        column(lines, "AGE", 4, Elide::End, |line| line.age.clone()),
+    ]);
+    columns
+}
+
+fn narrow(lines: &[Line], width: Option<usize>) -> Vec<Column> {
+    let mut columns = what(lines, |line| line.state.to_owned());
+    columns.push(column(lines, "DIGEST", 14, Elide::End, |line| line.digests.best()));
+    if width.is_none_or(|width| width >= SEEN_BY) {
+        columns.push(column(lines, "SEEN BY", 8, Elide::End, |line| line.seen_by.clone()));
     }
-    if width.is_none_or(|width| width >= SEEN_BY[usize::from(wide)]) {
-        columns.push(column("SEEN BY", 8, Elide::End, &|line| line.seen_by.clone()));
-    }
-    if !narrow {
-        columns.push(column("AGE", 3, Elide::End, &|line| line.age.clone()));
+    if width.is_none_or(|width| width >= NARROW) {
+        columns.push(column(lines, "AGE", 4, Elide::End, |line| line.age.clone()));
     }
     columns
 }

@@ -59,8 +59,15 @@ pub(crate) fn tagged(view: &ContainerView<'_>, policy: &MissingTag) -> Tagged {
 /// it; never its configuration's, under which none would.
 fn digest(view: &ContainerView<'_>, pinned: Option<Digest>) -> Option<Digest> {
     let served = || view.container.repo_digest.as_ref().map(|repo| repo.digest.clone());
+    // The kubelet names some repository of an image, which may be another one with the same content (kubernetes#40062).
+    let told = || {
+        let seen = view.seen.iter().find(|seen| seen.is_orchestrated())?;
+        let mut digests = seen.image?.1.repo_digests.iter().map(|repo| &repo.digest);
+        let first = digests.next()?;
+        digests.all(|digest| digest == first).then(|| first.clone())
+    };
     let manifest = || view.image.and_then(|image| image.image.manifest_digest.digest().cloned());
-    pinned.or_else(served).or_else(manifest)
+    pinned.or_else(served).or_else(told).or_else(manifest)
 }
 
 /// In `localhost:5000/x` the colon is the port's.

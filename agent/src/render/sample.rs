@@ -9,7 +9,7 @@ use stocktake_core::{
     model::{
         Agent, Cluster, Container, ContainerKind, ContainerState, Coverage, DigestFact, Host, Image, Inventory,
         MissingReason, Namespace, Node, Platform, Pod, Provenance, Report, RuntimeVersion, SCHEMA_VERSION, Scope,
-        ScopeEntry, ScopeId, Source, Workload,
+        ScopeEntry, ScopeId, Shown, Source, Workload,
     },
     normalise, scope_digest,
 };
@@ -64,7 +64,7 @@ pub(super) fn source(kind: &str) -> Source {
         host: None,
         observed_at: time("2021-11-17T18:47:30Z"),
         coverage: Coverage::Complete,
-        narrowed: false,
+        shown: Shown::All,
         warnings: Vec::new(),
         scopes: Vec::new(),
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use stocktake_core::{model::Inventory, unify::UnifiedView};
 
-use super::{by_image::by_image, by_source::by_source, line::is_lettered, unified::unified};
+use super::{by_image::by_image, by_source::by_source, unified::unified};
 
 /// Which view of a report is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) fn table(
         (TableView::ByImage, Some(view)) => by_image(&view, width, out)?,
         (TableView::BySource, _) | (_, None) => by_source(inventory, width, out)?,
     }
-    if is_lettered(width) || view == TableView::ByImage {
+    if width.is_some() || view == TableView::ByImage {
         writeln!(out, "\ndigests: m manifest, i index, c config, r repository (index or manifest)")?;
     }
     Ok(())

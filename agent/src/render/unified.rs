@@ -16,7 +16,6 @@ use super::{
     line::{
         Digests, Line, Summary, age, columns, container_name, count, image_name, pod_name, short_id, why, workload_name,
     },
-    plain::plain,
 };
 
 /// Names that are written out of those that a finding is about.
@@ -84,13 +83,13 @@ impl Section<'_, '_> {
             for ContainerView { container, .. } in &self.containers {
                 summary.add(container.kind, container.state, container.image_ref.as_deref());
             }
-            writeln!(out, "  {summary}")?;
+            paragraph(&summary.to_string(), 2, width, out)?;
         }
         for source in &self.sources {
             incomplete(source, |status, what, reason| {
                 let what =
                     if what == "source" { source.collector.clone() } else { format!("{}, {what}", source.collector) };
-                writeln!(out, "  {status} {}: {}", plain(&what), plain(reason))
+                paragraph(&format!("{status} {what}: {reason}"), 2, width, out)
             })?;
         }
         Ok(())

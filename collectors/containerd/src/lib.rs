@@ -17,7 +17,7 @@ use containerd_client::services::v1::Container;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Digest, Environment, Location, ObservedScope,
     Resource, RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, ScopeKind, Warning},
+    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, ScopeKind, Shown, Warning},
     nearest, register_collector,
     select::{NameSelector, StateSelector},
 };
@@ -117,8 +117,8 @@ impl RuntimeCollector for ContainerdCollector {
         Ok(Coverage::Complete)
     }
 
-    fn is_narrowed(&self) -> bool {
-        !self.states.has_all_running()
+    fn shown(&self) -> Shown {
+        self.states.shown()
     }
 }
 

@@ -70,7 +70,8 @@ fn collect_error(socket: &str, action: &str, status: &Status) -> CollectError {
                  have it"
             ),
         },
-        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => CollectError::unavailable(message, cause),
+        Code::Cancelled => CollectError::unavailable(format!("{message}; is it a CRI socket?"), cause),
+        Code::Unavailable | Code::DeadlineExceeded => CollectError::unavailable(message, cause),
         // A broken connection has a cause; an error that the runtime gave no code has none.
         Code::Unknown if status.source().is_some() || is_starting(status) => CollectError::unavailable(message, cause),
         _ => CollectError::protocol(message, cause),

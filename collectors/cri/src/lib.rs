@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, ObservedScope, Resource,
     RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId},
+    model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, Shown},
     register_collector,
     select::StateSelector,
 };
@@ -72,8 +72,8 @@ impl RuntimeCollector for CriCollector {
         Ok(Coverage::Complete)
     }
 
-    fn is_narrowed(&self) -> bool {
-        !self.states.has_all_running()
+    fn shown(&self) -> Shown {
+        self.states.shown()
     }
 }
 

@@ -19,7 +19,7 @@ use bollard::{
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, ObservedScope, Resource,
     RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Coverage, Host, RuntimeVersion, ScopeId},
+    model::{Coverage, Host, RuntimeVersion, ScopeId, Shown},
     register_collector,
     select::StateSelector,
 };
@@ -94,8 +94,8 @@ impl RuntimeCollector for DockerCollector {
         Ok(Coverage::Complete)
     }
 
-    fn is_narrowed(&self) -> bool {
-        !self.states.has_all_running()
+    fn shown(&self) -> Shown {
+        self.states.shown()
     }
 }
 

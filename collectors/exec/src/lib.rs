@@ -11,14 +11,17 @@ mod program;
 mod run;
 mod settings;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use stocktake_core::{
     CollectError, CollectorPlugin, ConfigError, Context, ObservedScope, Resource, RuntimeCollector, RuntimeInfo,
     ScopeSink, Selection, Stability,
     exec::{self, Document},
-    model::{Coverage, Host, Scope, ScopeId},
+    model::{Coverage, Host, Scope, ScopeId, Shown},
     register_collector,
 };
 
@@ -31,6 +34,8 @@ register_collector!(ExecCollector);
 pub struct ExecCollector {
     program: Program,
     host: Host,
+    /// What the program said last of how much it shows.
+    shown: Mutex<Shown>,
 }
 
 impl CollectorPlugin for ExecCollector {
@@ -48,7 +53,7 @@ impl CollectorPlugin for ExecCollector {
     type Settings = Settings;
 
     fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
-        Ok(Self { program: Program::new(settings, &context)?, host: context.host })
+        Ok(Self { program: Program::new(settings, &context)?, host: context.host, shown: Mutex::default() })
     }
 }
 
@@ -60,7 +65,8 @@ impl RuntimeCollector for ExecCollector {
     }
 
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError> {
-        let Document { coverage, warnings, scopes, .. } = self.run(exec::REQUEST_COLLECT).await?;
+        let Document { coverage, shown, warnings, scopes, .. } = self.run(exec::REQUEST_COLLECT).await?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         // Left out is not empty.
         let scopes =
             scopes.ok_or_else(|| self.incomplete("has no `scopes`; where there are none, write an empty list"))?;
@@ -78,6 +84,10 @@ impl RuntimeCollector for ExecCollector {
             }
         }
         Ok(coverage)
+    }
+
+    fn shown(&self) -> Shown {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

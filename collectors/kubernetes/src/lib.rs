@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, Resource, RuntimeCollector,
     RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Cluster, Coverage, RuntimeVersion},
+    model::{Cluster, Coverage, RuntimeVersion, Shown},
 };
 
 pub use settings::Settings;
@@ -88,8 +88,12 @@ impl RuntimeCollector for KubernetesCollector {
         self.take_note(result).await
     }
 
-    fn is_narrowed(&self) -> bool {
-        self.settings.label_selector.is_some() || !self.settings.include_not_running
+    fn shown(&self) -> Shown {
+        match (&self.settings.label_selector, self.settings.include_not_running) {
+            (Some(_), _) => Shown::Part,
+            (None, true) => Shown::All,
+            (None, false) => Shown::Running,
+        }
     }
 }
 

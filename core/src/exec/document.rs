@@ -8,7 +8,7 @@ use crate::{
     Location, ObservedScope, RuntimeInfo,
     model::{
         Cluster, Container, Coverage, Host, Image, MissingReason, Namespace, Node, Pod, RuntimeVersion, SCHEMA_VERSION,
-        Scope, ScopeId, ScopeKind, Warning, Workload,
+        Scope, ScopeId, ScopeKind, Shown, Warning, Workload,
     },
 };
 
@@ -33,6 +33,10 @@ pub struct Document {
     /// disappear, so it has to be said.
     #[serde(default = "unsaid", deserialize_with = "coverage")]
     pub coverage: Coverage,
+    /// How much of a scope is shown: `all`, `running` (all that has a process) or `part`. Left out: a part, and then nothing
+    /// follows from what is not there.
+    #[serde(default)]
+    pub shown: Shown,
     /// Remarks on what could be better and yet leaves the inventory complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
@@ -96,6 +100,7 @@ impl Default for Document {
             cluster: None,
             host: None,
             coverage: unsaid(),
+            shown: Shown::Part,
             warnings: Vec::new(),
             scopes: None,
         }

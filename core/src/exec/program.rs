@@ -132,6 +132,7 @@ async fn look(
         }
         let outcome = collector.collect(&Selection::All, &mut sink).await;
         let mut document = sink.lock();
+        document.shown = collector.shown();
         document.coverage = outcome.map_err(Failure::Collector)?;
         document.scopes.get_or_insert_default();
         Ok(())

@@ -57,7 +57,7 @@ impl Filters {
         for container in &world.containers {
             let is_sandbox = container.seen.iter().all(|seen| seen.container.kind == ContainerKind::Sandbox);
             let image = container.image.and_then(|position| names_of_images.get(position));
-            let cause = self.cause(container, image).filter(|cause| !is_sandbox || cause.is_by_name());
+            let cause = self.cause(container, image, is_sandbox).filter(|cause| !is_sandbox || cause.is_by_name());
             if is_sandbox && cause.is_none() {
                 sandboxes.push(container);
             } else if !is_sandbox {
@@ -86,10 +86,12 @@ impl Filters {
     ///
     /// What excludes its image may be known of it to another source, and through another container. What includes it has
     /// to be said of the container itself: otherwise which containers are reported would hang on the others.
-    fn cause(&self, container: &Sighted<'_>, image: Option<&BTreeSet<String>>) -> Option<Cause> {
+    fn cause(&self, container: &Sighted<'_>, image: Option<&BTreeSet<String>>, is_sandbox: bool) -> Option<Cause> {
         let names = container.seen.iter().map(|seen| seen.container.name.as_str());
         let cause = |(rule, name): (Rule, Option<&str>)| Cause { rule, name: name.map(str::to_owned) };
-        if let Some(verdict) = self.verdict(Setting::Containers, names) {
+        // Nobody asked for a sandbox by name, so that none is missing among those that are included.
+        let by_name = self.verdict(Setting::Containers, names);
+        if let Some(verdict) = by_name.filter(|(rule, _)| !is_sandbox || matches!(rule, Rule::Excluded(..))) {
             return Some(cause(verdict));
         }
         if self.images.is_everything() {

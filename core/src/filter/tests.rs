@@ -11,7 +11,8 @@ use crate::{
     labels::Labels,
     model::{
         Agent, Cluster, Container, ContainerKind, ContainerState, Counts, Coverage, Host, Image, Inventory,
-        MissingReason, Namespace, Node, Pod, Provenance, Report, SCHEMA_VERSION, ScopeEntry, ScopeId, Source, Workload,
+        MissingReason, Namespace, Node, Pod, Provenance, Report, SCHEMA_VERSION, ScopeEntry, ScopeId, Shown, Source,
+        Workload,
     },
     normalise, scope_digest,
 };
@@ -34,7 +35,7 @@ fn source(collector: &str, kind: &str) -> Source {
         host: (!is_cluster).then(|| Host { machine_id: Some("machine".into()), hostname: None }),
         observed_at: Timestamp::UNIX_EPOCH,
         coverage: Coverage::Complete,
-        narrowed: false,
+        shown: Shown::All,
         warnings: Vec::new(),
         scopes: Vec::new(),
     }

@@ -112,6 +112,10 @@ fn a_configuration_finds_its_manifest() {
     let loaded = Image { config_digest: known("config"), ..image() };
     let identity = identify(&graph, &[&loaded], None, None);
     assert_eq!(identity.manifest_digest, DigestFact::known(digest("manifest"), Provenance::UNIFIED_SAME_CONFIG));
+    // What was pulled came as it is in the registry, and not as somebody loaded it from a file.
+    let pulled_elsewhere = Image { config_digest: known("config"), ..pulled("nginx", "other") };
+    let identity = identify(&graph, &[&pulled_elsewhere], Some(NGINX), None);
+    assert_eq!(identity.manifest_digest.digest(), None);
     // The same content, compressed anew, is another manifest of the same configuration.
     let recompressed = complete("index-2", "manifest-2", "config", platform("amd64", None));
     let graph = DigestGraph::of([&containerd, &recompressed]);
@@ -135,8 +139,9 @@ fn among_repository_digests_the_one_that_was_asked_for() {
     let chosen = |name| choose_repo_digest(&all, name).map(ToString::to_string);
     assert_eq!(chosen(Some("nginx:1.27")), Some(repo("docker.io/library/nginx", "b").to_string()));
     assert_eq!(chosen(Some("mirror.example.com/nginx")), Some(repo("mirror.example.com/nginx", "a").to_string()));
-    // The registry alone is not enough, and neither is being the only one that is left over.
+    // The registry alone is not enough, and neither is being the only one: nobody said that this repository serves it.
     assert_eq!(chosen(Some("mirror.example.com/other")), None);
+    assert_eq!(choose_repo_digest(&all[1..2], Some("mirror.example.com/other")), None);
     assert_eq!(chosen(None), None);
     assert_eq!(chosen(Some("not a name")), None);
     assert_eq!(choose_repo_digest(&all[1..], None).map(|repo| repo.digest.clone()), Some(digest("b")));
@@ -163,6 +168,10 @@ fn what_contradicts_a_more_trusted_statement_is_told() {
 fn a_digest_that_is_said_to_be_two_things_is_neither() {
     let one = complete("index", "manifest", "config", platform("amd64", None));
     let other = complete("manifest", "x", "y", platform("amd64", None));
+    let disputed = complete("index", "z", "config-1", platform("amd64", None));
+    let disputing = complete("index", "z", "config-2", platform("amd64", None));
+    assert_eq!(DigestGraph::of([&disputed, &disputing]).config_of(&digest("z")), None);
+    assert_eq!(DigestGraph::of([&disputed, &disputed]).config_of(&digest("z")), Some(&digest("config-1")));
     let graph = DigestGraph::of([&one, &other]);
     assert_eq!((graph.role(&digest("index")), graph.role(&digest("manifest"))), (Some(Role::Index), None));
 }

@@ -85,10 +85,9 @@ pub struct Source {
     pub observed_at: Timestamp,
     /// How completely the *list* of scopes was seen. Only under a complete list is a scope that is not in it gone.
     pub coverage: Coverage,
-    /// Whether the collector's settings leave out some of what is in a scope and has a process. What is missing then
-    /// contradicts nobody.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub narrowed: bool,
+    /// How much of a scope the collector's settings show.
+    #[serde(default, skip_serializing_if = "Shown::is_part")]
+    pub shown: Shown,
     /// Remarks on what could be better and yet leaves the inventory complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
@@ -101,6 +100,28 @@ impl Source {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.coverage.is_complete() && self.scopes.iter().all(|scope| scope.coverage.is_complete())
+    }
+}
+
+/// How much of a scope a collector's settings show. A scope is complete if all of that was seen; whether what is not in it
+/// does not exist is another question, and this the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// Every container that there is.
+    All,
+    /// Every container that has a process. One that is not shown may have ended a moment ago.
+    Running,
+    /// Some containers, such as those that a label selects, or nobody knows.
+    #[default]
+    #[serde(other)]
+    Part,
+}
+
+impl Shown {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_part(&self) -> bool {
+        *self == Self::Part
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> Un
         kind: kind(&seen),
         state: by_state.map_or(ContainerState::Unknown, |seen| seen.container.state),
         state_reason: by_state.and_then(|seen| seen.container.state_reason.clone()),
-        started_at: seen.iter().find_map(|seen| seen.container.started_at),
+        started_at: started_at(&seen, by_state),
         image: image.requested.map(str::to_owned),
         image_ref: image.image_ref.clone(),
         image_missing: image.missing,
@@ -45,6 +45,13 @@ pub(super) fn order<'a>(world: &World<'a>, group: &Group, container: &'a Unified
 fn id(seen: &[&Seen<'_>]) -> Option<String> {
     let runtimes = seen.iter().filter(|seen| !seen.is_orchestrated());
     runtimes.chain(seen.iter()).find_map(|seen| seen.container.id.clone())
+}
+
+/// Of whoever tells the state, else of another sighting of the same attempt.
+fn started_at(seen: &[&Seen<'_>], by_state: Option<&Seen<'_>>) -> Option<jiff::Timestamp> {
+    let by_state = by_state?.container;
+    let others = seen.iter().map(|seen| seen.container).filter(|other| other.id == by_state.id);
+    by_state.started_at.or_else(|| others.into_iter().find_map(|other| other.started_at))
 }
 
 /// Of the sighting that is closest to people.

@@ -2,20 +2,21 @@
 //!
 //! Nobody ought to see anything by assumption, because settings choose what a collector looks at: a scope has to have shown
 //! that it sees the same things, by sharing a running container, or a node that is the host. Both scopes have to have been
-//! seen completely, the other one's source must not be narrowed by its settings, and the container has to have been there
-//! before that one looked.
+//! seen completely, the other one's settings have to show what would contradict, and the container has to have been there
+//! before that one looked. Sources look at slightly different times all the same, so that a finding of one look is to be
+//! confirmed by the next ([`Unified::confirm`](crate::model::Unified::confirm)).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     conclude::has_process,
     images::Identified,
-    join::{Group, node_of},
+    join::{Group, is_drawn_at_random},
     view::{Seen, World},
 };
-use crate::model::{ContainerState, Finding, FindingKind, ScopeId, VantagePoint};
+use crate::model::{ContainerState, Finding, FindingKind, ScopeId, ScopeKind, Shown, VantagePoint};
 
 pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identified<'_>) -> Vec<Finding> {
     let ground = Ground::of(world, groups);
@@ -50,6 +51,10 @@ struct Ground<'a, 'w> {
     nodes: BTreeMap<(usize, usize), &'a str>,
     /// By cluster and node: the scopes of runtimes there that have shown to see the cluster's pods.
     runtimes: BTreeMap<(usize, &'a str), BTreeSet<Place>>,
+    /// Sources of which another one has seen a container too.
+    sharing: BTreeSet<usize>,
+    /// Scopes with a container that is in no pod.
+    podless: BTreeSet<Place>,
     /// Pods that each cluster knows: uid, and of static pods the hash by which the node knows it.
     pods: HashSet<(usize, &'a str)>,
     static_pods: HashSet<(usize, &'a str, &'a str)>,
@@ -62,13 +67,21 @@ impl<'a, 'w> Ground<'a, 'w> {
             shared: BTreeMap::new(),
             nodes: BTreeMap::new(),
             runtimes: BTreeMap::new(),
+            sharing: BTreeSet::new(),
+            podless: BTreeSet::new(),
             pods: HashSet::new(),
             static_pods: HashSet::new(),
         };
         for group in groups {
             ground.share(group);
+            if group.joined_by.is_some() {
+                ground.sharing.extend(group.members.iter().map(|member| world.source_of[*member]));
+            }
         }
         for (position, seen) in world.seen.iter().enumerate() {
+            if seen.pod.is_none() {
+                ground.podless.insert(place(world, position));
+            }
             if let (true, Some(pod)) = (seen.is_orchestrated(), seen.pod) {
                 let source = world.source_of[position];
                 ground.pods.insert((source, &pod.uid));
@@ -77,11 +90,9 @@ impl<'a, 'w> Ground<'a, 'w> {
                 }
             }
         }
-        for (cluster, nodes) in world.nodes.iter().enumerate().filter(|(at, _)| world.sources[*at].cluster.is_some()) {
-            for (host, source) in world.sources.iter().enumerate() {
-                if let Some(node) = source.host.as_ref().and_then(|host| node_of(nodes, host)) {
-                    ground.nodes.insert((cluster, host), &node.name);
-                }
+        for (host, node) in world.host_nodes.iter().enumerate() {
+            for (cluster, node) in node {
+                ground.nodes.entry((*cluster, host)).or_insert(&node.name);
             }
         }
         for ((cluster, _), others) in &ground.shared {
@@ -112,8 +123,19 @@ impl<'a, 'w> Ground<'a, 'w> {
         }
     }
 
+    /// Whether the container would have been recognised, did the cluster know it: its id is one that joins, or its source
+    /// is one that others share containers with. Some tell the same process under a name of their own.
+    fn could_be_joined(&self, member: usize) -> bool {
+        let id = self.world.seen[member].container.id.as_deref();
+        id.is_some_and(is_drawn_at_random) || self.sharing.contains(&self.world.source_of[member])
+    }
+
     fn is_complete(&self, source: usize, scope: &ScopeId) -> bool {
         self.world.sources[source].scopes.iter().any(|entry| entry.id == *scope && entry.coverage.is_complete())
+    }
+
+    fn has_only_pods(&self, place: Place) -> bool {
+        !self.podless.contains(&place)
     }
 
     fn knows_pod(&self, cluster: usize, uid: &str, node: &str) -> bool {
@@ -133,7 +155,7 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
         .iter()
         .copied()
         .filter(|member| has_process(world.seen[*member].container.state))
-        .filter(|member| world.seen[*member].entry.coverage.is_complete())
+        .filter(|member| world.seen[*member].entry.coverage.is_complete() && ground.could_be_joined(*member))
         .collect();
     let Some(first) = witnesses.first().map(|member| &world.seen[*member]) else { return };
     for (cluster, source) in world.sources.iter().enumerate() {
@@ -147,7 +169,11 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
             None => ScopeId::cluster(),
         };
         let was_there = existed_before(first, source.observed_at);
-        if was_there && !source.narrowed && source.coverage.is_complete() && ground.is_complete(cluster, &scope) {
+        if was_there
+            && source.shown != Shown::Part
+            && source.coverage.is_complete()
+            && ground.is_complete(cluster, &scope)
+        {
             findings.push(Finding {
                 kind: FindingKind::UnknownToOrchestrator,
                 container: position,
@@ -167,13 +193,16 @@ fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, f
     let mut blind = BTreeSet::new();
     for member in &group.members {
         let seen = &world.seen[*member];
-        if seen.container.state != ContainerState::Running || !seen.entry.coverage.is_complete() {
+        // A source that does not say where it is may tell of any host.
+        let is_placed = seen.is_orchestrated() || seen.source.host.is_some();
+        if seen.container.state != ContainerState::Running || !seen.entry.coverage.is_complete() || !is_placed {
             continue;
         }
         let scopes = if seen.is_orchestrated() { runtimes_of(ground, *member) } else { siblings_of(ground, *member) };
         let without = scopes.into_iter().filter(|(source, _)| !sources.contains(source)).filter(|(source, _)| {
             let looked = world.sources[*source];
-            looked.coverage.is_complete() && !looked.narrowed && existed_before(seen, looked.observed_at)
+            // Where what has ended is not shown, it may be there.
+            looked.coverage.is_complete() && looked.shown == Shown::All && existed_before(seen, looked.observed_at)
         });
         let before = blind.len();
         blind.extend(without);
@@ -201,13 +230,17 @@ fn runtimes_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
 
 /// Scopes of other kinds of runtimes on the same host that have shown to see what this one does.
 fn siblings_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
-    let source = ground.world.seen[member].source;
+    let seen = &ground.world.seen[member];
+    let source = seen.source;
+    // A runtime beneath the kubelet may run more than pods; whoever tells of pods alone need not know that.
+    let is_of_a_whole_host = seen.entry.id.kind == ScopeKind::Host && seen.pod.is_none();
     let others = ground.shared.get(&place(ground.world, member)).into_iter().flatten();
     others
         .filter(|(other, _)| {
             let other = ground.world.sources[*other];
             other.host.is_some() && other.kind != source.kind
         })
+        .filter(|other| !is_of_a_whole_host || !ground.has_only_pods(**other))
         .copied()
         .collect()
 }
@@ -216,9 +249,10 @@ fn place(world: &World<'_>, member: usize) -> Place {
     (world.source_of[member], world.scope_of[member])
 }
 
-/// Whether the container was there when another one began to look.
+/// Whether the container was there when another one began to look. Docker and Kubernetes tell times in whole seconds, cut.
 fn existed_before(seen: &Seen<'_>, looked: Timestamp) -> bool {
-    seen.container.started_at.or(seen.container.created_at).is_none_or(|made| made < looked)
+    let made = seen.container.started_at.or(seen.container.created_at);
+    made.is_none_or(|made| looked.duration_since(made) > SignedDuration::from_secs(1))
 }
 
 fn node_name(world: &World<'_>, group: &Group) -> Option<String> {

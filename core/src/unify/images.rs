@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{
-    join::{Group, node_of},
-    view::World,
-};
+use super::{join::Group, view::World};
 use crate::{
     Digest, RepoDigest,
     identity::{DigestGraph, Identity, identify},
-    model::{DigestFact, Image, MissingReason, Node, Platform, Provenance, Sighting, Source, UnifiedImage},
+    model::{DigestFact, Image, MissingReason, Platform, Provenance, Sighting, UnifiedImage},
 };
 
 /// The images of all containers.
@@ -30,18 +27,17 @@ pub(super) struct ImageOf<'a> {
 }
 
 pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &DigestGraph) -> Identified<'a> {
-    let of_hosts = nodes_of_hosts(world);
     let mut look = Look { world, graph, images: BTreeMap::new(), known: HashMap::new() };
-    let of_groups = groups.iter().map(|group| look.of_group(group, machine(world, group, &of_hosts))).collect();
+    let of_groups = groups.iter().map(|group| look.of_group(group, machine(world, group))).collect();
     Identified { of_groups, images: look.images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
 }
 
 /// What one sighting says of the image: the container's position, the image's position in its scope, the image.
 type Statement<'a> = (usize, usize, &'a Image);
 
-/// All that an image's identity depends on. An image is known by who tells of it (sources may share a body) and by its
-/// address, since it stays where it is.
-type Evidence<'a> = (Vec<(usize, usize)>, Option<&'a str>, Option<Machine<'a>>);
+/// All that an image's identity depends on. An image is known by the scope that it is told in (scopes may share a body) and
+/// by its position there.
+type Evidence<'a> = (Vec<(usize, usize, usize)>, Option<&'a str>, Option<Machine<'a>>);
 
 /// Operating system and architecture.
 type Machine<'a> = (&'a str, &'a str);
@@ -74,7 +70,7 @@ impl<'a> Look<'a, '_> {
             return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by: Vec::new() };
         }
         let told =
-            |(member, _, image): &Statement<'a>| (self.world.source_of[*member], std::ptr::from_ref(*image).addr());
+            |(member, index, _): &Statement<'a>| (self.world.source_of[*member], self.world.scope_of[*member], *index);
         let evidence: Evidence<'a> = (statements.iter().map(told).collect(), requested, machine);
         if !self.known.contains_key(&evidence) {
             let conclusion = self.conclude(statements.clone(), requested, machine);
@@ -139,20 +135,12 @@ fn key(identity: &Identity, collector: &str, id: &str) -> String {
 }
 
 /// What the machine is that runs the container, as its node says.
-fn machine<'a>(world: &World<'a>, group: &Group, of_hosts: &[Option<&'a Node>]) -> Option<Machine<'a>> {
+fn machine<'a>(world: &World<'a>, group: &Group) -> Option<Machine<'a>> {
     let of_member = group.members.iter().find_map(|member| world.node(*member));
-    let of_host = || group.members.iter().find_map(|member| of_hosts[world.source_of[*member]]);
+    let of_source = |source: usize| world.host_nodes[source].first().map(|(_, node)| *node);
+    let of_host = || group.members.iter().find_map(|member| of_source(world.source_of[*member]));
     let node = of_member.or_else(of_host)?;
     Some((node.operating_system.as_deref()?, node.architecture.as_deref()?))
-}
-
-/// The node that each source's host is, of whatever cluster.
-fn nodes_of_hosts<'a>(world: &World<'a>) -> Vec<Option<&'a Node>> {
-    let of_source = |source: &&Source| {
-        let host = source.host.as_ref()?;
-        world.nodes.iter().find_map(|nodes| node_of(nodes, host))
-    };
-    world.sources.iter().map(of_source).collect()
 }
 
 /// An image while what is said of it comes in.

@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::view::{Seen, World};
-use crate::model::{ContainerKind, Host, JoinedBy, Node, Source};
+use super::{
+    conclude::has_process,
+    view::{Seen, World},
+};
+use crate::model::{ContainerKind, Host, JoinedBy, Source};
 
 /// Sightings of one container, by position, those first that are closest to the people who asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +82,7 @@ fn by_key(world: &World<'_>) -> Vec<Group> {
 
 /// Docker, Podman, containerd's CRI plug-in, CRI-O and nerdctl draw 256 bits and write them in hexadecimal. An id that a
 /// person chose (`ctr run … web`, a machine's name) says nothing about a container of the same id elsewhere.
-fn is_drawn_at_random(id: &str) -> bool {
+pub(super) fn is_drawn_at_random(id: &str) -> bool {
     id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -91,7 +94,9 @@ fn may_be_the_same(world: &World<'_>, a: usize, b: usize) -> bool {
     }
     let (a, b) = (&world.seen[a], &world.seen[b]);
     match (&a.source.cluster, &b.source.cluster) {
-        (Some(one), Some(other)) => one.uid.is_some() && one.uid == other.uid,
+        // Who may not read the uid has the name that the cluster was given.
+        (Some(one), Some(other)) if one.uid.is_some() && other.uid.is_some() => one.uid == other.uid,
+        (Some(one), Some(other)) => one.name.is_some() && one.name == other.name,
         (None, None) if a.source.kind == b.source.kind => {
             // Two daemons of one kind do not share containers; one daemon that is configured twice tells the same time.
             same_host(a.source, b.source) && created(a).is_some() && created(a) == created(b)
@@ -106,19 +111,21 @@ fn created(seen: &Seen<'_>) -> Option<Timestamp> {
     seen.container.created_at
 }
 
-/// Whether two sources look at one machine, as far as can be told: a daemon that is reached over the network names itself
-/// instead of the machine's id.
+/// Whether two sources look at one machine, as far as can be told. A daemon that is reached over the network names itself
+/// instead of the machine's id, and machines that were cloned with their id have names of their own.
 fn same_host(a: &Source, b: &Source) -> bool {
     let (Some(a), Some(b)) = (&a.host, &b.host) else { return false };
-    (a.machine_id.is_some() && a.machine_id == b.machine_id) || (a.hostname.is_some() && a.hostname == b.hostname)
+    let same_name = a.hostname.is_some() && a.hostname == b.hostname;
+    match (&a.machine_id, &b.machine_id) {
+        (Some(one), Some(other)) if one == other => same_name || a.hostname.is_none() || b.hostname.is_none(),
+        _ if machine_id(a).is_some() && machine_id(b).is_some() => false,
+        _ => same_name,
+    }
 }
 
-/// The node of a cluster that is this machine.
-pub(super) fn node_of<'a>(nodes: &[&'a Node], host: &Host) -> Option<&'a Node> {
-    let machine = host.machine_id.as_deref()?;
-    let mut found = nodes.iter().filter(|node| node.machine_id.as_deref() == Some(machine));
-    // Machines that were cloned with their id cannot be told apart by it.
-    found.next().filter(|_| found.next().is_none()).copied()
+/// An id in the form of machine-id(5), in which the kubelet has it too.
+pub(super) fn machine_id(host: &Host) -> Option<&str> {
+    host.machine_id.as_deref().filter(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The orchestrator's containers of which no runtime has the id: not made yet when the orchestrator looked, or made anew
@@ -166,16 +173,25 @@ fn newest_of_pod(world: &World<'_>, group: &Group, groups: &[Group], runtimes: &
     let of_uid = runtimes.get(&(pod.uid.as_str(), name)).into_iter().flatten();
     let of_hash = pod.config_hash.as_deref().and_then(|hash| runtimes.get(&(hash, name))).into_iter().flatten();
     let of_static_pod = of_hash.filter(|found| on_node(world, &groups[**found], cluster, node));
-    let found = of_uid.chain(of_static_pod).copied();
+    let found = of_uid.chain(of_static_pod).copied().filter(|found| {
+        let found = &world.seen[groups[*found].members[0]];
+        match (&seen.container.id, seen.container.started_at) {
+            (None, _) => true,
+            // The orchestrator tells of an attempt that the runtime does not have; only a later one can be meant.
+            (Some(_), Some(started)) => created(found).is_some_and(|made| made > started),
+            (Some(_), None) => has_process(found.container.state),
+        }
+    });
     found.max_by_key(|found| (created(&world.seen[groups[*found].members[0]]), std::cmp::Reverse(*found)))
 }
 
 /// Whether the runtime that saw `group` is the one of the node: a static pod's hash is the same on every node that was
 /// given the same file (kubernetes#57135).
 fn on_node(world: &World<'_>, group: &Group, cluster: usize, node_name: Option<&str>) -> bool {
-    let Some(host) = &world.seen[group.members[0]].source.host else { return false };
-    let node = node_of(&world.nodes[cluster], host).map(|node| node.name.as_str());
+    let host = world.source_of[group.members[0]];
+    let node = world.host_nodes[host].iter().find(|(of, _)| *of == cluster).map(|(_, node)| node.name.as_str());
     // Without the cluster's nodes there is only the name, which the kubelet takes from the host by default.
-    let name = node.or(if world.nodes[cluster].is_empty() { host.hostname.as_deref() } else { None });
+    let hostname = world.sources[host].host.as_ref().and_then(|host| host.hostname.as_deref());
+    let name = node.or(if world.nodes[cluster].is_empty() { hostname } else { None });
     name.is_some() && name == node_name
 }

@@ -51,7 +51,8 @@ pub(crate) fn containers<'a>(sources: &'a [Source], scopes: &'a BTreeMap<Digest,
 
 /// What the sources say together.
 ///
-/// `scopes` are the normalised bodies of their scopes by digest. The result is the same for the same sources, whatever
+/// `scopes` are the normalised bodies of their scopes by digest, and each source has a `collector` name of its own: whoever
+/// brings several agents' sources together gives them names that differ. The result is the same for the same sources, whatever
 /// their order.
 #[must_use]
 pub fn unify(sources: &[Source], scopes: &BTreeMap<Digest, Scope>) -> Unified {

@@ -9,13 +9,13 @@ use crate::{
     RepoDigest,
     model::{
         Agent, Cluster, Container, ContainerKind, ContainerState, Coverage, DigestFact, FindingKind, Host, Image,
-        Inventory, JoinedBy, MissingReason, Node, Pod, Provenance, Report, RuntimeVersion, ScopeEntry, ScopeId,
+        Inventory, JoinedBy, MissingReason, Node, Pod, Provenance, Report, RuntimeVersion, ScopeEntry, ScopeId, Shown,
         UnifiedContainer,
     },
     normalise, scope_digest,
 };
 
-const MACHINE: &str = "machine-1";
+const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 const NODE: &str = "node-1";
 
 fn id(letter: char) -> String {
@@ -83,7 +83,7 @@ impl World {
             host,
             observed_at: time(100),
             coverage: Coverage::Complete,
-            narrowed: false,
+            shown: Shown::All,
             warnings: Vec::new(),
             scopes: entries,
         });
@@ -358,16 +358,71 @@ fn nothing_is_found_where_something_was_not_seen() {
     // A namespace that the settings leave out is not looked at, and says nothing.
     let mut narrow = beside_kubernetes();
     narrow.sources[0].scopes.retain(|entry| entry.id != ScopeId::namespace("shop"));
-    assert_eq!(names(narrow), ["ctr"]);
+    assert_eq!(names(narrow), [""; 0]);
     // With a label selector even a complete scope does not hold every pod.
     let mut selected = beside_kubernetes();
-    selected.sources[0].narrowed = true;
+    selected.sources[0].shown = Shown::Part;
     assert_eq!(names(selected), [""; 0]);
     // Another machine is no node of the cluster.
     let mut elsewhere = beside_kubernetes();
-    elsewhere.sources[1].host = Some(Host { machine_id: Some("machine-2".into()), hostname: None });
+    elsewhere.sources[1].host = Some(Host { machine_id: Some("f".repeat(32)), hostname: None });
     elsewhere.sources[0].scopes.retain(|entry| entry.id != ScopeId::namespace("shop"));
     assert_eq!(names(elsewhere), [""; 0]);
+}
+
+/// A collector that tells a node's processes by names of its own would accuse every pod.
+#[test]
+fn what_could_not_be_recognised_is_not_found() {
+    let called = |name: &str| running(Some(name.into()), name);
+    let node = beside_kubernetes().host(
+        "exec",
+        "exec",
+        vec![(ScopeId::host(), scope(vec![called("pid-4026531836")], Vec::new()))],
+    );
+    let node = node.host(
+        "podman",
+        "docker",
+        vec![(ScopeId::host(), scope(vec![running(Some(id('f')), "rogue")], Vec::new()))],
+    );
+    let unknown: Vec<_> = found(&node.unify()).into_iter().map(|(_, name, _)| name.to_owned()).collect();
+    assert_eq!(unknown, ["ghost", "ctr", "rogue"], "an id that was drawn at random would have been recognised");
+}
+
+/// Machines that were cloned with their id: it says of none which node it is.
+#[test]
+fn a_machine_id_that_two_have_joins_nothing() {
+    let mut world = beside_kubernetes();
+    world.sources[0].scopes.retain(|entry| entry.id != ScopeId::namespace("shop"));
+    let mut clone = world.sources[1].clone();
+    clone.collector = "clone".into();
+    clone.host = Some(Host { machine_id: Some(MACHINE.into()), hostname: Some("host-2".into()) });
+    world.sources.push(clone);
+    assert_eq!(found(&world.unify()), []);
+    let copied = Container { created_at: Some(time(1)), ..running(Some(id('a')), "web") };
+    let host = || vec![(ScopeId::host(), scope(vec![copied.clone()], Vec::new()))];
+    let mut world = World::default().host("one", "docker", host()).host("two", "docker", host());
+    world.sources[1].host = Some(Host { machine_id: Some(MACHINE.into()), hostname: Some("host-2".into()) });
+    assert_eq!(world.unify().containers.len(), 2, "a container in the image that the machines were made from");
+}
+
+/// Its id is the orchestrator's word for one attempt; an older one is another container.
+#[test]
+fn a_container_with_an_id_is_not_taken_for_an_older_attempt() {
+    let of_api = Container { started_at: Some(time(50)), ..in_pod("p1", running(Some(id('a')), "web")) };
+    let attempt = |letter, made, state| Container {
+        created_at: Some(time(made)),
+        state,
+        ..in_pod("p1", running(Some(id(letter)), "web"))
+    };
+    let joined = |runtime| {
+        let unified = World::default()
+            .cluster("api", vec![shop(vec![of_api.clone()])])
+            .host("containerd", "containerd", vec![k8s_io(vec![runtime])])
+            .unify();
+        unified.containers.len() == 1
+    };
+    assert!(!joined(attempt('b', 40, Exited)));
+    assert!(joined(attempt('b', 60, Running)));
 }
 
 #[test]
@@ -387,12 +442,14 @@ fn a_pods_container_that_the_runtime_lacks_is_found() {
     assert_eq!(found(&unified), [(missing, "lost", vec!["containerd"])]);
     let partly = world(pods(vec![lost()]), vec![web()]).partly("containerd", &ScopeId::namespace("k8s.io"));
     assert!(partly.unify().findings.is_empty());
-    let mut narrowed = world(pods(vec![lost()]), vec![web()]);
-    narrowed.sources[1].narrowed = true;
-    assert!(narrowed.unify().findings.is_empty());
+    // By default a runtime's collector leaves out what has ended, and it may have ended a moment ago.
+    let mut running = world(pods(vec![lost()]), vec![web()]);
+    running.sources[1].shown = Shown::Running;
+    assert!(running.unify().findings.is_empty());
     let waiting = Container { state: ContainerState::Waiting, ..lost() };
     assert!(world(pods(vec![waiting]), vec![web()]).unify().findings.is_empty(), "it does not run");
-    let new = Container { started_at: Some(time(101)), ..lost() };
+    // Times are told in whole seconds, cut.
+    let new = Container { started_at: Some(time(99)), ..lost() };
     assert!(world(pods(vec![new]), vec![web()]).unify().findings.is_empty(), "it started after the runtime was asked");
     // A runtime that shows no pod of the cluster may be narrowed to others by its settings.
     assert!(world(pods(vec![lost()]), vec![]).unify().findings.is_empty());
@@ -400,6 +457,21 @@ fn a_pods_container_that_the_runtime_lacks_is_found() {
     let elsewhere = Container { node_name: Some("node-2".into()), ..lost() };
     let api = (ScopeId::namespace("shop"), scope(vec![on_node(web()), elsewhere], Vec::new()));
     assert!(world(api, vec![web()]).unify().findings.is_empty());
+}
+
+/// A kubelet's Docker (cri-dockerd) runs what is no pod's too, of which the CRI does not tell.
+#[test]
+fn what_is_no_pods_is_not_expected_of_who_tells_of_pods_alone() {
+    let web = || in_pod("p1", running(Some(id('a')), "web"));
+    let unified = World::default()
+        .host("cri", "cri", vec![(ScopeId::host(), scope(vec![web()], Vec::new()))])
+        .host(
+            "docker",
+            "docker",
+            vec![(ScopeId::host(), scope(vec![web(), running(Some(id('b')), "plain")], Vec::new()))],
+        )
+        .unify();
+    assert_eq!(found(&unified), []);
 }
 
 /// A `ctr` container in the CRI plug-in's own namespace: containerd has it, and the CRI does not tell of it.
@@ -427,6 +499,19 @@ fn a_container_that_hides_from_the_cri_is_found() {
 }
 
 #[test]
+fn a_finding_that_does_not_recur_is_none() {
+    let earlier = beside_kubernetes().unify();
+    let mut same = beside_kubernetes().unify();
+    same.confirm(&earlier);
+    assert_eq!(same, earlier);
+    let mut world = beside_kubernetes();
+    world.sources[0].coverage = Coverage::Partial { reason: "a test".into() };
+    let mut later = beside_kubernetes().unify();
+    later.confirm(&world.unify());
+    assert_eq!(later.findings, []);
+}
+
+#[test]
 fn contradicting_digests_are_found_and_the_runtime_is_believed() {
     let of = |reference: &str, config: &str| {
         let image = Image { config_digest: known(config), ..Image::unresolved(reference, MissingReason::NotReported) };
@@ -445,6 +530,27 @@ fn contradicting_digests_are_found_and_the_runtime_is_believed() {
         .unify();
     assert_eq!(found(&unified), [(FindingKind::ContradictingDigests, "web", vec!["api"])]);
     assert_eq!(only(unified.images).image.id, digest("config-2").to_string());
+}
+
+/// Built twice without a change: another index over the same manifest.
+#[test]
+fn another_index_of_the_same_manifest_is_no_contradiction() {
+    let of = |reference: &str, index: &str| {
+        let image = Image {
+            index_digest: known(index),
+            manifest_digest: known("manifest"),
+            ..Image::unresolved(reference, MissingReason::NotReported)
+        };
+        (Container { image_ref: Some(reference.into()), ..running(Some(id('a')), "web") }, image)
+    };
+    let ((docker, docker_image), (moby, moby_image)) = (of("x", "index-1"), of("y", "index-2"));
+    let moby = Container { name: id('a'), ..moby };
+    let unified = World::default()
+        .host("containerd", "containerd", vec![(ScopeId::namespace("moby"), scope(vec![moby], vec![moby_image]))])
+        .host("docker", "docker", vec![(ScopeId::host(), scope(vec![docker], vec![docker_image]))])
+        .unify();
+    assert_eq!(found(&unified), []);
+    assert_eq!(only(unified.images).image.index_digest, known("index-1"), "as the one that is closest to people says");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Looking things up: from the flat lists that a report holds to each container with its pod, image and owner.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::join::machine_id;
 
 use crate::{
     Digest,
@@ -52,6 +54,8 @@ pub(super) struct World<'a> {
     pub(super) scope_of: Vec<usize>,
     /// Nodes of each source, which a cluster's own scope has.
     pub(super) nodes: Vec<Vec<&'a Node>>,
+    /// For each source, the nodes that its host is, each with the position of its cluster's source.
+    pub(super) host_nodes: Vec<Vec<(usize, &'a Node)>>,
     by_name: HashMap<(usize, &'a str), &'a Node>,
     scopes: Vec<&'a Scope>,
 }
@@ -64,6 +68,7 @@ impl<'a> World<'a> {
             source_of: Vec::new(),
             scope_of: Vec::new(),
             nodes: Vec::new(),
+            host_nodes: Vec::new(),
             by_name: HashMap::new(),
             scopes: Vec::new(),
         };
@@ -80,7 +85,34 @@ impl<'a> World<'a> {
             world.by_name.extend(nodes.iter().map(|node| ((position, node.name.as_str()), *node)));
             world.nodes.push(nodes);
         }
+        world.host_nodes = world.find_host_nodes();
         world
+    }
+
+    /// A machine id joins a host with a node only if no other machine has it too: clones cannot be told apart by it.
+    fn find_host_nodes(&self) -> Vec<Vec<(usize, &'a Node)>> {
+        let mut nodes: HashMap<&str, Vec<(usize, &'a Node)>> = HashMap::new();
+        for (cluster, of_cluster) in self.nodes.iter().enumerate() {
+            for node in of_cluster {
+                nodes.entry(node.machine_id.as_deref().unwrap_or_default()).or_default().push((cluster, node));
+            }
+        }
+        let mut names: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for host in self.sources.iter().filter_map(|source| source.host.as_ref()) {
+            if let (Some(id), Some(name)) = (machine_id(host), &host.hostname) {
+                names.entry(id).or_default().insert(name);
+            }
+        }
+        let uid = |cluster: usize| self.sources[cluster].cluster.as_ref().and_then(|cluster| cluster.uid.as_deref());
+        let of_source = |source: &&'a Source| {
+            let id = source.host.as_ref().and_then(machine_id)?;
+            let found = nodes.get(id)?;
+            // Several sources may look at one cluster, and each then has the node.
+            let machines: BTreeSet<_> = found.iter().map(|(cluster, node)| (uid(*cluster), &node.name)).collect();
+            let is_one = machines.len() == 1 && names.get(id).is_none_or(|names| names.len() <= 1);
+            is_one.then(|| found.clone())
+        };
+        self.sources.iter().map(|source| of_source(source).unwrap_or_default()).collect()
     }
 
     /// The node that a container runs on or is assigned to, where its source has the cluster's nodes.
@@ -124,6 +156,7 @@ pub struct UnifiedView<'a> {
     pub unified: &'a Unified,
     /// Its containers, in its order.
     pub containers: Vec<ContainerView<'a>>,
+    scopes: HashMap<(&'a str, &'a ScopeId), &'a Scope>,
 }
 
 /// A unified container with what it refers to.
@@ -143,9 +176,11 @@ impl<'a> UnifiedView<'a> {
     pub fn of(inventory: &'a Inventory) -> Option<Self> {
         let unified = inventory.unified.as_ref()?;
         let mut seen: HashMap<(&str, &ScopeId, usize), Seen<'a>> = HashMap::new();
+        let mut scopes = HashMap::new();
         for source in &inventory.report.sources {
             for entry in &source.scopes {
                 let Some(scope) = inventory.body(entry) else { continue };
+                scopes.insert((source.collector.as_str(), &entry.id), scope);
                 let of_scope = containers(source, entry, scope);
                 seen.extend(of_scope.map(|seen| ((source.collector.as_str(), &entry.id, seen.index), seen)));
             }
@@ -162,15 +197,13 @@ impl<'a> UnifiedView<'a> {
             (!seen.is_empty()).then_some(ContainerView { container, image, seen })
         };
         let containers = unified.containers.iter().map(container).collect::<Option<_>>()?;
-        Some(Self { inventory, unified, containers })
+        Some(Self { inventory, unified, containers, scopes })
     }
 
     /// What a source says of an image.
     #[must_use]
     pub fn image(&self, at: &Sighting) -> Option<&'a Image> {
-        let source = self.inventory.report.sources.iter().find(|source| source.collector == at.collector)?;
-        let entry = source.scopes.iter().find(|entry| entry.id == at.scope)?;
-        self.inventory.body(entry)?.images.get(at.index)
+        self.scopes.get(&(at.collector.as_str(), &at.scope))?.images.get(at.index)
     }
 }
 

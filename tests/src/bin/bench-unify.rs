@@ -11,7 +11,7 @@ use stocktake_core::{
     Digest,
     model::{
         Cluster, Container, ContainerState, Coverage, DigestFact, Host, Image, MissingReason, Node, Pod, Provenance,
-        Scope, ScopeEntry, ScopeId, Source,
+        Scope, ScopeEntry, ScopeId, Shown, Source,
     },
     normalise, scope_digest,
     unify::unify,
@@ -44,7 +44,7 @@ fn main() {
             host,
             observed_at: Timestamp::UNIX_EPOCH,
             coverage: Coverage::Complete,
-            narrowed: false,
+            shown: Shown::All,
             warnings: Vec::new(),
             scopes: entries,
         });
