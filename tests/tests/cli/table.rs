@@ -29,7 +29,7 @@ fn sections(table: &str) -> Vec<Section> {
 #[test]
 fn each_container_has_one_line_within_the_width() {
     needs!("docker", "docker-next", "podman", "kubernetes");
-    for width in [80, 100, 120, 159, 160, 200, 250] {
+    for width in [80, 100, 120, 159, 160, 200, 300] {
         let agent = Agent::collect(&super::quiet_config(), &["--by-source"]).env("COLUMNS", width.to_string());
         let table = agent.run().exits(0).stdout;
         for line in table.lines() {
@@ -51,7 +51,7 @@ fn a_wide_table_has_every_digest_and_a_narrow_one_the_best() {
     let table = |width: &str| {
         Agent::collect(&super::quiet_config(), &["--by-source"]).env("COLUMNS", width).run().exits(0).stdout
     };
-    let wide = table("200");
+    let wide = table("260");
     let docker_next = sections(&wide).into_iter().find(|section| section.name == "docker-next").unwrap();
     for column in ["CONTAINER", "STATE", "IMAGE", "INDEX", "MANIFEST", "ID"] {
         assert!(docker_next.header.contains(column), "{}", docker_next.header);
