@@ -140,6 +140,7 @@ impl<'a> UnifiedView<'a> {
     pub fn of(inventory: &'a Inventory) -> Option<Self> {
         let unified = inventory.unified.as_ref()?;
         let mut seen: HashMap<(&str, &Digest, usize), Seen<'a>> = HashMap::new();
+        let mut images_of: HashMap<(&str, &Digest), usize> = HashMap::new();
         for source in &inventory.report.sources {
             for entry in &source.scopes {
                 let Some((digest, scope)) =
@@ -149,6 +150,7 @@ impl<'a> UnifiedView<'a> {
                 };
                 let of_scope = containers(source, entry, scope);
                 seen.extend(of_scope.map(|seen| ((source.collector.as_str(), digest, seen.index), seen)));
+                images_of.insert((source.collector.as_str(), digest), scope.images.len());
             }
         }
         let images: HashMap<&str, &UnifiedImage> =
@@ -162,8 +164,12 @@ impl<'a> UnifiedView<'a> {
             let seen: Vec<Seen<'a>> = container.seen.iter().map(look_up).collect::<Option<_>>()?;
             (!seen.is_empty()).then_some(ContainerView { container, image, seen })
         };
-        let containers = unified.containers.iter().map(container).collect::<Option<_>>()?;
-        Some(Self { inventory, unified, containers })
+        let containers: Vec<_> = unified.containers.iter().map(container).collect::<Option<_>>()?;
+        let is_there =
+            |at: &Sighting| images_of.get(&(at.collector.as_str(), &at.scope)).is_some_and(|images| at.index < *images);
+        let resolves = unified.images.iter().flat_map(|image| &image.seen).all(is_there)
+            && unified.findings.iter().all(|finding| finding.container < containers.len());
+        resolves.then_some(Self { inventory, unified, containers })
     }
 }
 
