@@ -13,7 +13,7 @@ use stocktake_core::{
 use crate::{
     content::ContentCache,
     convert,
-    resolve::{Evidence, ImageNames, Snapshots, Target, resolve},
+    resolve::{Evidence, ImageNames, Resolver, Snapshots, Target},
 };
 
 const INDEX: &str = "sha256:88b2ac513193cc719fa2b1f07b3f9cbcd2065cdbbfceba0a0fafd5b97ea76bf3";
@@ -66,6 +66,15 @@ struct RecordedImage {
 struct RecordedSnapshot {
     name: String,
     parent: String,
+}
+
+fn resolve(
+    name: &str,
+    evidence: &Evidence,
+    names: &ImageNames,
+    content: &ContentCache,
+) -> Result<Image, MissingReason> {
+    Resolver::new(names, content).resolve(name, evidence)
 }
 
 struct World {
@@ -140,7 +149,7 @@ fn container(recorded: RecordedContainer) -> Container {
 }
 
 /// Go's JSON writes bytes as base64; a crate for one test would be more to keep than these lines.
-fn base64(text: &str) -> Vec<u8> {
+pub(crate) fn base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();
     let (mut bits, mut buffer) = (0, 0u32);
