@@ -11,6 +11,7 @@ use stocktake_core::{
 };
 
 use crate::{
+    bad_input::base64,
     content::ContentCache,
     convert,
     resolve::{Evidence, ImageNames, Resolver, Snapshots, Target},
@@ -146,23 +147,6 @@ fn container(recorded: RecordedContainer) -> Container {
         extensions: recorded.extensions.unwrap_or_default().into_iter().map(extension).collect(),
         ..Container::default()
     }
-}
-
-/// Go's JSON writes bytes as base64; a crate for one test would be more to keep than these lines.
-pub(crate) fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut buffer) = (0, 0u32);
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        let value = ALPHABET.iter().position(|letter| *letter == byte).expect("base64");
-        buffer = (buffer << 6) | u32::try_from(value).unwrap();
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((buffer >> bits) & 0xff).unwrap());
-        }
-    }
-    bytes
 }
 
 fn of<'a>(scope: &'a Scope, name: &str) -> (&'a stocktake_core::model::Container, &'a Image) {

@@ -11,4 +11,4 @@ mod sound;
 
 pub use broken::broken;
 pub use choices::Choices;
-pub use sound::{normalised, read_back, together, unified};
+pub use sound::{converter, normalised, read_back, report, together, unified};

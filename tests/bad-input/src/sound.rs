@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use stocktake_core::{
     Digest,
     model::{
@@ -15,12 +16,36 @@ use stocktake_core::{
 };
 use uuid::Uuid;
 
+use crate::{Choices, broken};
+
 /// Bytes of a report that one byte of an answer may become. What is named short in an answer (a key of one letter, an
 /// empty object) has longer names in a report, and an image is described once for each of its manifests.
 const MAX_GROWTH: usize = 64;
 
 /// What a scope holds without any input worth speaking of.
 const SMALL: usize = 1 << 14;
+
+/// Checks what a converter makes of a spoiled document, alone and together with the whole one. The first choice is which of
+/// `recorded` it is, or that there is none and the other bytes are the document.
+pub fn converter(choices: &[u8], recorded: &[Value], scope: impl Fn(&[u8]) -> Option<Scope>) {
+    let Some((first, rest)) = choices.split_first() else { return };
+    let whole = &recorded[usize::from(*first) % recorded.len()];
+    let spoiled = if *first == u8::MAX { rest.to_vec() } else { broken(whole, &mut Choices::new(rest)) };
+    let of = |text: &[u8]| Some(normalised(scope(text)?, text.len()));
+    let whole = of(whole.to_string().as_bytes()).expect("what was recorded can be converted");
+    let Some(other) = of(&spoiled) else { return };
+    let mut scopes = vec![whole.clone(), whole, other];
+    scopes.rotate_left(spoiled.len() % 3);
+    together(scopes);
+}
+
+/// Checks the report reader: what may be read is written alike again, and whatever it says can be looked up and unified.
+pub fn report(text: &[u8]) {
+    let Ok(inventory) = serde_json::from_slice::<Inventory>(text) else { return };
+    let inventory = read_back(&inventory);
+    let _ = UnifiedView::of(&inventory);
+    unified(inventory.report, inventory.scopes);
+}
 
 /// Brings a scope that was made of `input` bytes into its normal form, and checks that it is one: no larger than such an
 /// answer deserves, ids unique, references resolving, and the same when it is read back.
