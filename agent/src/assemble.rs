@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     filter::{Filters, Removed, limit_source},
-    model::{Agent, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry},
+    model::{Agent, Counts, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, Warning},
     normalise, scope_digest,
 };
 use uuid::Uuid;
@@ -28,7 +28,9 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
     for Observation { mut source, bodies, .. } in observations {
         let mut of_scopes = Vec::with_capacity(bodies.len());
         for (entry, (body, removed)) in source.scopes.iter_mut().zip(bodies) {
-            scopes.extend(seal(entry, body, &removed));
+            let (body, warning) = seal(entry, body, &removed);
+            scopes.extend(body);
+            source.warnings.extend(warning);
             of_scopes.push(removed);
         }
         let of_source = limit_source(&mut source);
@@ -63,18 +65,18 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
 }
 
 /// Brings a body into the form that a digest is of, and fills in the scope's line in the manifest. The body of a scope of
-/// which nothing was seen is none.
-fn seal(entry: &mut ScopeEntry, mut body: Scope, removed: &Removed) -> Option<(Digest, Scope)> {
+/// which nothing was seen is none. What had to be mended in it is said.
+fn seal(entry: &mut ScopeEntry, mut body: Scope, removed: &Removed) -> (Option<(Digest, Scope)>, Option<Warning>) {
     entry.counts = normalise(&mut body);
     entry.counts.truncated = removed.truncated();
-    if entry.counts.dangling_references > 0 || entry.counts.duplicates > 0 {
-        tracing::warn!(
-            scope = %entry.id,
-            dangling_references = entry.counts.dangling_references,
-            duplicates = entry.counts.duplicates,
-            "the runtime's answer contradicts itself; references that lead nowhere were cut, doubles dropped"
-        );
-    }
+    let Counts { duplicates, dangling_references, .. } = entry.counts;
+    let warning = (duplicates + dangling_references > 0).then(|| {
+        Warning::new(format!(
+            "the runtime's answer about {} contradicts itself: {duplicates} entries with the key of another were dropped, \
+             {dangling_references} references to what is not there cut; report it to who makes the runtime or its collector",
+            entry.id
+        ))
+    });
     entry.digest = entry.coverage.has_seen().then(|| scope_digest(&body));
-    entry.digest.clone().map(|digest| (digest, body))
+    (entry.digest.clone().map(|digest| (digest, body)), warning)
 }

@@ -25,8 +25,12 @@ use containerd_client::{
 };
 use stocktake_core::{CollectError, Digest};
 
-/// Lists come in one message; the transport's default of 4 MiB is a few hundred tasks or images.
-const MAX_MESSAGE: usize = 256 << 20;
+/// Tasks, images and namespaces come in one message, in which a hundred thousand of them find room; the transport's
+/// default of 4 MiB is too small for a large host.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// Bytes that are kept of a list that comes one message at a time: each may be small, and there may be no last one.
+const MAX_LIST: usize = 256 << 20;
 
 /// The largest index, manifest or configuration that is read; registries are told to accept manifests of 4 MiB
 /// (distribution specification 1.1, "Pushing Manifests").
@@ -94,6 +98,17 @@ impl Client {
         Ok(NamespaceClient { client: self.clone(), name: name.to_owned(), header })
     }
 
+    /// Counts what is kept of a list, and ends it where the machine's memory might.
+    fn keep(&self, action: &str, kept: &mut usize, bytes: usize) -> Result<(), CollectError> {
+        *kept = kept.saturating_add(bytes);
+        if *kept <= MAX_LIST {
+            return Ok(());
+        }
+        let (socket, limit) = (self.socket.display(), MAX_LIST >> 20);
+        let message = format!("cannot {action} of containerd at {socket}: the list is larger than {limit} MiB");
+        Err(CollectError::Protocol { message, source: None })
+    }
+
     fn error(&self, action: &str, status: &Status) -> CollectError {
         let message = format!("cannot {action} of containerd at {}", self.socket.display());
         let cause = root_cause(status);
@@ -135,8 +150,12 @@ impl NamespaceClient {
         let mut stream =
             client.list_stream(ListContainersRequest { filters: Vec::new() }).await.map_err(failed)?.into_inner();
         let mut containers = Vec::new();
+        let mut kept = 0;
         while let Some(message) = stream.message().await.map_err(failed)? {
-            containers.extend(message.container.map(|container| Container { spec: None, ..container }));
+            let Some(container) = message.container else { continue };
+            let container = Container { spec: None, ..container };
+            self.client.keep("list containers", &mut kept, weight(&container))?;
+            containers.push(container);
         }
         Ok(containers)
     }
@@ -156,12 +175,18 @@ impl NamespaceClient {
     /// Names of all snapshots of a snapshotter, each with that of its parent.
     pub(crate) async fn snapshots(&self, snapshotter: &str) -> Result<Vec<(String, String)>, CollectError> {
         let mut client = SnapshotsClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE);
-        let failed = |status: Status| self.client.error(&format!("list {snapshotter} snapshots"), &status);
+        let action = format!("list {snapshotter} snapshots");
+        let failed = |status: Status| self.client.error(&action, &status);
         let request = ListSnapshotsRequest { snapshotter: snapshotter.to_owned(), filters: Vec::new() };
         let mut stream = client.list(request).await.map_err(failed)?.into_inner();
         let mut snapshots = Vec::new();
+        let mut kept = 0;
         while let Some(message) = stream.message().await.map_err(failed)? {
-            snapshots.extend(message.info.into_iter().map(|info| (info.name, info.parent)));
+            for info in message.info {
+                let snapshot = (info.name, info.parent);
+                self.client.keep(&action, &mut kept, size_of_val(&snapshot) + snapshot.0.len() + snapshot.1.len())?;
+                snapshots.push(snapshot);
+            }
         }
         Ok(snapshots)
     }
@@ -203,4 +228,20 @@ impl Interceptor for InNamespace {
         request.metadata_mut().insert("containerd-namespace", self.0.clone());
         Ok(request)
     }
+}
+
+/// Bytes that a container takes: an empty one too, of which a megabyte of messages holds half a million.
+fn weight(container: &Container) -> usize {
+    let entry = size_of::<(String, String)>();
+    let labels = container.labels.iter().map(|(key, value)| entry + key.len() + value.len());
+    let extensions = container
+        .extensions
+        .iter()
+        .map(|(key, any)| entry + size_of_val(any) + key.len() + any.type_url.len() + any.value.len());
+    let texts = [&container.id, &container.image, &container.snapshotter, &container.snapshot_key, &container.sandbox];
+    let runtime = container.runtime.iter().map(|runtime| {
+        runtime.name.len() + runtime.options.as_ref().map_or(0, |any| any.type_url.len() + any.value.len())
+    });
+    size_of_val(container)
+        + labels.chain(extensions).chain(runtime).chain(texts.into_iter().map(String::len)).sum::<usize>()
 }

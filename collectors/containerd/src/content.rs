@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use stocktake_core::{CollectError, Digest, model::Platform};
 
 use crate::client::{Blob, NamespaceClient};
@@ -51,12 +51,24 @@ pub(crate) struct Config {
     pub(crate) chain_id: Option<Digest>,
 }
 
+/// Documents that one image may consist of, and entries that an index may have. The largest of real images, with a
+/// manifest, a configuration and attestations for each of some twenty platforms, have about a hundred.
+const MAX_DOCUMENTS: usize = 1000;
+
+/// Digests that the cache may hold. They are as many as the images of a host want them to be.
+const MAX_CACHED: usize = 1_000_000;
+
+/// Bytes of a platform's words, of which the longest in use is `riscv64`.
+const MAX_WORD: usize = 64;
+
 /// Documents by digest. A digest's content never changes, so what was read once is kept as long as it is in use.
 #[derive(Debug, Default)]
 pub(crate) struct ContentCache {
     documents: HashMap<Digest, Document>,
     /// What a namespace was asked for and did not have: the other platforms of an index, as a rule.
     absent: HashSet<(String, Digest)>,
+    /// How many digests the documents hold, their own included.
+    held: usize,
 }
 
 /// Whether to ask again for what was absent before.
@@ -76,6 +88,9 @@ impl ContentCache {
     }
 
     /// Reads what is not known yet of the image at `target`: index, manifests, configurations.
+    ///
+    /// An image without bounds is unreadable as a whole. That is the image's fault, not the runtime's: whoever can have it
+    /// pulled must not be able to make the namespace an incompletely seen one.
     pub(crate) async fn load(
         &mut self,
         client: &NamespaceClient,
@@ -89,7 +104,12 @@ impl ContentCache {
             if !visited.insert(digest.clone()) {
                 continue;
             }
+            if visited.len() > MAX_DOCUMENTS {
+                self.documents.insert(target.clone(), Document::Unreadable);
+                return Ok(());
+            }
             if !self.documents.contains_key(&digest) {
+                self.ensure_room()?;
                 let place = (client.name().to_owned(), digest.clone());
                 if absent == Absent::Accept && self.absent.contains(&place) {
                     continue;
@@ -103,6 +123,7 @@ impl ContentCache {
                     }
                 };
                 self.absent.remove(&place);
+                self.held += 1 + document.children().count();
                 self.documents.insert(digest.clone(), document);
             }
             wanted.extend(self.documents.get(&digest).into_iter().flat_map(Document::children).cloned());
@@ -122,9 +143,18 @@ impl ContentCache {
         }
         self.documents.retain(|digest, _| reachable.contains(digest));
         self.absent.retain(|(_, digest)| reachable.contains(digest));
+        self.held = self.documents.values().map(|document| 1 + document.children().count()).sum();
     }
 
-    #[cfg(test)]
+    fn ensure_room(&self) -> Result<(), CollectError> {
+        if self.held + self.absent.len() < MAX_CACHED {
+            return Ok(());
+        }
+        let message = format!("containerd's images name more than {MAX_CACHED} documents; the rest is not read");
+        Err(CollectError::Protocol { message, source: None })
+    }
+
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn insert(&mut self, digest: Digest, bytes: &[u8]) {
         self.documents.insert(digest, parse(bytes));
     }
@@ -134,21 +164,42 @@ impl ContentCache {
 fn parse(bytes: &[u8]) -> Document {
     #[derive(Deserialize)]
     struct Blob {
-        manifests: Option<Vec<Descriptor>>,
-        config: Option<serde_json::Value>,
-        layers: Option<Vec<Descriptor>>,
+        manifests: Option<Vec<Readable<Descriptor>>>,
+        config: Option<Readable<Descriptor>>,
+        layers: Option<Vec<Layer>>,
         rootfs: Option<RootFs>,
         os: Option<String>,
         architecture: Option<String>,
         variant: Option<String>,
         created: Option<String>,
     }
+    /// A configuration's `config` is something else, and an index may name a manifest by a digest of an algorithm that is
+    /// not known here, which loses that manifest alone.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Readable<T> {
+        Yes(T),
+        No(IgnoredAny),
+    }
+    impl<T> Readable<T> {
+        fn ok(self) -> Option<T> {
+            match self {
+                Self::Yes(value) => Some(value),
+                Self::No(_) => None,
+            }
+        }
+    }
     #[derive(Deserialize)]
     struct Descriptor {
         digest: Digest,
         #[serde(default)]
-        size: u64,
+        size: i64,
         platform: Option<DescriptorPlatform>,
+    }
+    #[derive(Deserialize)]
+    struct Layer {
+        #[serde(default)]
+        size: i64,
     }
     #[derive(Deserialize)]
     struct DescriptorPlatform {
@@ -165,31 +216,39 @@ fn parse(bytes: &[u8]) -> Document {
 
     let Ok(blob) = serde_json::from_slice::<Blob>(bytes) else { return Document::Unreadable };
     if let Some(manifests) = blob.manifests {
+        if manifests.len() > MAX_DOCUMENTS {
+            return Document::Unreadable;
+        }
         let entry = |descriptor: Descriptor| IndexEntry {
             digest: descriptor.digest,
-            platform: descriptor.platform.map(|platform| Platform {
-                os: platform.os,
-                architecture: platform.architecture,
-                variant: platform.variant.filter(|variant| !variant.is_empty()),
-            }),
+            platform: descriptor.platform.and_then(|of| platform(of.os, of.architecture, of.variant)),
         };
-        return Document::Index { manifests: manifests.into_iter().map(entry).collect() };
+        return Document::Index { manifests: manifests.into_iter().filter_map(Readable::ok).map(entry).collect() };
     }
     if let Some(layers) = blob.layers {
-        let config = blob.config.and_then(|config| serde_json::from_value::<Descriptor>(config).ok());
-        return config.map_or(Document::Unreadable, |config| Document::Manifest {
-            size: layers.iter().fold(config.size, |sum, layer| sum.saturating_add(layer.size)),
+        let sizes = layers.iter().map(|layer| layer.size);
+        return blob.config.and_then(Readable::ok).map_or(Document::Unreadable, |config| Document::Manifest {
+            size: sizes.chain([config.size]).filter_map(|size| u64::try_from(size).ok()).fold(0, u64::saturating_add),
             config: config.digest,
         });
     }
-    match (blob.rootfs, blob.os, blob.architecture) {
-        (Some(rootfs), Some(os), Some(architecture)) => Document::Config(Config {
-            platform: Platform { os, architecture, variant: blob.variant.filter(|variant| !variant.is_empty()) },
+    let (Some(rootfs), Some(os), Some(architecture)) = (blob.rootfs, blob.os, blob.architecture) else {
+        return Document::Unreadable;
+    };
+    platform(os, architecture, blob.variant).map_or(Document::Unreadable, |platform| {
+        Document::Config(Config {
+            platform,
             created_at: blob.created.and_then(|time| time.parse().ok()),
             chain_id: chain_id(&rootfs.diff_ids),
-        }),
-        _ => Document::Unreadable,
-    }
+        })
+    })
+}
+
+/// A platform, unless its words are none.
+fn platform(os: String, architecture: String, variant: Option<String>) -> Option<Platform> {
+    let variant = variant.filter(|variant| !variant.is_empty());
+    let is_word = [Some(&os), Some(&architecture), variant.as_ref()].into_iter().flatten().all(|w| w.len() <= MAX_WORD);
+    is_word.then_some(Platform { os, architecture, variant })
 }
 
 /// OCI image specification 1.1, "Layer `ChainID`".
@@ -213,9 +272,33 @@ mod tests {
 
     #[test]
     fn what_is_no_document_of_an_image_is_unreadable_and_no_error() {
-        for bytes in [&b""[..], b"[]", b"{}", b"\xff", br#"{"layers":[]}"#, br#"{"manifests":[{"digest":"x"}]}"#] {
-            assert_eq!(parse(bytes), Document::Unreadable, "{:?}", String::from_utf8_lossy(bytes));
+        let endless = format!(r#"{{"manifests":[{}0]}}"#, "0,".repeat(MAX_DOCUMENTS));
+        let wordy = format!(r#"{{"rootfs":{{"diff_ids":[]}},"os":"{}","architecture":"a"}}"#, "x".repeat(MAX_WORD + 1));
+        let deep = format!(r#"{{"manifests":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+        let texts = ["", "[]", "{}", r#"{"layers":[]}"#, r#"{"manifests":7}"#, &endless, &wordy, &deep];
+        for bytes in texts.map(str::as_bytes).into_iter().chain([&b"\xff"[..]]) {
+            assert_eq!(
+                parse(bytes),
+                Document::Unreadable,
+                "{:?}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(99)])
+            );
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_an_index_or_manifest_loses_itself_alone() {
+        let digest = Digest::sha256(b"x");
+        let index = format!(r#"{{"manifests":[{{"digest":"blake3:00"}},7,{{"digest":"{digest}","size":-1}}]}}"#);
+        let Document::Index { manifests } = parse(index.as_bytes()) else { panic!("{index}") };
+        assert_eq!(manifests, [IndexEntry { digest: digest.clone(), platform: None }]);
+        let manifest = format!(
+            r#"{{"config":{{"digest":"{digest}","size":2}},
+            "layers":[{{"digest":"blake3:00","size":{}}},{{"size":-5}},{{"size":{}}}]}}"#,
+            i64::MAX,
+            i64::MAX
+        );
+        assert_eq!(parse(manifest.as_bytes()), Document::Manifest { config: digest, size: u64::MAX });
     }
 
     #[test]

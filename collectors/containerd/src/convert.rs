@@ -18,7 +18,7 @@ use stocktake_core::{
 
 use crate::{
     content::ContentCache,
-    resolve::{Evidence, ImageNames, Snapshots, resolve},
+    resolve::{Evidence, ImageNames, Resolver, Snapshots},
 };
 
 /// Where the CRI plug-in keeps what it knows of a container (containerd, `pkg/cri/store/container`).
@@ -37,6 +37,7 @@ pub(crate) fn scope(
     states: &StateSelector,
 ) -> Scope {
     let tasks: HashMap<&str, &Process> = tasks.iter().map(|task| (task_container(task), task)).collect();
+    let mut resolver = Resolver::new(names, content);
     let mut scope = Scope::default();
     for (record, evidence) in containers.iter().zip(evidence) {
         let task = tasks.get(record.id.as_str()).copied();
@@ -44,7 +45,7 @@ pub(crate) fn scope(
         if !states.matches(state) {
             continue;
         }
-        let image = resolve(&record.image, evidence, names, content);
+        let image = resolver.resolve(&record.image, evidence);
         let labels: Labels = record.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let workload = labels::service(&labels);
         let pod = labels::pod(&labels);

@@ -3,6 +3,10 @@
 //! One collection is four or five requests a namespace (containers, tasks, images, snapshots of each snapshotter in
 //! use) and a few for each image that is new; how many containers there are does not matter.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bad_input;
+
 mod client;
 mod content;
 mod convert;

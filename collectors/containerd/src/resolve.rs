@@ -5,7 +5,7 @@
 //! configuration's digest that the CRI plug-in keeps with the container, or the snapshot that the container's root file
 //! system was made on, whose name is the chain id of the image's layers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use stocktake_core::{
     Digest,
@@ -13,6 +13,10 @@ use stocktake_core::{
 };
 
 use crate::content::{Config, ContentCache, Document};
+
+/// Manifests of one index that are given its names. An index has one a platform, of which there are some twenty; one that
+/// has more must not make the list of its names as many times as long.
+const MAX_NAMED_MANIFESTS: usize = 64;
 
 /// The images of a namespace: where each name leads.
 #[derive(Debug, Clone, Default)]
@@ -117,43 +121,106 @@ pub(crate) fn is_settled_by_name(name: &str, evidence: &Evidence, names: &ImageN
     })
 }
 
-/// The image of a container that was made under `name`, or why it is not known.
-pub(crate) fn resolve(
-    name: &str,
-    evidence: &Evidence,
-    names: &ImageNames,
-    content: &ContentCache,
-) -> Result<Image, MissingReason> {
-    if let Some(target) = names.targets.get(name) {
-        let variants = variants(&target.digest, content);
-        if variants.is_empty() {
-            return Ok(image_without_content(target, evidence, names));
+/// Tells containers' images. What many of them need is made once: on a host with many of both, looking through all images
+/// for each container would be the product of the two.
+pub(crate) struct Resolver<'a> {
+    names: &'a ImageNames,
+    content: &'a ContentCache,
+    names_of: HashMap<&'a Digest, Vec<&'a str>>,
+    by_config: HashMap<&'a Digest, Vec<(&'a Target, Variant<'a>)>>,
+    by_chain: HashMap<&'a Digest, Vec<(&'a Target, Variant<'a>)>>,
+    /// Images that have been given their names.
+    named: HashSet<String>,
+    /// How many those are, for each target.
+    manifests: HashMap<Digest, usize>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(names: &'a ImageNames, content: &'a ContentCache) -> Self {
+        let mut resolver = Self {
+            names,
+            content,
+            names_of: HashMap::new(),
+            by_config: HashMap::new(),
+            by_chain: HashMap::new(),
+            named: HashSet::new(),
+            manifests: HashMap::new(),
+        };
+        for (name, target) in &names.targets {
+            let names = resolver.names_of.entry(&target.digest).or_default();
+            names.push(name);
+            if names.len() > 1 {
+                continue;
+            }
+            for variant in variants(&target.digest, content) {
+                if let Some(chain) = variant.config.and_then(|config| config.chain_id.as_ref()) {
+                    resolver.by_chain.entry(chain).or_default().push((target, variant.clone()));
+                }
+                resolver.by_config.entry(variant.config_digest).or_default().push((target, variant));
+            }
         }
-        if let Some(variant) = best(&variants, evidence) {
-            return Ok(image(target, &variant, names));
+        resolver
+    }
+
+    /// The image of a container that was made under `name`, or why it is not known. The first time an image is told it
+    /// comes with its names.
+    pub(crate) fn resolve(&mut self, name: &str, evidence: &Evidence) -> Result<Image, MissingReason> {
+        if let Some(target) = self.names.targets.get(name) {
+            let variants = variants(&target.digest, self.content);
+            if variants.is_empty() {
+                return Ok(self.named(image_without_content(target, evidence, self.content), target));
+            }
+            if let Some(variant) = best(&variants, evidence) {
+                return Ok(self.named(image(target, &variant), target));
+            }
+        }
+
+        // The name leads elsewhere by now, or nowhere. The evidence may still lead to an image that the store has.
+        let proven = match evidence {
+            Evidence { config: Some(config), .. } => self.by_config.get(config),
+            Evidence { chain: Some(chain), .. } => self.by_chain.get(chain),
+            Evidence { config: None, chain: None } => None,
+        };
+        let proven = proven.map(Vec::as_slice).unwrap_or_default();
+        let is_one = proven.iter().all(|(_, variant)| variant.manifest == proven[0].1.manifest);
+        match (proven.first(), &evidence.config) {
+            (Some((target, variant)), _) if is_one => {
+                let target = *target;
+                let image = image(target, variant);
+                Ok(self.named(image, target))
+            }
+            // The same configuration or layers under several manifests: which of them was meant is not recorded.
+            (found, Some(config)) => {
+                let reason = if found.is_some() { MissingReason::Ambiguous } else { MissingReason::NotInStore };
+                let mut image = Image::unresolved(config.as_str(), reason);
+                image.config_digest = DigestFact::known(config.clone(), Provenance::CONTAINERD_CRI_METADATA);
+                Ok(image)
+            }
+            (Some(_), None) => Err(MissingReason::Ambiguous),
+            (None, None) if name.is_empty() => Err(MissingReason::NotRecorded),
+            (None, None) => Ok(Image::unresolved(name, MissingReason::NotInStore)),
         }
     }
 
-    // The name leads elsewhere by now, or nowhere. The evidence may still lead to an image that the store has.
-    let proven: Vec<(&Target, Variant<'_>)> = names
-        .targets
-        .values()
-        .flat_map(|target| variants(&target.digest, content).into_iter().map(move |variant| (target, variant)))
-        .filter(|(_, variant)| variant.fit(evidence) == Fit::Proven)
-        .collect();
-    let manifests: BTreeSet<&Digest> = proven.iter().map(|(_, variant)| variant.manifest).collect();
-    match (proven.first(), &evidence.config) {
-        (Some((target, variant)), _) if manifests.len() == 1 => Ok(image(target, variant, names)),
-        // The same configuration or layers under several manifests: which of them was meant is not recorded.
-        (found, Some(config)) => {
-            let reason = if found.is_some() { MissingReason::Ambiguous } else { MissingReason::NotInStore };
-            let mut image = Image::unresolved(config.as_str(), reason);
-            image.config_digest = DigestFact::known(config.clone(), Provenance::CONTAINERD_CRI_METADATA);
-            Ok(image)
+    /// Gives an image the names that lead to its target, the first time that it is met.
+    fn named(&mut self, mut image: Image, target: &Target) -> Image {
+        if !self.named.insert(image.id.clone()) {
+            return image;
         }
-        (Some(_), None) => Err(MissingReason::Ambiguous),
-        (None, None) if name.is_empty() => Err(MissingReason::NotRecorded),
-        (None, None) => Ok(Image::unresolved(name, MissingReason::NotInStore)),
+        let manifests = self.manifests.entry(target.digest.clone()).or_default();
+        *manifests += 1;
+        if *manifests > MAX_NAMED_MANIFESTS {
+            return image;
+        }
+        for name in self.names_of.get(&target.digest).into_iter().flatten() {
+            // The CRI plug-in names every image by its configuration's digest too, and dockerd marks untagged ones.
+            if name.parse::<Digest>().is_ok() || name.starts_with("moby-dangling@") {
+                continue;
+            }
+            image.repo_digests.extend(name.parse());
+            image.names.push((*name).to_owned());
+        }
+        image
     }
 }
 
@@ -190,7 +257,7 @@ fn variants<'a>(target: &Digest, content: &'a ContentCache) -> Vec<Variant<'a>> 
     }
 }
 
-fn image(target: &Target, variant: &Variant<'_>, names: &ImageNames) -> Image {
+fn image(target: &Target, variant: &Variant<'_>) -> Image {
     let mut image = Image::unresolved(target.digest.as_str(), MissingReason::Unreadable);
     if *variant.manifest == target.digest {
         image.index_digest = DigestFact::missing(MissingReason::SinglePlatform);
@@ -205,13 +272,15 @@ fn image(target: &Target, variant: &Variant<'_>, names: &ImageNames) -> Image {
     image.platform = variant.config.map(|config| config.platform.clone());
     image.created_at = variant.config.and_then(|config| config.created_at);
     image.size_bytes = Some(variant.size);
-    name_image(&mut image, &target.digest, names);
     image
 }
 
-/// The store knows the name, and no longer has the documents behind it (containerd may discard what is unpacked).
-fn image_without_content(target: &Target, evidence: &Evidence, names: &ImageNames) -> Image {
-    let mut image = Image::unresolved(target.digest.as_str(), MissingReason::NotInStore);
+/// The store knows the name, and no longer has the documents behind it (containerd may discard what is unpacked), or has
+/// what is no image.
+fn image_without_content(target: &Target, evidence: &Evidence, content: &ContentCache) -> Image {
+    let is_unreadable = content.get(&target.digest) == Some(&Document::Unreadable);
+    let reason = if is_unreadable { MissingReason::Unreadable } else { MissingReason::NotInStore };
+    let mut image = Image::unresolved(target.digest.as_str(), reason);
     let known = DigestFact::known(target.digest.clone(), Provenance::CONTAINERD_IMAGE_TARGET);
     match target.media_type.as_str() {
         "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json" => {
@@ -227,20 +296,7 @@ fn image_without_content(target: &Target, evidence: &Evidence, names: &ImageName
         image.config_digest = DigestFact::known(config.clone(), Provenance::CONTAINERD_CRI_METADATA);
         image.id = format!("{}@{config}", target.digest);
     }
-    name_image(&mut image, &target.digest, names);
     image
-}
-
-fn name_image(image: &mut Image, target: &Digest, names: &ImageNames) {
-    let of_target = names.targets.iter().filter(|(_, other)| other.digest == *target).map(|(name, _)| name);
-    for name in of_target {
-        // The CRI plug-in names every image by its configuration's digest too, and dockerd marks untagged ones.
-        if name.parse::<Digest>().is_ok() || name.starts_with("moby-dangling@") {
-            continue;
-        }
-        image.repo_digests.extend(name.parse());
-        image.names.push(name.clone());
-    }
 }
 
 /// What the processor that this program was built for is called in image configurations (Go's `GOARCH`).

@@ -11,9 +11,10 @@ use stocktake_core::{
 };
 
 use crate::{
+    bad_input::base64,
     content::ContentCache,
     convert,
-    resolve::{Evidence, ImageNames, Snapshots, Target, resolve},
+    resolve::{Evidence, ImageNames, Resolver, Snapshots, Target},
 };
 
 const INDEX: &str = "sha256:88b2ac513193cc719fa2b1f07b3f9cbcd2065cdbbfceba0a0fafd5b97ea76bf3";
@@ -66,6 +67,15 @@ struct RecordedImage {
 struct RecordedSnapshot {
     name: String,
     parent: String,
+}
+
+fn resolve(
+    name: &str,
+    evidence: &Evidence,
+    names: &ImageNames,
+    content: &ContentCache,
+) -> Result<Image, MissingReason> {
+    Resolver::new(names, content).resolve(name, evidence)
 }
 
 struct World {
@@ -137,23 +147,6 @@ fn container(recorded: RecordedContainer) -> Container {
         extensions: recorded.extensions.unwrap_or_default().into_iter().map(extension).collect(),
         ..Container::default()
     }
-}
-
-/// Go's JSON writes bytes as base64; a crate for one test would be more to keep than these lines.
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut buffer) = (0, 0u32);
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        let value = ALPHABET.iter().position(|letter| *letter == byte).expect("base64");
-        buffer = (buffer << 6) | u32::try_from(value).unwrap();
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((buffer >> bits) & 0xff).unwrap());
-        }
-    }
-    bytes
 }
 
 fn of<'a>(scope: &'a Scope, name: &str) -> (&'a stocktake_core::model::Container, &'a Image) {

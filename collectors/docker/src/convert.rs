@@ -1,6 +1,9 @@
 //! From the Engine API's objects to the report's, without I/O.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, ImageSummary, OciDescriptor};
 use jiff::Timestamp;
@@ -20,6 +23,10 @@ pub(crate) enum ImageStore {
     Containerd,
 }
 
+/// Manifests of one image that are given its names. An index has one a platform, of which there are some twenty; a daemon
+/// that tells of more must not make its list of names as many times as long.
+const MAX_MANIFESTS: usize = 64;
+
 /// A host's containers in the chosen states, with their images, owners and pods.
 pub(crate) fn scope(
     containers: &[ContainerSummary],
@@ -29,6 +36,7 @@ pub(crate) fn scope(
 ) -> Scope {
     let images: HashMap<Cow<'_, str>, &ImageSummary> =
         images.iter().map(|image| (image_id(&image.id), image)).collect();
+    let mut described = Described::default();
     let mut scope = Scope::default();
     for summary in containers {
         let state = container_state(summary.state);
@@ -36,7 +44,7 @@ pub(crate) fn scope(
             continue;
         }
         let labels: Labels = summary.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let image = image(summary, &images, store);
+        let image = image(summary, &images, store, &mut described);
         let workload = labels::service(&labels);
         let pod = labels::pod(&labels);
         scope.containers.push(Container {
@@ -112,10 +120,30 @@ fn image_id(id: &str) -> Cow<'_, str> {
     if is_bare { format!("sha256:{id}").into() } else { id.into() }
 }
 
-fn image(
+/// The images of which everything was told. What a thousand containers share is told with the first: each of them with
+/// all of the image's names would be the product of two lists that anybody may make long.
+#[derive(Default)]
+struct Described<'a> {
+    ids: HashSet<String>,
+    manifests: HashMap<&'a str, usize>,
+}
+
+impl<'a> Described<'a> {
+    fn is_new(&mut self, id: &str, listed: &'a ImageSummary) -> bool {
+        if !self.ids.insert(id.to_owned()) {
+            return false;
+        }
+        let manifests = self.manifests.entry(&listed.id).or_default();
+        *manifests += 1;
+        *manifests <= MAX_MANIFESTS
+    }
+}
+
+fn image<'a>(
     summary: &ContainerSummary,
-    images: &HashMap<Cow<'_, str>, &ImageSummary>,
+    images: &HashMap<Cow<'_, str>, &'a ImageSummary>,
     store: ImageStore,
+    described: &mut Described<'a>,
 ) -> Option<Image> {
     let id = &*image_id(summary.image_id.as_deref().filter(|id| !id.is_empty())?);
     let listed = images.get(id).copied();
@@ -125,7 +153,7 @@ fn image(
             containerd_image(id, summary.image_manifest_descriptor.as_ref(), listed.and_then(|i| i.descriptor.as_ref()))
         }
     };
-    if let Some(listed) = listed {
+    if let Some(listed) = listed.filter(|listed| described.is_new(&image.id, listed)) {
         image.names = listed.repo_tags.iter().filter(|name| !name.starts_with("<none>")).cloned().collect();
         // Besides `repository@digest` daemons list `<none>@<none>` (Docker 20.10) and bare digests (28.5).
         image.repo_digests = listed.repo_digests.iter().filter_map(|text| text.parse().ok()).collect();

@@ -3,6 +3,10 @@
 //! One collection is three requests (`/info`, `/containers/json`, `/images/json`) however many containers there are, and
 //! asking who the daemon is one more (`/version`).
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bad_input;
+
 mod connect;
 mod convert;
 mod discover;

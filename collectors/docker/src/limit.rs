@@ -13,15 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// client library holds an answer as bytes, as text and as objects, so that the memory needed is several times this.
 pub(crate) const MAX_ANSWER: usize = 128 << 20;
 
+/// Objects and lists that they may hold; of real lists there is one for some hundred bytes. An empty one is two bytes and
+/// takes up to a thousand when it is decoded. They are counted as they pass, which tells nothing of a connection under TLS.
+const MAX_NODES: usize = 2_000_000;
+
 /// A stream of which no more than [`MAX_ANSWER`] bytes can be read. Each request has a connection of its own.
 pub(crate) struct Limited<T> {
     inner: T,
     left: usize,
+    nodes_left: usize,
 }
 
 impl<T> Limited<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Self { inner, left: MAX_ANSWER }
+        Self { inner, left: MAX_ANSWER, nodes_left: MAX_NODES }
     }
 }
 
@@ -29,12 +34,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Limited<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let read = buffer.filled().len() - before;
-        let Some(left) = self.left.checked_sub(read) else {
-            let message = format!("the answer is larger than {} MiB", MAX_ANSWER >> 20);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        let read = &buffer.filled()[before..];
+        let nodes = read.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+        let too_large = |message| Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, message)));
+        let Some(left) = self.left.checked_sub(read.len()) else {
+            return too_large(format!("the answer is larger than {} MiB", MAX_ANSWER >> 20));
+        };
+        let Some(nodes_left) = self.nodes_left.checked_sub(nodes) else {
+            return too_large(format!("the answer has more than {MAX_NODES} JSON objects"));
         };
         self.left = left;
+        self.nodes_left = nodes_left;
         Poll::Ready(Ok(()))
     }
 }
@@ -56,5 +66,33 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Limited<T> {
 impl<T> Connection for Limited<T> {
     fn connected(&self) -> Connected {
         Connected::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<()> {
+        let mut limited = Limited::new(bytes);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut part = vec![0; 1 << 16];
+        loop {
+            let mut buffer = ReadBuf::new(&mut part);
+            match Pin::new(&mut limited).poll_read(&mut cx, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(()),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => panic!("bytes are always ready"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_of_empty_objects_ends_before_the_memory_does() {
+        assert!(read(&b"{},".repeat(MAX_NODES)).is_ok());
+        let error = read(&b"[{},{}],".repeat(MAX_NODES / 2)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(error.to_string().contains("2000000 JSON objects"), "{error}");
     }
 }

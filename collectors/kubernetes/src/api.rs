@@ -35,6 +35,10 @@ pub(crate) const METADATA_ONLY: &str =
 /// not take the machine's memory.
 pub(crate) const MAX_ANSWER: usize = 256 << 20;
 
+/// Objects and lists that an answer of [`MAX_ANSWER`] bytes may have; in real pods there is one for some forty bytes. An
+/// empty one is two bytes and takes some hundreds when it is decoded.
+const MAX_NODES: usize = 8_000_000;
+
 /// Makes the client when it is first needed, and again when its credentials are no longer good.
 ///
 /// Making it may run a credential plug-in, which asks a cloud over the network: it has no place in the start.
@@ -123,6 +127,16 @@ impl Api {
         accept: &str,
         action: &Action,
     ) -> Result<T, Failure> {
+        self.get_sized(path, accept, action).await.map(|(answer, _)| answer)
+    }
+
+    /// The same with the size of the answer, in bytes.
+    pub(crate) async fn get_sized<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &str,
+        action: &Action,
+    ) -> Result<(T, usize), Failure> {
         let request = self.request(path, accept)?;
         let response =
             self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))?;
@@ -135,7 +149,11 @@ impl Api {
             let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
             return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
         }
-        serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))
+        if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_NODES {
+            return Err(error::swollen(&self.peer, action, MAX_NODES));
+        }
+        let answer = serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))?;
+        Ok((answer, body.len()))
     }
 
     fn request(&self, path: &str, accept: &str) -> Result<Request<Body>, Failure> {

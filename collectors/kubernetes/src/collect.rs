@@ -17,7 +17,7 @@ use crate::{
     cluster::{self, ClusterView},
     error::{FailureKind, one_line},
     list::{Pager, Position, Step},
-    pods::{self, DeniedLinks, OwnerLists, list_namespace},
+    pods::{self, DeniedLinks, OwnerLists, Stray, list_namespace},
     scope::NamespaceScope,
     settings::Settings,
     wire,
@@ -36,9 +36,17 @@ pub(crate) async fn collect(
     for warning in &api.warnings {
         sink.warning(warning.clone());
     }
-    let mut look = Look { api, settings, sink, denied: DeniedLinks::default(), has_seen: false, error: None };
+    let mut look = Look {
+        api,
+        settings,
+        sink,
+        denied: DeniedLinks::default(),
+        stray: Stray::default(),
+        has_seen: false,
+        error: None,
+    };
     let coverage = look.scopes(select).await?;
-    if let Some(warning) = look.denied.warning() {
+    for warning in [look.denied.warning(), look.stray.warning()].into_iter().flatten() {
         look.sink.warning(warning);
     }
     match look.error {
@@ -53,6 +61,7 @@ struct Look<'a> {
     settings: &'a Settings,
     sink: &'a mut dyn ScopeSink,
     denied: DeniedLinks,
+    stray: Stray,
     /// Whether anything of any scope was seen.
     has_seen: bool,
     /// The first error, which is the collection's if nothing was seen.
@@ -130,6 +139,7 @@ impl Look<'_> {
                 self.emit(listed.scope);
             }
             self.denied.merge(listed.denied);
+            self.stray.merge(listed.stray);
             self.error = self.error.take().or(listed.error);
         }
     }
@@ -167,6 +177,7 @@ impl Look<'_> {
             is_first = false;
         };
         self.denied.merge(std::mem::take(&mut owners.denied));
+        self.stray.merge(std::mem::take(&mut sweep.stray));
 
         let Some(error) = broken else { return Ok(Coverage::Complete) };
         for scope in sweep.cut_short(&error) {
@@ -225,13 +236,17 @@ struct Sweep {
     /// Handed over.
     done: BTreeSet<String>,
     position: Option<Position>,
+    stray: Stray,
 }
 
 impl Sweep {
     /// Sorts pods into their namespaces.
     fn take(&mut self, pods: Vec<wire::Pod>, owners: &OwnerLists<'_>, settings: &Settings) -> Result<(), CollectError> {
         for pod in pods {
-            let Some(namespace) = pod.metadata.namespace.clone() else { continue };
+            let Some(namespace) = pod.metadata.namespace.clone() else {
+                self.stray.add();
+                continue;
+            };
             if !settings.namespaces.matches(&namespace) {
                 continue;
             }
@@ -272,6 +287,7 @@ impl Sweep {
     fn restart(&mut self) {
         self.open.clear();
         self.position = None;
+        self.stray = Stray::default();
     }
 
     /// What is left when `error` ends the list before its time.

@@ -1,5 +1,7 @@
 //! From the API server's objects to the report model: pure functions, without a client.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use stocktake_core::model::{
     Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Workload,
 };
@@ -105,13 +107,15 @@ fn convert_owner(owner: &wire::OwnerReference, namespace: &str) -> Workload {
     // A reference leads to the same namespace or to an object without one; it does not say which. Of those that make
     // pods, only a static pod's node has none.
     let is_node = owner.kind == "Node" && owner.api_version == "v1";
+    // References without a uid would otherwise all lead to one workload.
+    let uid = present(Some(owner.uid.clone()));
     Workload {
-        id: owner.uid.clone(),
+        id: uid.clone().unwrap_or_else(|| format!("{}/{}", owner.kind, owner.name)),
         kind: owner.kind.clone(),
         name: owner.name.clone(),
         namespace: (!is_node).then(|| namespace.to_owned()),
         api_version: Some(owner.api_version.clone()),
-        uid: Some(owner.uid.clone()),
+        uid,
     }
 }
 
@@ -127,15 +131,19 @@ struct OfPod<'a> {
 /// that was not made yet nor one that a newer specification has dropped is lost.
 fn pair(
     specs: Vec<wire::Container>,
-    mut statuses: Vec<wire::ContainerStatus>,
+    statuses: Vec<wire::ContainerStatus>,
 ) -> Vec<(Option<wire::Container>, Option<wire::ContainerStatus>)> {
     let mut pairs = Vec::with_capacity(specs.len().max(statuses.len()));
+    // In a queue for each name, though a name should be there once.
+    let mut by_name: BTreeMap<String, VecDeque<wire::ContainerStatus>> = BTreeMap::new();
+    for status in statuses {
+        by_name.entry(status.name.clone()).or_default().push_back(status);
+    }
     for spec in specs {
-        let position = statuses.iter().position(|status| status.name == spec.name);
-        let status = position.map(|position| statuses.swap_remove(position));
+        let status = by_name.get_mut(&spec.name).and_then(VecDeque::pop_front);
         pairs.push((Some(spec), status));
     }
-    pairs.extend(statuses.into_iter().map(|status| (None, Some(status))));
+    pairs.extend(by_name.into_values().flatten().map(|status| (None, Some(status))));
     pairs
 }
 

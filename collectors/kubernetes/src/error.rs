@@ -209,6 +209,14 @@ pub(crate) fn garbled(peer: &Peer, action: &Action, error: &serde_json::Error) -
     Failure { kind: FailureKind::Other, error: CollectError::protocol(message, told_by(error)) }
 }
 
+/// An answer that takes much more memory than it has bytes.
+pub(crate) fn swollen(peer: &Peer, action: &Action, limit: usize) -> Failure {
+    let message = format!(
+        "{peer} answers with more than {limit} JSON objects when asked to {action}; check its URL and any proxy in between"
+    );
+    Failure { kind: FailureKind::Other, error: CollectError::Protocol { message, source: None } }
+}
+
 /// What an error says, if that may be repeated: it may hold what someone else wrote, such as the value of a field that is
 /// of the wrong type, and a complaint about PEM holds a line of the file, which may be a key.
 pub(crate) fn told_by(error: &(dyn StdError + 'static)) -> String {

@@ -4,6 +4,10 @@
 //! handed over one namespace at a time. What the API server refuses is a *denied* scope and leaves the others as they
 //! are: the least that has to be granted is `list` on `pods` in one namespace.
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bad_input;
+
 mod address;
 mod api;
 mod cluster;

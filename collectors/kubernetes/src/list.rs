@@ -17,6 +17,11 @@ const PAGE_SIZE: usize = 500;
 /// How often one list is begun again because the server has dropped the version that its pages are of.
 const MAX_RESTARTS: usize = 3;
 
+/// Pages of one list: a million objects, several times what the largest clusters have.
+const MAX_PAGES: usize = 2000;
+/// Bytes of all of them: 150,000 pods, the most that Kubernetes supports, of 50 KB each.
+const MAX_LIST: usize = 8 << 30;
+
 /// A list to be read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Query {
@@ -73,6 +78,8 @@ pub(crate) struct Pager<'a, T> {
     query: Query,
     next: Next,
     restarts: usize,
+    pages: usize,
+    bytes: usize,
     items: PhantomData<T>,
 }
 
@@ -141,7 +148,7 @@ impl Position {
 
 impl<'a, T: DeserializeOwned> Pager<'a, T> {
     pub(crate) fn new(api: &'a Api, query: Query) -> Self {
-        Self { api, query, next: Next::Start, restarts: 0, items: PhantomData }
+        Self { api, query, next: Next::Start, restarts: 0, pages: 0, bytes: 0, items: PhantomData }
     }
 
     /// The next step, `None` behind the last.
@@ -152,9 +159,13 @@ impl<'a, T: DeserializeOwned> Pager<'a, T> {
             Next::End => return Ok(None),
         };
         let accept = self.query.accept.unwrap_or(JSON);
-        let page = self.api.get::<List<T>>(&self.query.path(token), accept, &self.query.action()).await;
+        let page = self.api.get_sized::<List<T>>(&self.query.path(token), accept, &self.query.action()).await;
         let List { metadata, items } = match page {
-            Ok(page) => page,
+            Ok((page, size)) => {
+                self.pages += 1;
+                self.bytes = self.bytes.saturating_add(size);
+                page
+            }
             Err(failure) if failure.kind == FailureKind::Gone && self.restarts < MAX_RESTARTS => {
                 self.restarts += 1;
                 tracing::debug!(
@@ -173,6 +184,7 @@ impl<'a, T: DeserializeOwned> Pager<'a, T> {
                 Position::End
             }
             Some(next) if token == Some(next.as_str()) => return Err(self.goes_in_circles()),
+            Some(_) if self.pages >= MAX_PAGES || self.bytes > MAX_LIST => return Err(self.has_no_end()),
             Some(next) => {
                 let position = Position::of_token(&next);
                 self.next = Next::Token(next);
@@ -180,6 +192,17 @@ impl<'a, T: DeserializeOwned> Pager<'a, T> {
             }
         };
         Ok(Some(Step::Page { items, position }))
+    }
+
+    fn has_no_end(&self) -> Failure {
+        let message = format!(
+            "{} has not come to the end of what it is asked to {} after {} pages of {} MiB together; report it to who runs it",
+            self.api.peer,
+            self.query.action(),
+            self.pages,
+            self.bytes >> 20
+        );
+        Failure { kind: FailureKind::Other, error: CollectError::Protocol { message, source: None } }
     }
 
     fn goes_in_circles(&self) -> Failure {

@@ -69,6 +69,10 @@ pub(crate) struct Owners {
 impl Owners {
     /// Remembers what `owned`, which is a `link`, belongs to. If to nothing, it is the outermost and needs no entry.
     pub(crate) fn add(&mut self, link: &Link, owned: Owned) {
+        // All objects without a uid would be one.
+        if owned.metadata.uid.is_empty() {
+            return;
+        }
         if let Some(owner) = link.owner_of(owned.metadata.owner_references) {
             self.above.insert(owned.metadata.uid, owner);
         }

@@ -28,6 +28,34 @@ pub(crate) fn query(settings: &Settings, namespace: Option<String>) -> Query {
     Query { namespace, label_selector: settings.label_selector.clone(), field_selector, ..Query::core("pods") }
 }
 
+/// Pods that a list holds and that are in no scope, because they are of another namespace than the list's or of none. No
+/// API server lists such; what stands before one may.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stray(usize);
+
+impl Stray {
+    /// Takes note of one.
+    pub(crate) fn add(&mut self) {
+        self.0 += 1;
+    }
+
+    /// Adds those of another list.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    /// The remark.
+    pub(crate) fn warning(self) -> Option<Warning> {
+        (self.0 > 0).then(|| {
+            Warning::new(format!(
+                "the API server listed {} pods without a namespace or of another than was asked for, which are left out; \
+                 report it to who runs the server or a proxy before it",
+                self.0
+            ))
+        })
+    }
+}
+
 /// Adds a pod to its namespace's scope, if the settings select it.
 pub(crate) fn add(scope: &mut NamespaceScope, pod: wire::Pod, namespace: &str, owners: &Owners, settings: &Settings) {
     if settings.include_not_running || !has_ended(&pod) {
@@ -130,6 +158,7 @@ impl DeniedLinks {
 pub(crate) struct Listed {
     pub(crate) scope: ObservedScope,
     pub(crate) denied: DeniedLinks,
+    pub(crate) stray: Stray,
     /// Why not all of it was seen.
     pub(crate) error: Option<CollectError>,
 }
@@ -138,16 +167,21 @@ pub(crate) struct Listed {
 pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String, down: &OnceLock<Coverage>) -> Listed {
     if let Some(coverage) = down.get() {
         let scope = ObservedScope { id: ScopeId::namespace(name), coverage: coverage.clone(), body: Scope::default() };
-        return Listed { scope, denied: DeniedLinks::default(), error: None };
+        return Listed { scope, denied: DeniedLinks::default(), stray: Stray::default(), error: None };
     }
     let mut owners = OwnerLists::new(api, Some(name.clone()));
     let mut pager = Pager::new(api, query(settings, Some(name.clone())));
     let mut scope = NamespaceScope::default();
+    let mut stray = Stray::default();
     let error = loop {
         match pager.next().await {
             Ok(Some(Step::Page { items, .. })) => {
                 owners.prepare(&items).await;
                 for pod in items {
+                    if pod.metadata.namespace.as_ref().is_some_and(|namespace| *namespace != name) {
+                        stray.add();
+                        continue;
+                    }
                     add(&mut scope, pod, &name, &owners.owners, settings);
                 }
             }
@@ -163,5 +197,5 @@ pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String,
     };
     let coverage = error.as_ref().map_or_else(|| owners.coverage(), |error| scope.coverage_after(error));
     let scope = ObservedScope { id: ScopeId::namespace(name), coverage, body: scope.into_body() };
-    Listed { scope, denied: owners.denied, error }
+    Listed { scope, denied: owners.denied, stray, error }
 }

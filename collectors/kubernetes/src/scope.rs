@@ -1,6 +1,6 @@
 //! A namespace's scope while its pods arrive.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use stocktake_core::{
     CollectError,
@@ -14,7 +14,8 @@ use crate::convert::ConvertedPod;
 pub(crate) struct NamespaceScope {
     pods: Vec<Pod>,
     containers: Vec<Container>,
-    images: BTreeMap<String, Image>,
+    /// By id, each with its names: a list of them that is kept in order takes ever longer to add to.
+    images: BTreeMap<String, (Image, BTreeSet<String>)>,
     workloads: BTreeMap<String, Workload>,
 }
 
@@ -36,23 +37,21 @@ impl NamespaceScope {
         }
     }
 
-    fn add_image(&mut self, image: Image) {
+    fn add_image(&mut self, mut image: Image) {
+        let names = std::mem::take(&mut image.names);
         match self.images.entry(image.id.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(image);
+                vacant.insert((image, names.into_iter().collect()));
             }
             Entry::Occupied(mut known) => {
                 // What one `imageID` tells it tells every time; the names that were asked for may differ.
-                let known = known.get_mut();
-                insert_all(&mut known.names, image.names);
-                insert_all(&mut known.repo_digests, image.repo_digests);
+                let (known, known_names) = known.get_mut();
+                known_names.extend(names);
                 // Of a name without an id, "was there and is not told" says more than "not pulled", whichever came first.
                 // core, which merges what is left, knows of no container and ranks them the other way.
                 let not_pulled = DigestFact::missing(MissingReason::NotPulled);
                 if known.config_digest == not_pulled {
-                    known.index_digest = image.index_digest;
-                    known.manifest_digest = image.manifest_digest;
-                    known.config_digest = image.config_digest;
+                    *known = image;
                 }
             }
         }
@@ -73,17 +72,12 @@ impl NamespaceScope {
             workloads: self.workloads.into_values().collect(),
             pods: self.pods,
             containers: self.containers,
-            images: self.images.into_values().collect(),
+            images: self
+                .images
+                .into_values()
+                .map(|(image, names)| Image { names: names.into_iter().collect(), ..image })
+                .collect(),
             ..Scope::default()
-        }
-    }
-}
-
-/// Adds to a sorted list what is not in it.
-fn insert_all<T: Ord>(list: &mut Vec<T>, items: Vec<T>) {
-    for item in items {
-        if let Err(position) = list.binary_search(&item) {
-            list.insert(position, item);
         }
     }
 }

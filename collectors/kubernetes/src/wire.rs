@@ -43,6 +43,7 @@ pub(crate) struct Version {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ObjectMeta {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) name: String,
     pub(crate) namespace: Option<String>,
     pub(crate) uid: Option<String>,
@@ -59,9 +60,13 @@ pub(crate) struct ObjectMeta {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct OwnerReference {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) api_version: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) name: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) uid: String,
     pub(crate) controller: Option<bool>,
 }
@@ -69,13 +74,14 @@ pub(crate) struct OwnerReference {
 /// An object of which only the uid and the owners matter (`PartialObjectMetadata`).
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Owned {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub(crate) metadata: OwnedMeta,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct OwnedMeta {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) uid: String,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) owner_references: Vec<OwnerReference>,
@@ -84,6 +90,7 @@ pub(crate) struct OwnedMeta {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Namespace {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) metadata: ObjectMeta,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) status: NamespaceStatus,
@@ -98,6 +105,7 @@ pub(crate) struct NamespaceStatus {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Node {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) metadata: ObjectMeta,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) status: NodeStatus,
@@ -128,14 +136,16 @@ pub(crate) struct NodeInfo {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Condition {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
     pub(crate) kind: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) status: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Pod {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) metadata: ObjectMeta,
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) spec: PodSpec,
@@ -158,6 +168,7 @@ pub(crate) struct PodSpec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Container {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) name: String,
     pub(crate) image: Option<String>,
     pub(crate) restart_policy: Option<String>,
@@ -182,6 +193,7 @@ pub(crate) struct PodStatus {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ContainerStatus {
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) name: String,
     #[serde(rename = "containerID")]
     pub(crate) container_id: Option<String>,
@@ -253,14 +265,15 @@ mod tests {
         let list: List<Pod> = serde_json::from_str(
             r#"{"items": [
                 {},
+                {"metadata": null, "status": {"containerStatuses": [{"name": null, "state": null}]}},
                 {"metadata": {"name": "a", "labels": null, "ownerReferences": null, "creationTimestamp": "yesterday"},
                  "spec": null, "status": {"startTime": null, "containerStatuses": null}},
                 {"metadata": {"name": "b", "unheard": {"of": [1, 2]}, "creationTimestamp": "2026-11-23T20:00:00Z"}}
             ]}"#,
         )
         .unwrap();
-        assert_eq!(list.items.len(), 3);
-        assert_eq!(list.items[1].metadata.creation_timestamp, None);
-        assert!(list.items[2].metadata.creation_timestamp.is_some());
+        assert_eq!(list.items.len(), 4);
+        assert_eq!(list.items[2].metadata.creation_timestamp, None);
+        assert!(list.items[3].metadata.creation_timestamp.is_some());
     }
 }

@@ -177,6 +177,44 @@ async fn the_same_page_again_and_again_is_an_error() {
 }
 
 #[tokio::test]
+async fn ever_new_pages_are_an_error() {
+    let server = healthy(&["a"], |request| {
+        let next = request.query("continue").and_then(|number| number.parse::<u64>().ok()).unwrap_or_default() + 1;
+        Answer::ok(&list([], Some(&next.to_string())))
+    });
+    let (_, sink) = collect(&server, json!({"namespaces": ["a"]})).await;
+    let Coverage::Failed { reason } = &sink.scopes[&ScopeId::namespace("a")].coverage else {
+        panic!("{:?}", sink.scopes)
+    };
+    assert!(reason.contains("has not come to the end") && reason.contains("after 2000 pages"), "{reason}");
+    assert_eq!(server.requests_of("/api/v1/namespaces/a/pods"), 2000);
+}
+
+/// Two bytes each, and some hundreds when they are decoded.
+#[tokio::test]
+async fn an_answer_of_empty_objects_is_refused_before_it_is_decoded() {
+    let empty = format!(r#"{{"items":[{}{{}}]}}"#, "{},".repeat(9_000_000));
+    let server = healthy(&["a"], move |_| Answer::raw(200, empty.clone()));
+    let (_, sink) = collect(&server, json!({})).await;
+    let reason = sink.scopes[&ScopeId::namespace("a")].coverage.reason().unwrap();
+    assert!(reason.contains("more than 8000000 JSON objects"), "{reason}");
+}
+
+#[tokio::test]
+async fn pods_that_nobody_asked_for_are_left_out_and_said() {
+    let pods = || list([pod("a", "1"), pod("b", "2"), json!({"metadata": {"name": "3"}})], None);
+    let server = healthy(&["a"], move |_| Answer::ok(&pods()));
+    let (result, sink) = collect(&server, json!({"namespaces": ["a"]})).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.namespace("a"), ("complete", vec!["1", "3"]), "who lists a namespace need not repeat its name");
+    assert_eq!(sink.names(), ["cluster", "namespace a"]);
+    assert!(sink.warnings[0].starts_with("the API server listed 1 pods"), "{:?}", sink.warnings);
+    let (_, sink) = collect(&server, json!({})).await;
+    assert_eq!(sink.names(), ["cluster", "namespace a", "namespace b"]);
+    assert!(sink.warnings[0].starts_with("the API server listed 1 pods without a namespace"), "{:?}", sink.warnings);
+}
+
+#[tokio::test]
 async fn garbage_and_half_an_answer_are_told_apart_and_are_not_empty() {
     for (answer, status) in [
         (Answer::raw(200, "<html>welcome to the proxy</html>"), "answered something else than Kubernetes does"),

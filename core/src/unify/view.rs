@@ -196,8 +196,11 @@ impl<'a> UnifiedView<'a> {
             let seen: Vec<Seen<'a>> = container.seen.iter().map(look_up).collect::<Option<_>>()?;
             (!seen.is_empty()).then_some(ContainerView { container, image, seen })
         };
-        let containers = unified.containers.iter().map(container).collect::<Option<_>>()?;
-        Some(Self { inventory, unified, containers, scopes })
+        let containers: Vec<_> = unified.containers.iter().map(container).collect::<Option<_>>()?;
+        let view = Self { inventory, unified, containers, scopes };
+        let resolves = unified.images.iter().flat_map(|image| &image.seen).all(|at| view.image(at).is_some())
+            && unified.findings.iter().all(|finding| finding.container < view.containers.len());
+        resolves.then_some(view)
     }
 
     /// What a source says of an image.
