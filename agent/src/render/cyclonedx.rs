@@ -10,6 +10,7 @@ use serde_cyclonedx::cyclonedx::v_1_6::{
 use serde_json::Value;
 use stocktake_core::{
     Digest, ImageReference, RepoDigest,
+    model::Shown,
     unify::{ContainerView, UnifiedView},
 };
 
@@ -33,7 +34,13 @@ pub(super) fn cyclonedx(view: &UnifiedView<'_>, indented: bool, out: &mut impl W
 
 fn bill(view: &UnifiedView<'_>) -> anyhow::Result<CycloneDx> {
     let gaps = gaps(view.inventory);
-    let aggregate = if gaps.is_empty() { AggregateType::Complete } else { AggregateType::Incomplete };
+    let all_is_shown = view.inventory.report.sources.iter().all(|source| source.shown == Shown::All);
+    let aggregate = match (gaps.is_empty(), all_is_shown) {
+        (false, _) => AggregateType::Incomplete,
+        (true, true) => AggregateType::Complete,
+        // Nothing is missing of what was asked for, and that was not everything.
+        (true, false) => AggregateType::NotSpecified,
+    };
     let composition =
         CompositionsBuilder::default().aggregate(aggregate).assemblies(vec![Value::from(SUBJECT)]).build()?;
     let mut refs = Refs::default();

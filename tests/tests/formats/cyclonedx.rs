@@ -17,7 +17,7 @@ use crate::{QUIET, collect, text};
 fn schema() -> Value {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut metadata = Command::new(cargo);
-    metadata.args(["metadata", "--format-version", "1", "--offline", "--locked"]).current_dir(repository());
+    metadata.args(["metadata", "--format-version", "1", "--locked"]).current_dir(repository());
     let metadata = tools::json(&mut metadata);
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == "serde-cyclonedx").expect("the agent has it");
@@ -74,6 +74,17 @@ fn the_bill_is_valid_and_has_every_container() {
 }
 
 /// A validator that accepts anything would accept ours.
+/// By default what has ended is left out: nothing is missing of what was asked for, and that was not everything.
+#[test]
+fn a_bill_of_a_part_does_not_pass_for_a_whole_one() {
+    needs!("docker");
+    let config = format!("[collectors.docker]\nhost = 'unix://{}'\n", stocktake_tests::bed::DOCKER);
+    let run = stocktake_tests::agent::Agent::collect(&config, &["--format", "cyclonedx"]).run().exits(0);
+    let bill: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(bill["compositions"][0]["aggregate"], "not_specified");
+    assert_eq!(complaints(&bill), [""; 0]);
+}
+
 #[test]
 fn a_broken_bill_is_not_valid() {
     needs!("docker-next");
