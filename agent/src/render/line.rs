@@ -9,7 +9,7 @@ use stocktake_core::{
 
 use super::layout::{Column, Elide, full_width};
 
-/// A table that is wider than its terminal needs the digest that says most, marked with a letter.
+/// Blanks that a table of containers stands in.
 const INDENT: usize = 2;
 
 /// Below this width who saw a container has to go; `--by-source` tells it too.
@@ -80,12 +80,15 @@ impl Digests {
 
 /// A name, or the first digits of an id that stands for one, with what the container is for.
 pub(crate) fn container_name(name: &str, id: Option<&str>, kind: ContainerKind) -> String {
-    let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let name = if is_hash && id == Some(name) { &name[..12] } else { name };
+    let name = if is_hash(name) && id == Some(name) { &name[..12] } else { name };
     match kind {
         ContainerKind::Regular => name.to_owned(),
         kind => format!("{name} ({kind})"),
     }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A pod, with its namespace where that is not the one that the line stands in.
@@ -129,7 +132,6 @@ pub(crate) fn workload_name(workload: Option<&Workload>) -> String {
 
 /// The first digits of an id that was drawn at random. One that somebody chose is not to be cut: others begin alike.
 pub(crate) fn short_id(id: Option<&str>) -> String {
-    let is_hash = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     id.map(|id| if is_hash(id) { &id[..12] } else { id }.to_owned()).unwrap_or_default()
 }
 

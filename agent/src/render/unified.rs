@@ -32,10 +32,10 @@ pub(crate) fn unified(view: &UnifiedView<'_>, width: Option<usize>, out: &mut im
         let place = container.seen.first().and_then(|seen| place(seen.source));
         sections.entry(place).or_default().containers.push(container);
     }
-    // What nothing is known of but that it failed comes last.
+    // What failed, or may not say who it is, comes last.
     let unknown = sections.remove(&None);
     let known = sections.into_iter().map(|(place, section)| (place.unwrap_or_default(), section));
-    let all = known.chain(unknown.map(|section| ("not reached".to_owned(), section)));
+    let all = known.chain(unknown.map(|section| ("place not known".to_owned(), section)));
     for (index, (place, section)) in all.enumerate() {
         if index > 0 {
             writeln!(out)?;

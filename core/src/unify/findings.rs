@@ -82,12 +82,11 @@ impl<'a, 'w> Ground<'a, 'w> {
             if seen.pod.is_none() {
                 ground.podless.insert(place(world, position));
             }
-            if let (true, Some(pod)) = (seen.is_orchestrated(), seen.pod) {
-                let source = world.source_of[position];
-                ground.pods.insert((source, &pod.uid));
-                if let (Some(hash), Some(node)) = (&pod.config_hash, &pod.node_name) {
-                    ground.static_pods.insert((source, hash, node));
-                }
+        }
+        for (source, pod) in world.pods().filter(|(source, _)| world.sources[*source].cluster.is_some()) {
+            ground.pods.insert((source, &pod.uid));
+            if let (Some(hash), Some(node)) = (&pod.config_hash, &pod.node_name) {
+                ground.static_pods.insert((source, hash, node));
             }
         }
         for (host, node) in world.host_nodes.iter().enumerate() {

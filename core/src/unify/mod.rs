@@ -62,32 +62,25 @@ pub fn unify(sources: &[Source], scopes: &BTreeMap<Digest, Scope>) -> Unified {
     let groups = join::join(&world);
     let graph = DigestGraph::of(world.images());
     let identified = images::identify_all(&world, &groups, &graph);
-    let containers: Vec<_> = groups
-        .iter()
-        .zip(&identified.of_groups)
-        .map(|(group, image)| conclude::container(&world, group, image))
-        .collect();
+    let of_groups = groups.iter().zip(&identified.of_groups).enumerate();
+    let mut containers: Vec<_> =
+        of_groups.map(|(position, (group, image))| (position, conclude::container(&world, group, image))).collect();
     let mut findings = findings::findings(&world, &groups, &identified);
 
     // For people and for diffs: in the order of what they are, not of who saw them.
-    let mut order: Vec<usize> = (0..containers.len()).collect();
-    {
-        let keys: Vec<_> =
-            groups.iter().zip(&containers).map(|(group, of)| conclude::order(&world, group, of)).collect();
-        order.sort_by(|a, b| keys[*a].cmp(&keys[*b]));
-    }
-    let mut place = vec![0; order.len()];
-    for (new, old) in order.iter().enumerate() {
+    containers.sort_by(|(a, one), (b, other)| {
+        conclude::order(&world, &groups[*a], one).cmp(&conclude::order(&world, &groups[*b], other))
+    });
+    let mut place = vec![0; containers.len()];
+    for (new, (old, _)) in containers.iter().enumerate() {
         place[*old] = new;
     }
-    let mut sorted: Vec<_> = place.iter().copied().zip(containers).collect();
-    sorted.sort_unstable_by_key(|(place, _)| *place);
     for finding in &mut findings {
         finding.container = place[finding.container];
     }
     findings.sort_by(|a, b| (a.kind, a.container, &a.not_seen_by).cmp(&(b.kind, b.container, &b.not_seen_by)));
     Unified {
-        containers: sorted.into_iter().map(|(_, container)| container).collect(),
+        containers: containers.into_iter().map(|(_, container)| container).collect(),
         images: identified.images,
         findings,
     }

@@ -345,6 +345,19 @@ fn what_runs_on_a_node_beside_the_orchestrator_is_found() {
     assert!(unified.findings.iter().all(|finding| finding.node_name.as_deref() == Some(NODE)));
 }
 
+/// Settings may show no container of a pod that waits; its sandbox runs all the same.
+#[test]
+fn a_pod_without_containers_is_known_too() {
+    let sandbox = Container { kind: ContainerKind::Sandbox, ..in_pod("p1", running(Some(id('a')), "sandbox")) };
+    let mut pods = scope(vec![in_pod("p1", running(None, "web"))], Vec::new());
+    pods.containers.clear();
+    let unified = World::default()
+        .cluster("api", vec![(ScopeId::namespace("shop"), pods)])
+        .host("containerd", "containerd", vec![k8s_io(vec![sandbox])])
+        .unify();
+    assert_eq!(found(&unified), []);
+}
+
 #[test]
 fn nothing_is_found_where_something_was_not_seen() {
     let names =

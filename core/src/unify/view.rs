@@ -57,7 +57,8 @@ pub(super) struct World<'a> {
     /// For each source, the nodes that its host is, each with the position of its cluster's source.
     pub(super) host_nodes: Vec<Vec<(usize, &'a Node)>>,
     by_name: HashMap<(usize, &'a str), &'a Node>,
-    scopes: Vec<&'a Scope>,
+    /// Each with the position of its source.
+    scopes: Vec<(usize, &'a Scope)>,
 }
 
 impl<'a> World<'a> {
@@ -76,7 +77,7 @@ impl<'a> World<'a> {
             let mut nodes = Vec::new();
             for (scope_position, entry) in source.scopes.iter().enumerate() {
                 let Some(scope) = entry.digest.as_ref().and_then(|digest| bodies.get(digest)) else { continue };
-                world.scopes.push(scope);
+                world.scopes.push((position, scope));
                 nodes.extend(&scope.nodes);
                 world.seen.extend(containers(source, entry, scope));
                 world.source_of.resize(world.seen.len(), position);
@@ -122,7 +123,12 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn images(&self) -> impl Iterator<Item = &'a Image> + use<'a, '_> {
-        self.scopes.iter().flat_map(|scope| &scope.images)
+        self.scopes.iter().flat_map(|(_, scope)| &scope.images)
+    }
+
+    /// All pods, also those of which no container is shown, with the positions of their sources.
+    pub(super) fn pods(&self) -> impl Iterator<Item = (usize, &'a Pod)> + use<'a, '_> {
+        self.scopes.iter().flat_map(|(source, scope)| scope.pods.iter().map(|pod| (*source, pod)))
     }
 }
 
