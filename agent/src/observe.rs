@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     CollectError, Location, ObservedScope, RuntimeCollector, RuntimeInfo, ScopeSink, Selection,
     filter::{Filters, Removed},
-    model::{Counts, Coverage, Scope, ScopeEntry, ScopeId, Source, Warning},
+    model::{Cost, Counts, Coverage, Scope, ScopeEntry, ScopeId, Source, Warning},
 };
 
 /// How long a task past its deadline may take to be dropped. One that blocks its thread is left alone after that.
@@ -128,6 +128,7 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
             coverage,
             shown: configured.collector.shown(),
             warnings: seen.warnings,
+            cost: seen.cost,
             scopes: entries,
         },
         bodies,
@@ -172,6 +173,7 @@ struct Seen {
     unidentified: Option<String>,
     scopes: BTreeMap<ScopeId, (ObservedScope, Removed)>,
     warnings: Vec<Warning>,
+    cost: Option<Cost>,
 }
 
 struct SharedSink {
@@ -203,6 +205,10 @@ impl ScopeSink for SharedSink {
 
     fn warning(&mut self, warning: Warning) {
         self.lock().warnings.push(warning);
+    }
+
+    fn cost(&mut self, cost: Cost) {
+        self.lock().cost = Some(cost);
     }
 }
 

@@ -3,14 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    pin::Pin,
+    task::{self, Poll},
 };
 
 use async_trait::async_trait;
+use futures_core::{Stream, stream::BoxStream};
 use serde::Serialize;
 
 use crate::{
     CollectError,
-    model::{Cluster, Coverage, Host, RuntimeVersion, Scope, ScopeId, Shown, Warning},
+    model::{Cluster, Cost, Coverage, Host, RuntimeVersion, Scope, ScopeId, Shown, Warning},
 };
 
 /// A view of one container runtime.
@@ -33,10 +36,68 @@ pub trait RuntimeCollector: Send + Sync {
     /// that no longer exists is handed over empty and complete.
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError>;
 
+    /// Tells where to look again, for as long as it is polled.
+    ///
+    /// Nothing happens before the first poll, which subscribes. The first item comes when the subscription stands: whatever
+    /// changes after that will be told, so a collection that begins after the first item misses nothing. It is
+    /// [`ScopeChange::All`], unless a subscription that was lost could be taken up where it had ended. What is told is
+    /// where to look, never what is there: `collect` tells that.
+    ///
+    /// An error ends the stream: the subscription is lost, and it is the agent's business to subscribe again, by calling this
+    /// again. A stream that ends without an error or an item is that of a runtime that cannot tell, which is the default;
+    /// it is then looked at from time to time. At most one stream of a collector is polled at a time.
+    fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        Box::pin(Never)
+    }
+
     /// How much of a scope the settings show. Asked after a collection. Nothing follows from what is not in a scope of
     /// which only a part is shown, so that is what stands where nobody says otherwise.
     fn shown(&self) -> Shown {
         Shown::Part
+    }
+}
+
+/// The stream of a runtime that cannot tell what changes.
+struct Never;
+
+impl Stream for Never {
+    type Item = Result<ScopeChange, CollectError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(None)
+    }
+}
+
+/// Where to look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScopeChange {
+    /// Everywhere: scopes may have come and gone, or it is not known what was missed.
+    All,
+    /// In these scopes, which may be none.
+    Scopes(BTreeSet<ScopeId>),
+}
+
+impl ScopeChange {
+    /// Where to look if both are to be followed.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Scopes(mut scopes), Self::Scopes(others)) => {
+                scopes.extend(others);
+                Self::Scopes(scopes)
+            }
+            _ => Self::All,
+        }
+    }
+}
+
+impl From<ScopeChange> for Selection {
+    fn from(change: ScopeChange) -> Self {
+        match change {
+            ScopeChange::All => Self::All,
+            ScopeChange::Scopes(scopes) => Self::Only(scopes),
+        }
     }
 }
 
@@ -47,6 +108,10 @@ pub trait ScopeSink: Send {
 
     /// Takes a remark on something that is less good than it could be and yet leaves the inventory complete.
     fn warning(&mut self, warning: Warning);
+
+    /// Takes what the collection cost, if the collector counts it; once, at its end. A sink that has no use for it lets it
+    /// go.
+    fn cost(&mut self, _cost: Cost) {}
 }
 
 /// A scope as a collector saw it.

@@ -26,8 +26,8 @@ mod registry;
 mod suggest;
 
 pub use collector::{
-    Candidate, Context, Environment, Location, ObservedScope, Resource, RuntimeCollector, RuntimeInfo, ScopeSink,
-    Selection, Stability,
+    Candidate, Context, Environment, Location, ObservedScope, Resource, RuntimeCollector, RuntimeInfo, ScopeChange,
+    ScopeSink, Selection, Stability,
 };
 pub use digest::{Digest, InvalidDigest};
 pub use error::{CollectError, ConfigError};

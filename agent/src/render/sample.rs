@@ -65,6 +65,7 @@ pub(super) fn source(kind: &str) -> Source {
         observed_at: time("2021-11-17T18:47:30Z"),
         coverage: Coverage::Complete,
         shown: Shown::All,
+        cost: None,
         warnings: Vec::new(),
         scopes: Vec::new(),
     }

@@ -125,8 +125,19 @@ pub(super) fn limit_scope(scope: &mut Scope, removed: &mut Removed) {
 pub fn limit_source(source: &mut Source) -> Removed {
     let mut removed = Removed::default();
     let mut cuts = Cuts::default();
-    let Source { collector, kind: _, runtime, cluster, host, observed_at: _, coverage, shown: _, warnings, scopes } =
-        source;
+    let Source {
+        collector,
+        kind: _,
+        runtime,
+        cluster,
+        host,
+        observed_at: _,
+        coverage,
+        shown: _,
+        cost: _,
+        warnings,
+        scopes,
+    } = source;
     if let Some(RuntimeVersion { name, version }) = runtime {
         cuts.text("runtime's name", name);
         cuts.text("version", version);

@@ -36,6 +36,7 @@ fn source(collector: &str, kind: &str) -> Source {
         observed_at: Timestamp::UNIX_EPOCH,
         coverage: Coverage::Complete,
         shown: Shown::All,
+        cost: None,
         warnings: Vec::new(),
         scopes: Vec::new(),
     }

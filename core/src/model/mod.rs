@@ -17,7 +17,9 @@ pub use container::{Container, ContainerKind, ContainerState};
 pub use image::{DigestFact, Image, MissingReason, Platform, Provenance};
 pub use node::{Namespace, Node};
 pub use pod::Pod;
-pub use report::{Agent, Cluster, Host, Inventory, Report, RuntimeVersion, SCHEMA_VERSION, Shown, Source, Warning};
+pub use report::{
+    Agent, Cluster, Cost, Host, Inventory, Report, RuntimeVersion, SCHEMA_VERSION, Shown, Source, Warning,
+};
 pub use scope::{Counts, Coverage, Scope, ScopeEntry, ScopeId, ScopeKind};
 pub use unified::{Finding, FindingKind, JoinedBy, Sighting, Unified, UnifiedContainer, UnifiedImage, VantagePoint};
 pub use workload::Workload;

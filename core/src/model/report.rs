@@ -91,6 +91,9 @@ pub struct Source {
     /// Remarks on what could be better and yet leaves the inventory complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// What looking cost the runtime and the agent, if the collector counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// The scopes, by kind and name.
     pub scopes: Vec<ScopeEntry>,
 }
@@ -154,6 +157,21 @@ pub struct Host {
     /// Host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+}
+
+/// What one collection cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cost {
+    /// Requests that were sent, those that were sent again included.
+    pub requests: u64,
+    /// Bytes of the answers' bodies.
+    pub received_bytes: u64,
+    /// Requests that the runtime put off because it has too much to do (429).
+    #[serde(default)]
+    pub throttled: u64,
+    /// Bytes that the collector keeps between two collections, by its own estimate.
+    #[serde(default)]
+    pub kept_bytes: u64,
 }
 
 /// A remark on a source.

@@ -32,6 +32,12 @@ impl ScopeId {
         Self { kind: ScopeKind::Cluster, name: String::new() }
     }
 
+    /// One node of a cluster: the pods on it, whatever their namespace.
+    #[must_use]
+    pub fn node(name: impl Into<String>) -> Self {
+        Self { kind: ScopeKind::Node, name: name.into() }
+    }
+
     /// A namespace.
     #[must_use]
     pub fn namespace(name: impl Into<String>) -> Self {
@@ -44,6 +50,7 @@ impl fmt::Display for ScopeId {
         f.write_str(match self.kind {
             ScopeKind::Cluster => "cluster",
             ScopeKind::Namespace => "namespace",
+            ScopeKind::Node => "node",
             ScopeKind::Host => "host",
             ScopeKind::Other => "other",
         })?;
@@ -59,6 +66,8 @@ pub enum ScopeKind {
     Cluster,
     /// A namespace of the source's runtime. Kubernetes' and containerd's are different things; the source's kind tells.
     Namespace,
+    /// What runs on one node of a cluster, as a collector sees it that looks at this node alone.
+    Node,
     /// All of one host.
     Host,
     /// A word of a newer version.

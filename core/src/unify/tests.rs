@@ -86,6 +86,7 @@ impl World {
             observed_at: time(100),
             coverage: Coverage::Complete,
             shown: Shown::All,
+            cost: None,
             warnings: Vec::new(),
             scopes: entries,
         });

@@ -156,6 +156,7 @@ fn source(number: usize, digest: Digest) -> Source {
         observed_at: Timestamp::MAX,
         coverage: Coverage::Complete,
         shown: Shown::All,
+        cost: None,
         warnings: Vec::new(),
         scopes: vec![ScopeEntry {
             id: scope,

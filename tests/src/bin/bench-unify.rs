@@ -45,6 +45,7 @@ fn main() {
             observed_at: Timestamp::UNIX_EPOCH,
             coverage: Coverage::Complete,
             shown: Shown::All,
+            cost: None,
             warnings: Vec::new(),
             scopes: entries,
         });
