@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     filter::{Filters, Removed, limit_source},
-    model::{Agent, Counts, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, Warning},
+    model::{Agent, Counts, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, Text, Warning},
     normalise, scope_digest,
 };
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use crate::observe::Observation;
 pub(crate) struct Assembled {
     pub(crate) inventory: Inventory,
     /// What was taken out of it, by collector.
-    pub(crate) removed: BTreeMap<String, Removed>,
+    pub(crate) removed: BTreeMap<Text, Removed>,
 }
 
 /// One inventory of all observations.

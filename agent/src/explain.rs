@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use stocktake_core::{
     filter::{Filters, Removed, Rule, Taken},
-    model::Source,
+    model::{Source, Text},
 };
 
 use crate::say;
 
 /// Says it for each source, one line a rule. A rule that took nothing has a line too, because that is how a misspelt pattern
 /// is found; but not a limit, which nobody has written.
-pub(crate) fn explain(filters: &Filters, sources: &[Source], removed: &BTreeMap<String, Removed>) {
+pub(crate) fn explain(filters: &Filters, sources: &[Source], removed: &BTreeMap<Text, Removed>) {
     let nothing = Removed::default();
     for source in sources {
         let removed = removed.get(&source.collector).unwrap_or(&nothing);

@@ -119,8 +119,8 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
     tracing::info!(status = coverage.status(), elapsed = ?(Timestamp::now() - observed_at), "collected");
     Observation {
         source: Source {
-            collector: configured.name.clone(),
-            kind: configured.kind.to_owned(),
+            collector: configured.name.clone().into(),
+            kind: configured.kind.into(),
             runtime: seen.runtime.map(|info| info.runtime),
             cluster,
             host,

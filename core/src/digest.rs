@@ -6,13 +6,15 @@ use oci_spec::image::DigestAlgorithm;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::model::Text;
+
 /// A content digest such as `sha256:` followed by 64 lower-case hexadecimal digits.
 ///
 /// Valid by construction: the grammar is that of the OCI image specification 1.1, "Digests", with the algorithms sha256,
 /// sha384 and sha512. Others, which the grammar would allow, are refused: by it `busybox:latest` is a digest.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Digest(Box<str>);
+pub struct Digest(Text);
 
 /// Why a string is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +45,12 @@ impl Digest {
     /// The whole digest, algorithm included.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The whole digest, as a text that can be shared.
+    #[must_use]
+    pub fn text(&self) -> &Text {
         &self.0
     }
 

@@ -1,11 +1,10 @@
 //! Labels by which runtimes record what a container belongs to, shared by every collector that meets them.
 
-use std::collections::BTreeMap;
+mod map;
 
-use crate::model::{Pod, Workload};
+pub use map::Labels;
 
-/// Labels, sorted by key.
-pub type Labels = BTreeMap<String, String>;
+use crate::model::{Pod, Text, Workload};
 
 /// Name of a container within its pod (kubelet, `pkg/kubelet/types/labels.go`).
 pub const KUBERNETES_CONTAINER_NAME: &str = "io.kubernetes.container.name";
@@ -30,8 +29,8 @@ pub const SWARM_STACK: &str = "com.docker.stack.namespace";
 #[must_use]
 pub fn pod(labels: &Labels) -> Option<Pod> {
     Some(Pod {
-        uid: present(labels, KUBERNETES_POD_UID)?.to_owned(),
-        name: present(labels, KUBERNETES_POD_NAME)?.to_owned(),
+        uid: present(labels, KUBERNETES_POD_UID)?.clone(),
+        name: present(labels, KUBERNETES_POD_NAME)?.clone(),
         namespace: present(labels, KUBERNETES_POD_NAMESPACE)?.to_owned(),
         ..Pod::default()
     })
@@ -46,17 +45,17 @@ pub fn service(labels: &Labels) -> Option<Workload> {
         ("compose_service", present(labels, COMPOSE_SERVICE)?, present(labels, COMPOSE_PROJECT), None)
     };
     Some(Workload {
-        id: format!("{kind}/{}/{name}", namespace.unwrap_or_default()),
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        namespace: namespace.map(str::to_owned),
+        id: format!("{kind}/{}/{name}", namespace.map_or("", Text::as_str)).into(),
+        kind: kind.into(),
+        name: name.clone(),
+        namespace: namespace.cloned(),
         api_version: None,
-        uid: uid.map(str::to_owned),
+        uid: uid.cloned(),
     })
 }
 
 /// The value of a label that is there and not empty.
 #[must_use]
-pub fn present<'a>(labels: &'a Labels, key: &str) -> Option<&'a str> {
-    labels.get(key).map(String::as_str).filter(|value| !value.is_empty())
+pub fn present<'a>(labels: &'a Labels, key: &str) -> Option<&'a Text> {
+    labels.get(key).filter(|value| !value.is_empty())
 }

@@ -12,7 +12,7 @@ use sha2::Digest as _;
 
 use crate::{
     Digest,
-    model::{Container, Counts, DigestFact, Image, MissingReason, Pod, Scope},
+    model::{Container, Counts, DigestFact, Image, MissingReason, Pod, Scope, Text},
 };
 
 /// Sorts everything, drops entities whose key another one has, and cuts references to what the scope does not hold.
@@ -43,7 +43,7 @@ pub fn normalise(scope: &mut Scope) -> Counts {
 
     let workloads: BTreeSet<&str> = scope.workloads.iter().map(|workload| workload.id.as_str()).collect();
     let images: BTreeSet<&str> = scope.images.iter().map(|image| image.id.as_str()).collect();
-    let pods: BTreeSet<String> = scope.pods.iter().map(|pod| pod.uid.clone()).collect();
+    let pods: BTreeSet<Text> = scope.pods.iter().map(|pod| pod.uid.clone()).collect();
     for Pod { workload, .. } in &mut scope.pods {
         counts.dangling_references += cut(workload, |id| workloads.contains(id));
     }
@@ -115,7 +115,7 @@ fn drop_duplicates<T: PartialEq, K: Hash + Eq>(entities: &mut Vec<T>, key: impl 
 
 /// Several containers may each describe the image that they share, one knowing more of it than another.
 fn merge_images(images: &mut Vec<Image>) -> usize {
-    let mut by_id: BTreeMap<String, Image> = BTreeMap::new();
+    let mut by_id: BTreeMap<Text, Image> = BTreeMap::new();
     let mut contradictions = 0;
     for image in images.drain(..) {
         match by_id.entry(image.id.clone()) {
@@ -197,7 +197,7 @@ fn json<T: Serialize>(entity: &T) -> String {
     serde_json::to_string(entity).unwrap_or_default()
 }
 
-fn cut(reference: &mut Option<String>, exists: impl Fn(&str) -> bool) -> usize {
+fn cut(reference: &mut Option<Text>, exists: impl Fn(&str) -> bool) -> usize {
     if reference.as_deref().is_some_and(|key| !exists(key)) {
         *reference = None;
         1
@@ -216,7 +216,7 @@ mod tests {
     fn container(id: &str, image: &str) -> Container {
         Container {
             id: Some(id.into()),
-            name: format!("name-{id}"),
+            name: format!("name-{id}").into(),
             image_ref: Some(image.into()),
             ..Container::default()
         }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::Digest;
+use crate::{Digest, model::Text};
 
 /// An image name read by the grammar of the distribution specification: `[registry[:port]/]repository[:tag][@digest]`.
 ///
@@ -116,7 +116,7 @@ impl fmt::Display for ImageReference {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoDigest {
     /// The repository as the runtime reports it, with its registry where the runtime gives one.
-    pub repository: String,
+    pub repository: Text,
     /// Digest of the index or manifest.
     pub digest: Digest,
 }
@@ -142,7 +142,7 @@ impl FromStr for RepoDigest {
             return Err(invalid("the repository before `@` is empty"));
         }
         let digest = digest.parse().map_err(|_| invalid("what stands behind `@` is not a digest"))?;
-        Ok(Self { repository: repository.to_owned(), digest })
+        Ok(Self { repository: repository.into(), digest })
     }
 }
 

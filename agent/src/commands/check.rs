@@ -44,7 +44,7 @@ struct Checklist<'a, W> {
 
 impl<W: io::Write> Checklist<'_, W> {
     fn source(&mut self, source: &Source) -> io::Result<()> {
-        let what = describe(source).unwrap_or_else(|| source.kind.clone());
+        let what = describe(source).unwrap_or_else(|| source.kind.to_string());
         let seen = source.scopes.iter().filter(|scope| scope.coverage.is_complete()).count();
         let number = source.scopes.len();
         match &source.coverage {

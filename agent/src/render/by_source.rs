@@ -96,7 +96,7 @@ fn lines(entry: &ScopeEntry, scope: &Scope, observed_at: Timestamp) -> Vec<Line>
                 image: image_name(requested, image),
                 digests: Digests::of(image, container.image_missing, repo),
                 workload: workload_name(workload.and_then(|id| workloads.get(id).copied())),
-                node: container.node_name.clone().unwrap_or_default(),
+                node: container.node_name.as_deref().unwrap_or_default().to_owned(),
                 id: short_id(container.id.as_deref()),
                 seen_by: String::new(),
                 age: since.map(|since| age(observed_at.as_second() - since.as_second())).unwrap_or_default(),

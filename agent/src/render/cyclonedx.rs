@@ -133,7 +133,7 @@ fn purl(view: &ContainerView<'_>, served: &RepoDigest) -> Option<String> {
     }
     let platform = view.image.and_then(|image| image.image.platform.as_ref());
     if let Some(platform) = platform {
-        purl.add_qualifier("arch", platform.architecture.clone()).ok()?;
+        purl.add_qualifier("arch", platform.architecture.to_string()).ok()?;
     }
     purl.add_qualifier("repository_url", repository).ok()?;
     Some(purl.to_string())
@@ -151,7 +151,7 @@ impl Refs {
         let name = view.seen.first().map_or_else(String::new, |seen| {
             let container = seen.container;
             let pod = || format!("{}/{}", container.pod_uid.as_deref().unwrap_or_default(), container.name);
-            let id = container.id.clone().unwrap_or_else(pod);
+            let id = container.id.as_ref().map_or_else(pod, ToString::to_string);
             let scope = seen.entry.id.to_string().replacen(' ', "/", 1);
             format!("{}/{scope}/{id}", seen.source.collector)
         });
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn references_differ_where_nothing_else_does() {
         let container = |id: Option<&str>, state| Container {
-            id: id.map(str::to_owned),
+            id: id.map(Into::into),
             image_ref: None,
             state,
             ..sample::container("twin", "app:1")

@@ -230,8 +230,8 @@ fn id(cluster: &Cluster<'_>, placed: &Placed<'_>) -> Option<String> {
     })
 }
 
-fn uid(uid: Option<&String>) -> Option<&str> {
-    uid.map(String::as_str).filter(|uid| !uid.is_empty())
+fn uid(uid: Option<&model::Text>) -> Option<&str> {
+    uid.map(model::Text::as_str).filter(|uid| !uid.is_empty())
 }
 
 impl Dropped {

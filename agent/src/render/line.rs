@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stocktake_core::{
     Digest, RepoDigest,
-    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Pod, Workload},
+    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Pod, Text, Workload},
 };
 
 use super::layout::{Column, Elide, full_width};
@@ -95,7 +95,7 @@ fn is_hash(text: &str) -> bool {
 pub(crate) fn pod_name(pod: Option<&Pod>, namespace: &str) -> String {
     match pod {
         Some(pod) if pod.namespace != namespace => format!("{}/{}", pod.namespace, pod.name),
-        Some(pod) => pod.name.clone(),
+        Some(pod) => pod.name.to_string(),
         None => String::new(),
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn pod_name(pod: Option<&Pod>, namespace: &str) -> String {
 pub(crate) fn image_name(requested: Option<&str>, image: Option<&Image>) -> String {
     // A name with a digest in it is no name that anybody gave.
     let all = image.map(|image| image.names.as_slice()).unwrap_or_default();
-    let names: Vec<&String> = all.iter().filter(|name| !name.contains('@')).collect();
+    let names: Vec<&str> = all.iter().map(Text::as_str).filter(|name| !name.contains('@')).collect();
     match (requested, names.as_slice()) {
         (Some(requested), _) => short_reference(requested),
         (None, []) => all.first().map_or_else(|| "<unnamed>".to_owned(), |name| short_reference(name)),

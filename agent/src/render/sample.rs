@@ -80,7 +80,7 @@ pub(super) fn docker(containers: Vec<Container>, images: Vec<Image>) -> Seen {
 /// One container on a host, asked for as `image`.
 pub(super) fn one_container(image: &str, names: &[&str], repo_digests: &[&str]) -> Inventory {
     let mut of = Image::unresolved("i", MissingReason::NotReported);
-    of.names = names.iter().map(|name| (*name).to_owned()).collect();
+    of.names = names.iter().map(|name| (*name).into()).collect();
     of.repo_digests = repo_digests.iter().map(|digest| digest.parse().unwrap()).collect();
     inventory(vec![docker(vec![container("c", image)], vec![of])])
 }
@@ -102,7 +102,7 @@ pub(super) fn side_image(id: &str) -> Image {
 pub(super) fn container(id: &str, image: &str) -> Container {
     Container {
         id: Some(id.into()),
-        name: format!("name-of-{id}"),
+        name: format!("name-of-{id}").into(),
         image: Some(image.into()),
         image_ref: Some("i".into()),
         state: ContainerState::Running,
@@ -116,7 +116,7 @@ fn labels(key: &str, value: &str) -> Labels {
 
 fn pod(name: &str, phase: &str) -> Pod {
     Pod {
-        uid: format!("uid-of-{name}"),
+        uid: format!("uid-of-{name}").into(),
         name: name.into(),
         namespace: "shop".into(),
         node_name: Some("node-1".into()),
@@ -129,7 +129,7 @@ fn of_pod(pod: &str, kind: ContainerKind, name: &str, image: &str, image_ref: &s
     Container {
         name: name.into(),
         kind,
-        pod_uid: Some(format!("uid-of-{pod}")),
+        pod_uid: Some(format!("uid-of-{pod}").into()),
         node_name: Some("node-1".into()),
         image_ref: Some(image_ref.into()),
         // As runtimes draw them, so that two sightings are known to be of one container.
@@ -199,8 +199,11 @@ fn shop() -> Scope {
 
 /// The cluster's own objects.
 fn own() -> Scope {
-    let namespace =
-        |name: &str| Namespace { name: name.into(), uid: Some(format!("uid-of-{name}")), ..Namespace::default() };
+    let namespace = |name: &str| Namespace {
+        name: name.into(),
+        uid: Some(format!("uid-of-{name}").into()),
+        ..Namespace::default()
+    };
     let node = Node {
         name: "node-1".into(),
         uid: Some("uid-of-node-1".into()),

@@ -87,8 +87,8 @@ impl Section<'_, '_> {
         }
         for source in &self.sources {
             incomplete(source, |status, what, reason| {
-                let what =
-                    if what == "source" { source.collector.clone() } else { format!("{}, {what}", source.collector) };
+                let collector = &source.collector;
+                let what = if what == "source" { collector.to_string() } else { format!("{collector}, {what}") };
                 paragraph(&format!("{status} {what}: {reason}"), 2, width, out)
             })?;
         }
@@ -118,7 +118,7 @@ fn line(view: &ContainerView<'_>) -> Line {
         state: container.state.as_str(),
         why: match (&container.state_reason, exited) {
             (None, Some(seen)) if is_exited => why(None, seen.container),
-            (reason, _) => reason.clone(),
+            (reason, _) => reason.as_ref().map(ToString::to_string),
         },
         image: image_name(container.image.as_deref(), image),
         digests: Digests::of(image, container.image_missing, container.repo_digest.as_ref()),
@@ -173,7 +173,7 @@ fn findings(view: &UnifiedView<'_>, width: Option<usize>, out: &mut impl io::Wri
 
 fn points(points: &[VantagePoint]) -> String {
     let name = |point: &VantagePoint| match point.scope.name.as_str() {
-        "" => point.collector.clone(),
+        "" => point.collector.to_string(),
         scope => format!("{} ({scope})", point.collector),
     };
     points.iter().map(name).collect::<Vec<_>>().join(", ")

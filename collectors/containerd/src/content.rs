@@ -248,7 +248,7 @@ fn parse(bytes: &[u8]) -> Document {
 fn platform(os: String, architecture: String, variant: Option<String>) -> Option<Platform> {
     let variant = variant.filter(|variant| !variant.is_empty());
     let is_word = [Some(&os), Some(&architecture), variant.as_ref()].into_iter().flatten().all(|w| w.len() <= MAX_WORD);
-    is_word.then_some(Platform { os, architecture, variant })
+    is_word.then_some(Platform { os: os.into(), architecture: architecture.into(), variant: variant.map(Into::into) })
 }
 
 /// OCI image specification 1.1, "Layer `ChainID`".

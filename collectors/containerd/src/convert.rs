@@ -12,7 +12,7 @@ use serde::Deserialize;
 use stocktake_core::{
     Digest,
     labels::{self, Labels},
-    model::{Container, ContainerKind, ContainerState, Scope},
+    model::{Container, ContainerKind, ContainerState, Scope, Text},
     select::StateSelector,
 };
 
@@ -46,12 +46,12 @@ pub(crate) fn scope(
             continue;
         }
         let image = resolver.resolve(&record.image, evidence);
-        let labels: Labels = record.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let labels: Labels = record.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let workload = labels::service(&labels);
         let pod = labels::pod(&labels);
         let ended = task.filter(|_| state == ContainerState::Exited);
         scope.containers.push(Container {
-            id: Some(record.id.clone()),
+            id: Some(record.id.as_str().into()),
             name: container_name(record),
             kind: container_kind(record),
             pod_uid: pod.as_ref().map(|pod| pod.uid.clone()),
@@ -124,18 +124,18 @@ fn cri_metadata(record: &Record) -> Option<CriMetadata> {
 
 /// The name that was asked for. What containerd records is that name where a client made the container; the CRI plug-in
 /// records *some* name of the local image, and the one asked for only since kubelet 1.28 sends it.
-fn requested_image(record: &Record) -> Option<String> {
+fn requested_image(record: &Record) -> Option<Text> {
     let image = match cri_metadata(record) {
         Some(metadata) => metadata.config.image.user_specified_image,
         None => record.image.clone(),
     };
     // dockerd's name for an untagged image is not one that anybody asked for.
-    (!image.is_empty() && !image.starts_with("moby-dangling@")).then_some(image)
+    (!image.is_empty() && !image.starts_with("moby-dangling@")).then(|| image.into())
 }
 
-fn container_name(record: &Record) -> String {
+fn container_name(record: &Record) -> Text {
     let label = |key: &str| record.labels.get(key).filter(|value| !value.is_empty());
-    label(labels::KUBERNETES_CONTAINER_NAME).or_else(|| label(NERDCTL_NAME)).unwrap_or(&record.id).clone()
+    label(labels::KUBERNETES_CONTAINER_NAME).or_else(|| label(NERDCTL_NAME)).unwrap_or(&record.id).into()
 }
 
 fn container_kind(record: &Record) -> ContainerKind {

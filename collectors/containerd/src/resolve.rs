@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use stocktake_core::{
     Digest,
-    model::{DigestFact, Image, MissingReason, Provenance},
+    model::{DigestFact, Image, MissingReason, Provenance, Text},
 };
 
 use crate::content::{Config, ContentCache, Document};
@@ -130,7 +130,7 @@ pub(crate) struct Resolver<'a> {
     by_config: HashMap<&'a Digest, Vec<(&'a Target, Variant<'a>)>>,
     by_chain: HashMap<&'a Digest, Vec<(&'a Target, Variant<'a>)>>,
     /// Images that have been given their names.
-    named: HashSet<String>,
+    named: HashSet<Text>,
     /// How many those are, for each target.
     manifests: HashMap<Digest, usize>,
 }
@@ -218,7 +218,7 @@ impl<'a> Resolver<'a> {
                 continue;
             }
             image.repo_digests.extend(name.parse());
-            image.names.push((*name).to_owned());
+            image.names.push((*name).into());
         }
         image
     }
@@ -266,7 +266,7 @@ fn image(target: &Target, variant: &Variant<'_>) -> Image {
         image.index_digest = DigestFact::known(target.digest.clone(), Provenance::CONTAINERD_IMAGE_TARGET);
         image.manifest_digest = DigestFact::known(variant.manifest.clone(), Provenance::CONTAINERD_INDEX);
         // One index may have been run for two platforms; they are two images.
-        image.id = format!("{}@{}", target.digest, variant.manifest);
+        image.id = format!("{}@{}", target.digest, variant.manifest).into();
     }
     image.config_digest = DigestFact::known(variant.config_digest.clone(), Provenance::CONTAINERD_MANIFEST);
     image.platform = variant.config.map(|config| config.platform.clone());
@@ -294,7 +294,7 @@ fn image_without_content(target: &Target, evidence: &Evidence, content: &Content
     }
     if let Some(config) = &evidence.config {
         image.config_digest = DigestFact::known(config.clone(), Provenance::CONTAINERD_CRI_METADATA);
-        image.id = format!("{}@{config}", target.digest);
+        image.id = format!("{}@{config}", target.digest).into();
     }
     image
 }

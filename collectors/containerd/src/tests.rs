@@ -242,7 +242,8 @@ fn a_moved_name_does_not_mislead() {
     let now = &world.names.targets["example.com/bed/moving:1.0"].digest;
     assert_eq!(now.as_str(), INDEX, "where the name leads now");
     let scope = world.scope();
-    let container = scope.containers.iter().find(|container| container.id.as_ref() == Some(&moved.id)).unwrap();
+    let container =
+        scope.containers.iter().find(|container| container.id.as_deref() == Some(moved.id.as_str())).unwrap();
     let image = scope.images.iter().find(|image| Some(&image.id) == container.image_ref.as_ref()).unwrap();
     assert_eq!(text(&image.manifest_digest), Ok(SIDE_MANIFEST), "what the container's layers prove");
 }

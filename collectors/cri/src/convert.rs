@@ -1,13 +1,12 @@
 //! From CRI's containers, sandboxes and images to the report's, without I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_cri::v1 as cri;
 use stocktake_core::{
-    Digest, ImageReference, RepoDigest,
-    labels::{self, Labels},
-    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Pod, Provenance, Scope},
+    Digest, ImageReference, RepoDigest, labels,
+    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Pod, Provenance, Scope, Text},
     select::StateSelector,
 };
 
@@ -17,9 +16,9 @@ const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 /// The images of a runtime, by the two things that its containers may call them.
 #[derive(Default)]
 pub(crate) struct Images {
-    by_id: HashMap<String, Image>,
+    by_id: HashMap<Text, Image>,
     /// `None` where several images have that digest.
-    by_repo_digest: HashMap<RepoDigest, Option<String>>,
+    by_repo_digest: HashMap<RepoDigest, Option<Text>>,
     id_is_config: bool,
 }
 
@@ -54,7 +53,7 @@ impl Images {
         };
         Image {
             config_digest: self.config_digest(&id, Provenance::CRI_IMAGE_ID),
-            names: listed.repo_tags.into_iter().filter(|name| !name.contains("<none>")).collect(),
+            names: listed.repo_tags.into_iter().filter(|name| !name.contains("<none>")).map(Into::into).collect(),
             repo_digests,
             size_bytes: (listed.size > 0).then_some(listed.size),
             ..Image::unresolved(id, reason)
@@ -75,7 +74,7 @@ impl Images {
         let reference = [&container.image_id, &container.image_ref].into_iter().find(|text| !text.is_empty());
         let reference = reference.ok_or(MissingReason::NotReported)?;
         let id = with_algorithm(reference);
-        if let Some(image) = self.by_id.get(&id) {
+        if let Some(image) = self.by_id.get(id.as_str()) {
             return Ok(image.clone());
         }
         // Some repository's digest of the image (CRI-O, `internal/oci/container.go`).
@@ -151,11 +150,11 @@ impl Pods {
         // Its creation is not told: a sandbox may be younger than its pod. Nor are the annotations taken over: among
         // them may be the pod's whole specification, with environment variables.
         let pod = Pod {
-            uid: metadata.uid.clone(),
-            name: metadata.name.clone(),
-            namespace: metadata.namespace.clone(),
-            config_hash: sandbox.annotations.get(CONFIG_HASH).cloned(),
-            labels: sorted(sandbox.labels.clone()),
+            uid: metadata.uid.as_str().into(),
+            name: metadata.name.as_str().into(),
+            namespace: metadata.namespace.as_str().into(),
+            config_hash: sandbox.annotations.get(CONFIG_HASH).map(Into::into),
+            labels: sandbox.labels.clone().into_iter().collect(),
             ..Pod::default()
         };
         self.newest.insert(metadata.uid.clone(), (sandbox.created_at, pod));
@@ -167,7 +166,7 @@ impl Pods {
 
     /// A sandbox that was removed after its container was listed has left its pod's name on the container.
     fn of(&self, container: &cri::Container) -> Option<Pod> {
-        let of_labels = || labels::pod(&sorted(container.labels.clone()));
+        let of_labels = || labels::pod(&container.labels.clone().into_iter().collect());
         self.of_sandbox(&container.pod_sandbox_id).cloned().or_else(of_labels)
     }
 }
@@ -182,8 +181,8 @@ fn convert_container(
     let metadata = container.metadata.unwrap_or_default();
     Container {
         // What CRI-O could not restore has no name.
-        name: if metadata.name.is_empty() { container.id.clone() } else { metadata.name },
-        id: Some(container.id),
+        name: if metadata.name.is_empty() { container.id.as_str().into() } else { metadata.name.into() },
+        id: Some(container.id.into()),
         // CRI does not tell a pod's init containers from the others.
         kind: ContainerKind::Regular,
         pod_uid: pod.map(|pod| pod.uid.clone()),
@@ -194,7 +193,7 @@ fn convert_container(
         created_at: timestamp(container.created_at),
         // The kubelet numbers the containers that it makes of one and the same specification from zero.
         restart_count: Some(metadata.attempt),
-        labels: sorted(container.labels),
+        labels: container.labels.into_iter().collect(),
         ..Container::default()
     }
 }
@@ -202,31 +201,31 @@ fn convert_container(
 fn convert_sandbox(sandbox: cri::PodSandbox, state: ContainerState, pod: Option<&Pod>) -> Container {
     Container {
         // The name in its metadata is the pod's.
-        name: sandbox.id.clone(),
-        id: Some(sandbox.id),
+        name: sandbox.id.as_str().into(),
+        id: Some(sandbox.id.into()),
         kind: ContainerKind::Sandbox,
         pod_uid: pod.map(|pod| pod.uid.clone()),
         image_missing: Some(MissingReason::NotReported),
         state,
         created_at: timestamp(sandbox.created_at),
         restart_count: sandbox.metadata.map(|metadata| metadata.attempt),
-        labels: sorted(sandbox.labels),
+        labels: sandbox.labels.into_iter().collect(),
         ..Container::default()
     }
 }
 
 /// The name that was asked for. The kubelet says it since 1.28. Before that there is only what the runtime was told to
 /// use: by the kubelet the id or `repository@digest` that the pull ended with, which nobody asked for, by others a name.
-fn requested_image(container: &cri::Container) -> Option<String> {
+fn requested_image(container: &cri::Container) -> Option<Text> {
     let spec = container.image.as_ref()?;
     if !spec.user_specified_image.is_empty() {
-        return Some(spec.user_specified_image.clone());
+        return Some(spec.user_specified_image.as_str().into());
     }
     let reference: ImageReference = spec.image.parse().ok()?;
     // Runtimes take the beginning of an id too, and it looks like a name.
     let is_id = |id: &String| spec.image.len() >= 12 && id.trim_start_matches("sha256:").starts_with(&spec.image);
     let is_name = reference.digest().is_none() && ![&container.image_id, &container.image_ref].into_iter().any(is_id);
-    is_name.then(|| spec.image.clone())
+    is_name.then(|| spec.image.as_str().into())
 }
 
 fn container_state(state: i32) -> ContainerState {
@@ -257,8 +256,4 @@ fn with_algorithm(id: &str) -> String {
 
 fn timestamp(nanoseconds: i64) -> Option<Timestamp> {
     Timestamp::from_nanosecond(nanoseconds.into()).ok().filter(|time| *time > Timestamp::UNIX_EPOCH)
-}
-
-fn sorted(labels: HashMap<String, String>) -> Labels {
-    labels.into_iter().collect::<BTreeMap<_, _>>()
 }

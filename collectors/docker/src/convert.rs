@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest, RepoDigest,
     labels::{self, Labels},
-    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Platform, Provenance, Scope},
+    model::{
+        Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Platform, Provenance, Scope, Text,
+    },
     select::StateSelector,
 };
 
@@ -43,12 +45,13 @@ pub(crate) fn scope(
         if !states.matches(state) {
             continue;
         }
-        let labels: Labels = summary.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let labels: Labels =
+            summary.labels.iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let image = image(summary, &images, store, &mut described);
         let workload = labels::service(&labels);
         let pod = labels::pod(&labels);
         scope.containers.push(Container {
-            id: summary.id.clone(),
+            id: summary.id.as_deref().map(Into::into),
             name: container_name(summary, &labels),
             kind: container_kind(&labels),
             pod_uid: pod.as_ref().map(|pod| pod.uid.clone()),
@@ -85,33 +88,33 @@ fn container_state(state: Option<ContainerSummaryStateEnum>) -> ContainerState {
 
 /// cri-dockerd marks a pod's sandbox (`pkg/kubelet/dockershim`, label `io.kubernetes.docker.type`).
 fn container_kind(labels: &Labels) -> ContainerKind {
-    match labels.get("io.kubernetes.docker.type").map(String::as_str) {
+    match labels.get("io.kubernetes.docker.type").map(Text::as_str) {
         Some("podsandbox") => ContainerKind::Sandbox,
         _ => ContainerKind::Regular,
     }
 }
 
-fn container_name(summary: &ContainerSummary, labels: &Labels) -> String {
+fn container_name(summary: &ContainerSummary, labels: &Labels) -> Text {
     let in_pod = labels.get(labels::KUBERNETES_CONTAINER_NAME);
     // Legacy links add names such as `/web/db` to those of the linked container; its own has one slash.
     let own = summary.names.iter().flatten().min_by_key(|name| name.matches('/').count());
     in_pod
-        .map(String::as_str)
+        .map(Text::as_str)
         .or_else(|| own.map(|name| name.trim_start_matches('/')))
         .or(summary.id.as_deref())
         .unwrap_or_default()
-        .to_owned()
+        .into()
 }
 
 /// The name that the container was made with. The daemon tells it only as long as that name still leads to the
 /// container's image; after a retag or removal it gives the image's id instead, and the name is not to be had without
 /// a request for each such container.
-fn requested_image(summary: &ContainerSummary) -> Option<String> {
+fn requested_image(summary: &ContainerSummary) -> Option<Text> {
     let image = summary.image.as_deref().filter(|image| !image.is_empty())?;
     let id = summary.image_id.as_deref().unwrap_or_default();
     let hash = id.strip_prefix("sha256:").unwrap_or(id);
     let is_id = image == id || (image.len() >= 12 && hash.starts_with(image.trim_start_matches("sha256:")));
-    (!is_id).then(|| image.to_owned())
+    (!is_id).then(|| image.into())
 }
 
 /// Some versions of Podman leave the algorithm out.
@@ -124,13 +127,13 @@ fn image_id(id: &str) -> Cow<'_, str> {
 /// all of the image's names would be the product of two lists that anybody may make long.
 #[derive(Default)]
 struct Described<'a> {
-    ids: HashSet<String>,
+    ids: HashSet<Text>,
     manifests: HashMap<&'a str, usize>,
 }
 
 impl<'a> Described<'a> {
-    fn is_new(&mut self, id: &str, listed: &'a ImageSummary) -> bool {
-        if !self.ids.insert(id.to_owned()) {
+    fn is_new(&mut self, id: &Text, listed: &'a ImageSummary) -> bool {
+        if !self.ids.insert(id.clone()) {
             return false;
         }
         let manifests = self.manifests.entry(&listed.id).or_default();
@@ -154,14 +157,13 @@ fn image<'a>(
         }
     };
     if let Some(listed) = listed.filter(|listed| described.is_new(&image.id, listed)) {
-        image.names = listed.repo_tags.iter().filter(|name| !name.starts_with("<none>")).cloned().collect();
+        image.names = listed.repo_tags.iter().filter(|name| !name.starts_with("<none>")).map(Into::into).collect();
         // Besides `repository@digest` daemons list `<none>@<none>` (Docker 20.10) and bare digests (28.5).
         image.repo_digests = listed.repo_digests.iter().filter_map(|text| text.parse().ok()).collect();
         if let (ImageStore::Containerd, Ok(target)) = (store, id.parse::<Digest>()) {
             // The list tells one of them at the most (28.5), and which one changes; `docker image inspect` makes them of
             // the names as well.
-            let of_name =
-                |name: &String| RepoDigest { repository: repository(name).to_owned(), digest: target.clone() };
+            let of_name = |name: &Text| RepoDigest { repository: repository(name).into(), digest: target.clone() };
             image.repo_digests.extend(image.names.iter().map(of_name));
         }
         if store == ImageStore::Classic && !image.repo_digests.is_empty() {
@@ -209,7 +211,7 @@ fn containerd_image(id: &str, of_container: Option<&OciDescriptor>, of_image: Op
         (Some(manifest), Some(target)) => {
             image.index_digest = DigestFact::known(target.clone(), Provenance::DOCKER_IMAGE_ID);
             // One index may have been run for two platforms; they are two images.
-            image.id = format!("{id}@{manifest}");
+            image.id = format!("{id}@{manifest}").into();
         }
         (None, Some(target)) => match of_image.and_then(|descriptor| descriptor.media_type.as_deref()) {
             Some(media_type) if is_index(media_type) => {
@@ -232,9 +234,9 @@ fn containerd_image(id: &str, of_container: Option<&OciDescriptor>, of_image: Op
     }
     image.platform = of_container.and_then(|descriptor| descriptor.platform.as_ref()).and_then(|platform| {
         Some(Platform {
-            os: platform.os.clone()?,
-            architecture: platform.architecture.clone()?,
-            variant: platform.variant.clone(),
+            os: platform.os.clone()?.into(),
+            architecture: platform.architecture.clone()?.into(),
+            variant: platform.variant.as_deref().map(Into::into),
         })
     });
     image

@@ -45,7 +45,7 @@ pub(crate) async fn look(api: &Api, selector: &NameSelector) -> Result<ClusterVi
     };
     let mut body = Scope { nodes: nodes.unwrap_or_default(), ..Scope::default() };
     let namespaces = namespaces.map(|namespaces| {
-        let names = namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        let names = namespaces.iter().map(|namespace| namespace.name.to_string()).collect();
         body.namespaces = namespaces.into_iter().filter(|namespace| selector.matches(&namespace.name)).collect();
         names
     });

@@ -83,7 +83,7 @@ impl Look<'_> {
         }
         if let Selection::Only(scopes) = select {
             let asked = scopes.iter().filter(|scope| scope.kind == ScopeKind::Namespace).map(|scope| &scope.name);
-            let names = asked.filter(|name| selector.matches(name)).cloned().collect();
+            let names = asked.filter(|name| selector.matches(name)).map(ToString::to_string).collect();
             self.each(names, None).await;
             return Ok(Coverage::Complete);
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use stocktake_core::model::{
-    Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Workload,
+    Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Text, Workload,
 };
 
 use crate::{
@@ -36,8 +36,10 @@ pub(crate) fn convert_pod(pod: wire::Pod, namespace: &str, owners: &Owners) -> C
     let ended = has_ended(&pod);
     let wire::Pod { metadata, spec, status } = pod;
     // The API server gives every object a uid; without one it must still not fall together with others.
-    let uid = metadata.uid.unwrap_or_else(|| format!("{namespace}/{}", metadata.name));
-    let of_pod = OfPod { uid: &uid, node_name: spec.node_name.as_deref(), ended, reason: status.reason.as_deref() };
+    let uid = Text::from(metadata.uid.unwrap_or_else(|| format!("{namespace}/{}", metadata.name)));
+    let node_name = spec.node_name.map(Text::from);
+    let reason = present(status.reason);
+    let of_pod = OfPod { uid: &uid, node_name: node_name.as_ref(), ended, reason: reason.as_ref() };
 
     let mut containers = Vec::new();
     let groups = [
@@ -51,17 +53,17 @@ pub(crate) fn convert_pod(pod: wire::Pod, namespace: &str, owners: &Owners) -> C
     }
 
     let pod = Pod {
-        name: metadata.name,
-        namespace: namespace.to_owned(),
-        node_name: spec.node_name,
-        phase: status.phase,
-        reason: present(status.reason),
+        name: metadata.name.into(),
+        namespace: namespace.into(),
+        node_name,
+        phase: status.phase.map(Into::into),
+        reason,
         workload: workload.as_ref().map(|workload| workload.id.clone()),
-        config_hash: metadata.annotations.get(CONFIG_HASH).cloned(),
+        config_hash: metadata.annotations.get(CONFIG_HASH).map(Into::into),
         created_at: metadata.creation_timestamp,
         started_at: status.start_time,
-        labels: metadata.labels,
-        annotations: metadata.annotations,
+        labels: metadata.labels.into(),
+        annotations: metadata.annotations.into(),
         uid,
     };
     ConvertedPod { pod, workload, containers }
@@ -73,8 +75,8 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
     let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
     let info = status.node_info;
     Node {
-        name: metadata.name,
-        uid: metadata.uid,
+        name: metadata.name.into(),
+        uid: metadata.uid.map(Into::into),
         machine_id: present(info.machine_id),
         container_runtime_version: present(info.container_runtime_version),
         kernel_version: present(info.kernel_version),
@@ -85,8 +87,8 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
         // `Unknown` means that the node has stopped saying so.
         ready: ready.map(|condition| condition.status == "True"),
         created_at: metadata.creation_timestamp,
-        labels: metadata.labels,
-        annotations: metadata.annotations,
+        labels: metadata.labels.into(),
+        annotations: metadata.annotations.into(),
     }
 }
 
@@ -94,12 +96,12 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
 pub(crate) fn convert_namespace(namespace: wire::Namespace) -> Namespace {
     let wire::Namespace { metadata, status } = namespace;
     Namespace {
-        name: metadata.name,
-        uid: metadata.uid,
+        name: metadata.name.into(),
+        uid: metadata.uid.map(Into::into),
         phase: present(status.phase),
         created_at: metadata.creation_timestamp,
-        labels: metadata.labels,
-        annotations: metadata.annotations,
+        labels: metadata.labels.into(),
+        annotations: metadata.annotations.into(),
     }
 }
 
@@ -108,23 +110,23 @@ fn convert_owner(owner: &wire::OwnerReference, namespace: &str) -> Workload {
     // pods, only a static pod's node has none.
     let is_node = owner.kind == "Node" && owner.api_version == "v1";
     // References without a uid would otherwise all lead to one workload.
-    let uid = present(Some(owner.uid.clone()));
+    let uid = Some(Text::from(owner.uid.as_str())).filter(|uid| !uid.is_empty());
     Workload {
-        id: uid.clone().unwrap_or_else(|| format!("{}/{}", owner.kind, owner.name)),
-        kind: owner.kind.clone(),
-        name: owner.name.clone(),
-        namespace: (!is_node).then(|| namespace.to_owned()),
-        api_version: Some(owner.api_version.clone()),
+        id: uid.clone().unwrap_or_else(|| format!("{}/{}", owner.kind, owner.name).into()),
+        kind: owner.kind.as_str().into(),
+        name: owner.name.as_str().into(),
+        namespace: (!is_node).then(|| namespace.into()),
+        api_version: Some(owner.api_version.as_str().into()),
         uid,
     }
 }
 
 /// What a container takes over from its pod.
 struct OfPod<'a> {
-    uid: &'a str,
-    node_name: Option<&'a str>,
+    uid: &'a Text,
+    node_name: Option<&'a Text>,
     ended: bool,
-    reason: Option<&'a str>,
+    reason: Option<&'a Text>,
 }
 
 /// Each container of the specification with its status, then those of which there is only a status: neither a container
@@ -160,17 +162,17 @@ fn convert_container(
     let requested = present(spec.and_then(|spec| spec.image));
 
     let container = Container {
-        name,
+        name: name.into(),
         kind,
-        pod_uid: Some(pod.uid.to_owned()),
-        node_name: present(pod.node_name.map(str::to_owned)),
+        pod_uid: Some(pod.uid.clone()),
+        node_name: pod.node_name.filter(|name| !name.is_empty()).cloned(),
         ..Container::default()
     };
     let (container, image_id) = match status {
         Some(status) => with_status(container, status),
         // A pod that has ended may have lost its statuses with its node, and whether they ever ran.
         None if pod.ended => {
-            let reason = pod.reason.map(str::to_owned);
+            let reason = pod.reason.cloned();
             (Container { state: ContainerState::Unknown, state_reason: reason, ..container }, None)
         }
         None => (Container { state: ContainerState::Waiting, ..container }, None),
@@ -196,10 +198,10 @@ fn convert_container(
 ///
 /// `lastState` is not read: it is how the run before this one ended, and a container that waits for its next start is
 /// waiting.
-fn with_status(container: Container, status: wire::ContainerStatus) -> (Container, Option<String>) {
+fn with_status(container: Container, status: wire::ContainerStatus) -> (Container, Option<Text>) {
     let wire::ContainerStatus { container_id, image_id, restart_count, state, .. } = status;
     let container = Container {
-        id: present(container_id).map(without_scheme),
+        id: present(container_id).map(|id| without_scheme(&id)),
         restart_count: restart_count.and_then(|count| u32::try_from(count).ok()),
         ..container
     };
@@ -223,16 +225,13 @@ fn with_status(container: Container, status: wire::ContainerStatus) -> (Containe
 }
 
 /// `containerd://4f5…` to `4f5…`, by which the runtime's own collectors know the container.
-fn without_scheme(id: String) -> String {
-    match id.split_once("://") {
-        Some((_, id)) => id.to_owned(),
-        None => id,
-    }
+fn without_scheme(id: &str) -> Text {
+    id.split_once("://").map_or(id, |(_, id)| id).into()
 }
 
 /// Go's way to say "none" of a string is the empty one.
-fn present(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
+fn present(text: Option<String>) -> Option<Text> {
+    text.filter(|text| !text.is_empty()).map(Into::into)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use stocktake_core::{
     CollectError,
-    model::{Container, ContainerState, Coverage, DigestFact, Image, MissingReason, Pod, Scope, Workload},
+    model::{Container, ContainerState, Coverage, DigestFact, Image, MissingReason, Pod, Scope, Text, Workload},
 };
 
 use crate::convert::ConvertedPod;
@@ -15,8 +15,8 @@ pub(crate) struct NamespaceScope {
     pods: Vec<Pod>,
     containers: Vec<Container>,
     /// By id, each with its names: a list of them that is kept in order takes ever longer to add to.
-    images: BTreeMap<String, (Image, BTreeSet<String>)>,
-    workloads: BTreeMap<String, Workload>,
+    images: BTreeMap<Text, (Image, BTreeSet<Text>)>,
+    workloads: BTreeMap<Text, Workload>,
 }
 
 impl NamespaceScope {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{look::Look, rule, suite::Suite};
 use crate::{
     ObservedScope, Resource,
-    model::{Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Scope, ScopeId, ScopeKind},
+    model::{
+        Container, ContainerKind, ContainerState, DigestFact, Image, MissingReason, Scope, ScopeId, ScopeKind, Text,
+    },
     normalise,
 };
 
@@ -70,7 +72,7 @@ fn repeated_id(scope: &ObservedScope) -> Option<String> {
     }
     let body = &scope.body;
     let keys = body.pods.iter().map(|pod| &pod.uid).chain(body.workloads.iter().map(|workload| &workload.id));
-    if keys.chain(body.images.iter().map(|image| &image.id)).any(String::is_empty) {
+    if keys.chain(body.images.iter().map(|image| &image.id)).any(Text::is_empty) {
         return Some("a pod, workload or image has an empty id".to_owned());
     }
     let duplicates = normalise(&mut scope.body.clone()).duplicates;
@@ -117,8 +119,8 @@ fn mixed_up_digests(scope: &ObservedScope) -> Option<String> {
 }
 
 fn unused_image(scope: &ObservedScope) -> Option<String> {
-    let used: BTreeSet<&String> = scope.body.containers.iter().filter_map(|it| it.image_ref.as_ref()).collect();
-    let unused = scope.body.images.iter().find(|image| !used.contains(&image.id));
+    let used: BTreeSet<&str> = scope.body.containers.iter().filter_map(|it| it.image_ref.as_deref()).collect();
+    let unused = scope.body.images.iter().find(|image| !used.contains(image.id.as_str()));
     unused.map(|image| format!("no container refers to image `{}`", image.id))
 }
 

@@ -8,7 +8,7 @@ use crate::{
     Location, ObservedScope, RuntimeInfo,
     model::{
         Cluster, Container, Coverage, Host, Image, MissingReason, Namespace, Node, Pod, RuntimeVersion, SCHEMA_VERSION,
-        Scope, ScopeId, ScopeKind, Shown, Warning, Workload,
+        Scope, ScopeId, ScopeKind, Shown, Text, Warning, Workload,
     },
 };
 
@@ -66,8 +66,8 @@ pub struct ScopeDocument {
     #[serde(default = "host")]
     pub kind: ScopeKind,
     /// Its name among those of its kind. A source's one host or cluster scope needs none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub name: Text,
     /// How completely it was seen. Left out: partially.
     #[serde(default = "unsaid", deserialize_with = "coverage")]
     pub coverage: Coverage,

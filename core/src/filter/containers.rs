@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Example, Filters, Removed, Rule, Setting, Thing};
 use crate::{
     Digest, ImageReference,
-    model::{Container, ContainerKind, Counts, DigestFact, Image, Pod, Report, Scope, ScopeId},
+    model::{Container, ContainerKind, Counts, DigestFact, Image, Pod, Report, Scope, ScopeId, Text},
     normalise, scope_digest,
     unify::{Containers, Seen, Sighted, containers},
 };
@@ -21,9 +21,9 @@ impl Filters {
         &self,
         mut report: Report,
         mut scopes: BTreeMap<Digest, Scope>,
-    ) -> (Report, BTreeMap<Digest, Scope>, BTreeMap<String, Removed>) {
+    ) -> (Report, BTreeMap<Digest, Scope>, BTreeMap<Text, Removed>) {
         let plan = self.plan(&containers(&report.sources, &scopes));
-        let mut removed: BTreeMap<String, Removed> = BTreeMap::new();
+        let mut removed: BTreeMap<Text, Removed> = BTreeMap::new();
         let mut reported = BTreeMap::new();
         let mut untouched = BTreeSet::new();
         for source in &mut report.sources {
@@ -106,9 +106,9 @@ impl Filters {
     }
 
     /// A scope without what the plan takes out of it.
-    fn without(&self, body: &Scope, collector: &str, scope: &ScopeId, plan: &Plan, removed: &mut Removed) -> Scope {
+    fn without(&self, body: &Scope, collector: &Text, scope: &ScopeId, plan: &Plan, removed: &mut Removed) -> Scope {
         let nothing = HashMap::new();
-        let taken = plan.containers.get(&(collector.to_owned(), scope.clone())).unwrap_or(&nothing);
+        let taken = plan.containers.get(&(collector.clone(), scope.clone())).unwrap_or(&nothing);
         let mut left = Scope {
             nodes: body.nodes.clone(),
             namespaces: body.namespaces.clone(),
@@ -133,7 +133,7 @@ impl Filters {
                 continue;
             };
             causes.extend(pod.workload.as_deref().map(|workload| (workload, rule)));
-            removed.add(rule, Thing::Pod, || Example { of: Thing::Pod, name: pod.name.clone(), detail: None });
+            removed.add(rule, Thing::Pod, || Example { of: Thing::Pod, name: pod.name.to_string(), detail: None });
         }
         let (images_before, workloads_before) = references(&body.containers, &body.pods);
         let (images, workloads) = references(&left.containers, &left.pods);
@@ -169,7 +169,7 @@ impl Filters {
 #[derive(Default)]
 struct Plan {
     /// Positions in the bodies' containers, by collector and scope.
-    containers: HashMap<(String, ScopeId), HashMap<usize, Cause>>,
+    containers: HashMap<(Text, ScopeId), HashMap<usize, Cause>>,
     /// By [`pod_key`].
     pods: HashMap<String, Rule>,
 }
@@ -206,7 +206,7 @@ impl Cause {
     fn example(&self, of: Thing, container: &Container) -> Example {
         let detail = self.name.clone().filter(|name| *name != container.name).map(|name| format!("known as `{name}`"));
         let image = || container.image.as_ref().map(|image| format!("image `{image}`"));
-        Example { of, name: container.name.clone(), detail: detail.or_else(image) }
+        Example { of, name: container.name.to_string(), detail: detail.or_else(image) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! scopes stay equal; two texts that differ only behind the cut stay different, so that a key is still a key, a reference
 //! still leads to what it led to, a container is still the same in every source, and a change is still a change.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::{Example, Removed, Rule, Thing};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     labels::Labels,
     model::{
         Cluster, Container, ContainerKind, Coverage, DigestFact, Host, Image, Namespace, Node, Platform, Pod,
-        Provenance, RuntimeVersion, Scope, ScopeId, Source, Workload,
+        Provenance, RuntimeVersion, Scope, ScopeId, Source, Text, Workload,
     },
 };
 
@@ -75,26 +75,33 @@ fn shortened(text: &str, limit: Limit) -> Option<String> {
 
 /// Bounds the keys, values and number of labels or annotations; `cut` is told of each, by its key in the result.
 pub(super) fn limit_map(map: &mut Labels, cut: &mut impl FnMut(Limit, &str)) {
-    let long: Vec<(String, String)> =
-        map.keys().filter_map(|key| Some((key.clone(), shortened(key, Limit::Key)?))).collect();
-    for (key, short) in long {
-        if let Some(value) = map.remove(&key) {
+    let is_long = |text: &Text, limit: Limit| text.len() > limit.maximum();
+    let is_sound = map.len() <= Limit::Entries.maximum()
+        && !map.iter().any(|(key, value)| is_long(key, Limit::Key) || is_long(value, Limit::Value));
+    if is_sound {
+        return;
+    }
+    let mut entries: BTreeMap<Text, Text> = map.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    for (key, value) in &*map {
+        if let Some(short) = shortened(key, Limit::Key) {
             cut(Limit::Key, &short);
-            map.insert(short, value);
+            entries.remove(key);
+            entries.insert(short.into(), value.clone());
         }
     }
     // The last ones by key: which ones is the same in every look.
-    while map.len() > Limit::Entries.maximum() {
-        if let Some((key, _)) = map.pop_last() {
+    while entries.len() > Limit::Entries.maximum() {
+        if let Some((key, _)) = entries.pop_last() {
             cut(Limit::Entries, &key);
         }
     }
-    for (key, value) in map {
+    for (key, value) in &mut entries {
         if let Some(short) = shortened(value, Limit::Value) {
-            *value = short;
+            *value = short.into();
             cut(Limit::Value, key);
         }
     }
+    *map = entries.into();
 }
 
 /// Bounds every text of a scope but its labels and annotations.
@@ -318,18 +325,18 @@ fn limit_image(image: &mut Image, removed: &mut Removed) {
 struct Cuts(Vec<(&'static str, Limit)>);
 
 impl Cuts {
-    fn text(&mut self, field: &'static str, text: &mut String) {
+    fn text(&mut self, field: &'static str, text: &mut (impl AsRef<str> + From<String>)) {
         self.at(field, text, Limit::Text);
     }
 
-    fn at(&mut self, field: &'static str, text: &mut String, limit: Limit) {
-        if let Some(short) = shortened(text, limit) {
-            *text = short;
+    fn at(&mut self, field: &'static str, text: &mut (impl AsRef<str> + From<String>), limit: Limit) {
+        if let Some(short) = shortened(text.as_ref(), limit) {
+            *text = short.into();
             self.0.push((field, limit));
         }
     }
 
-    fn option(&mut self, field: &'static str, text: &mut Option<String>) {
+    fn option(&mut self, field: &'static str, text: &mut Option<impl AsRef<str> + From<String>>) {
         if let Some(text) = text {
             self.text(field, text);
         }
@@ -368,15 +375,15 @@ mod tests {
     #[test]
     fn long_keys_do_not_fall_together_and_the_last_of_too_many_go() {
         let key = "k".repeat(600);
-        let mut map: Labels = (0..600).map(|number| (format!("n{number:03}"), String::new())).collect();
-        map.extend([(format!("{key}a"), "1".to_owned()), (format!("{key}b"), "2".to_owned())]);
+        let short = (0..600).map(|number| (format!("n{number:03}"), ""));
+        let mut map: Labels = short.chain([(format!("{key}a"), "1"), (format!("{key}b"), "2")]).collect();
         let mut cuts = Vec::new();
         limit_map(&mut map, &mut |limit, key| cuts.push((limit, key.to_owned())));
         let values: Vec<&str> =
             map.iter().filter(|(key, _)| key.starts_with('k')).map(|(_, value)| value.as_str()).collect();
         assert_eq!(values.len(), 2, "{values:?}");
         assert_eq!(map.len(), 512);
-        assert_eq!(map.last_key_value().map(|(key, _)| key.as_str()), Some("n509"));
+        assert_eq!(map.keys().last().map(Text::as_str), Some("n509"));
         assert_eq!(cuts.len(), 2 + 90);
         let before = map.clone();
         limit_map(&mut map, &mut |limit, key| panic!("{limit} {key}"));

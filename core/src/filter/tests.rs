@@ -12,7 +12,7 @@ use crate::{
     model::{
         Agent, Cluster, Container, ContainerKind, ContainerState, Counts, Coverage, Host, Image, Inventory,
         MissingReason, Namespace, Node, Pod, Provenance, Report, SCHEMA_VERSION, ScopeEntry, ScopeId, Shown, Source,
-        Workload,
+        Text, Workload,
     },
     normalise, scope_digest,
 };
@@ -63,15 +63,15 @@ fn report(seen: Vec<(Source, ScopeId, Scope)>) -> (Report, BTreeMap<Digest, Scop
     (report, scopes)
 }
 
-fn id(number: usize) -> String {
-    format!("{number:064x}")
+fn id(number: usize) -> Text {
+    format!("{number:064x}").into()
 }
 
 /// An image by its manifest.
 fn image(number: usize, names: &[&str]) -> Image {
     let manifest = Digest::sha256(&number.to_be_bytes());
     Image {
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        names: names.iter().map(|name| (*name).into()).collect(),
         manifest_digest: crate::model::DigestFact::known(manifest, Provenance("test".into())),
         ..Image::unresolved(format!("image-{number}"), MissingReason::NotReported)
     }
@@ -81,7 +81,7 @@ fn container(number: usize, name: &str, image: Option<usize>) -> Container {
     Container {
         id: Some(id(number)),
         name: name.into(),
-        image_ref: image.map(|image| format!("image-{image}")),
+        image_ref: image.map(|image| format!("image-{image}").into()),
         state: ContainerState::Running,
         ..Container::default()
     }
@@ -112,7 +112,7 @@ fn docker_and_moby() -> (Report, BTreeMap<Digest, Scope>) {
 fn names(report: &Report, scopes: &BTreeMap<Digest, Scope>, collector: &str) -> Vec<String> {
     let source = report.sources.iter().find(|source| source.collector == collector).unwrap();
     let bodies = source.scopes.iter().map(|entry| &scopes[entry.digest.as_ref().unwrap()]);
-    bodies.flat_map(|body| &body.containers).map(|container| container.name.clone()).collect()
+    bodies.flat_map(|body| &body.containers).map(|container| container.name.to_string()).collect()
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_pod_goes_with_its_last_container_and_not_before() {
         uid: uid.into(),
         name: name.into(),
         namespace: "shop".into(),
-        config_hash: hash.map(str::to_owned),
+        config_hash: hash.map(Into::into),
         ..Pod::default()
     };
     let of = |pod: &str, container: Container| Container {
@@ -297,16 +297,16 @@ fn labels_and_annotations_go_by_key_from_everything_that_has_any() {
 
 #[test]
 fn what_is_cut_is_counted_and_said_and_still_leads_where_it_led() {
-    let long = |text: &str| format!("{text}{}", "x".repeat(1 << 20));
+    let long = |text: &str| Text::from(format!("{text}{}", "x".repeat(1 << 20)));
     let mut scope = Scope {
         pods: vec![Pod { uid: long("pod"), name: "p".into(), ..Pod::default() }],
         containers: vec![
             Container {
                 pod_uid: Some(long("pod")),
                 labels: Labels::from([
-                    ("big".to_owned(), long("")),
-                    ("hidden".to_owned(), long("")),
-                    (long("k"), String::new()),
+                    ("big".into(), long("")),
+                    ("hidden".into(), long("")),
+                    (long("k"), Text::default()),
                 ]),
                 ..container(1, "web", None)
             },
@@ -385,18 +385,18 @@ fn look(drawn: &[Drawn]) -> (Report, BTreeMap<Digest, Scope>) {
         for (number, drawn) in seen {
             let known = place < 2;
             let name = match (known, drawn.name) {
-                (true, true) => format!("evil-container-{number}"),
-                (true, false) => format!("good-{number}"),
+                (true, true) => format!("evil-container-{number}").into(),
+                (true, false) => format!("good-{number}").into(),
                 (false, _) => id(number),
             };
             let requested = match (place, drawn.image) {
-                (0, 0) => Some("example.com/evil/zero:1".to_owned()),
-                (0 | 1, image) => Some(format!("example.com/good:{image}")),
+                (0, 0) => Some("example.com/evil/zero:1".into()),
+                (0 | 1, image) => Some(format!("example.com/good:{image}").into()),
                 _ => None,
             };
             let names: &[&str] = if (place, drawn.image) == (1, 1) { &["evil-one:1"] } else { &[] };
             scope.images.push(image(drawn.image, names));
-            let pod = drawn.pod.map(|pod| format!("pod-{pod}"));
+            let pod = drawn.pod.map(|pod| Text::from(format!("pod-{pod}")));
             scope.pods.extend(pod.iter().map(|uid| Pod { uid: uid.clone(), name: uid.clone(), ..Pod::default() }));
             let label = if drawn.label { "evil-label" } else { "fine" };
             scope.containers.push(Container {
@@ -423,7 +423,7 @@ fn look(drawn: &[Drawn]) -> (Report, BTreeMap<Digest, Scope>) {
     )
 }
 
-fn by_id(inventory: &Inventory) -> Vec<(String, crate::model::FindingKind)> {
+fn by_id(inventory: &Inventory) -> Vec<(Text, crate::model::FindingKind)> {
     let unified = inventory.unified.as_ref().unwrap();
     let about =
         |finding: &crate::model::Finding| (unified.containers[finding.container].id.clone().unwrap(), finding.kind);
@@ -482,7 +482,9 @@ proptest! {
     fn cleaning_twice_is_cleaning_once(
         keys in proptest::collection::btree_map("[ab]{0,3}(é{0,600})?", "\\PC{0,20}(é{0,4000})?", 0..8)
     ) {
-        let mut scope = Scope { pods: vec![Pod { labels: keys.clone(), annotations: keys, ..Pod::default() }], ..Scope::default() };
+        let keys = Labels::from(keys);
+        let pods = vec![Pod { labels: keys.clone(), annotations: keys, ..Pod::default() }];
+        let mut scope = Scope { pods, ..Scope::default() };
         let filters = filters(json!({"labels": {"exclude": ["a*"]}, "annotations": ["b*", "?"]}));
         let _ = filters.clean(&mut scope);
         let once = scope.clone();

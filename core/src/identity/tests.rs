@@ -13,7 +13,7 @@ fn repo(repository: &str, text: &str) -> RepoDigest {
 }
 
 fn platform(architecture: &str, variant: Option<&str>) -> Platform {
-    Platform { os: "linux".into(), architecture: architecture.into(), variant: variant.map(str::to_owned) }
+    Platform { os: "linux".into(), architecture: architecture.into(), variant: variant.map(Into::into) }
 }
 
 /// An image of which nothing is known.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::MissingReason;
+use super::{MissingReason, Text};
 use crate::labels::Labels;
 
 /// A container, or one that an orchestrator wants and the runtime has not made yet.
@@ -15,28 +15,28 @@ pub struct Container {
     /// The runtime's identifier, without the scheme that Kubernetes puts before it (`containerd://`). Absent while the
     /// runtime has not made the container. Unique within a scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Text>,
     /// Name within its pod or on its host; the identifier where the runtime knows no name.
-    pub name: String,
+    pub name: Text,
     /// What the container is for.
     #[serde(default)]
     pub kind: ContainerKind,
     /// Uid of the pod that it belongs to, a key of the scope's `pods`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_uid: Option<String>,
+    pub pod_uid: Option<Text>,
     /// Outermost owner of a container without a pod, a key of the scope's `workloads`. A pod carries its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
+    pub workload: Option<Text>,
     /// Name of the cluster node that it runs on or is assigned to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_name: Option<String>,
+    pub node_name: Option<Text>,
     /// The image as it was asked for: from the specification, never from a status that may show another name of it.
     /// Absent where the runtime no longer knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub image: Option<Text>,
     /// The image that it was made from, a key of the scope's `images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_ref: Option<String>,
+    pub image_ref: Option<Text>,
     /// Why `image_ref` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_missing: Option<MissingReason>,
@@ -45,7 +45,7 @@ pub struct Container {
     pub state: ContainerState,
     /// The runtime's or orchestrator's one word for why it is in that state (`CrashLoopBackOff`, `OOMKilled`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state_reason: Option<String>,
+    pub state_reason: Option<Text>,
     /// Exit status of its process, once it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Text;
 use crate::{Digest, RepoDigest};
 
 /// An image that a container of the scope was made from, or asks for.
@@ -14,10 +15,10 @@ pub struct Image {
     /// Key within the scope: the runtime's own identifier of the image where it has one, else the name asked for, in a
     /// form that is no identifier. It means different digests to different runtimes and joins nothing outside its scope;
     /// the digests below do.
-    pub id: String,
+    pub id: Text,
     /// Names that the runtime has for it, sorted. Empty for an untagged image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
+    pub names: Vec<Text>,
     /// Digest of the index (multi-platform manifest list) that the image was taken from.
     pub index_digest: DigestFact,
     /// Digest of the manifest of the one platform that runs.
@@ -43,7 +44,7 @@ pub struct Image {
 impl Image {
     /// An image of which nothing but its key is known, and why.
     #[must_use]
-    pub fn unresolved(id: impl Into<String>, reason: MissingReason) -> Self {
+    pub fn unresolved(id: impl Into<Text>, reason: MissingReason) -> Self {
         Self {
             id: id.into(),
             names: Vec::new(),
@@ -60,7 +61,7 @@ impl Image {
 
 /// Digests of algorithms that this version does not know are left out.
 fn known_repo_digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RepoDigest>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
+    let texts = Vec::<Text>::deserialize(deserializer)?;
     Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
 }
 
@@ -88,7 +89,7 @@ impl<'de> Deserialize<'de> for DigestFact {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Fact {
-            digest: Option<String>,
+            digest: Option<Text>,
             from: Option<Provenance>,
             missing: Option<MissingReason>,
         }
@@ -223,12 +224,12 @@ impl fmt::Display for MissingReason {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Platform {
     /// `linux`, `windows`.
-    pub os: String,
+    pub os: Text,
     /// `amd64`, `arm64`.
-    pub architecture: String,
+    pub architecture: Text,
     /// Variant of the processor: `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
+    pub variant: Option<Text>,
 }
 
 impl fmt::Display for Platform {

@@ -13,6 +13,11 @@ mod scope;
 mod unified;
 mod workload;
 
+/// A text of the model. To clone one costs nothing: up to 23 bytes stand in the value itself, and of a longer one all
+/// clones share the same. Whoever reads the same text again and again, such as a node's name in each of its pods, does well
+/// to clone the first.
+pub use smol_str::SmolStr as Text;
+
 pub use container::{Container, ContainerKind, ContainerState};
 pub use image::{DigestFact, Image, MissingReason, Platform, Provenance};
 pub use node::{Namespace, Node};

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Coverage, Scope, ScopeEntry, Unified};
+use super::{Coverage, Scope, ScopeEntry, Text, Unified};
 use crate::{Digest, unify::unify};
 
 /// Value of [`Report::schema`] that this version writes.
@@ -69,9 +69,9 @@ pub struct Agent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Source {
     /// The collector's name in the configuration.
-    pub collector: String,
+    pub collector: Text,
     /// The collector's type.
-    pub kind: String,
+    pub kind: Text,
     /// The runtime, if it could be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeVersion>,

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Image, Namespace, Node, Pod, Workload};
+use super::{Container, Image, Namespace, Node, Pod, Text, Workload};
 use crate::{CollectError, Digest};
 
 /// Which scope of a source.
@@ -15,32 +15,32 @@ pub struct ScopeId {
     pub kind: ScopeKind,
     /// Its name among those of its kind in the source. A source's one cluster or host scope needs none: the source
     /// says who the cluster or host is.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub name: Text,
 }
 
 impl ScopeId {
     /// The one scope of a runtime that is a whole host.
     #[must_use]
     pub fn host() -> Self {
-        Self { kind: ScopeKind::Host, name: String::new() }
+        Self { kind: ScopeKind::Host, name: Text::default() }
     }
 
     /// A cluster's own objects.
     #[must_use]
     pub fn cluster() -> Self {
-        Self { kind: ScopeKind::Cluster, name: String::new() }
+        Self { kind: ScopeKind::Cluster, name: Text::default() }
     }
 
     /// One node of a cluster: the pods on it, whatever their namespace.
     #[must_use]
-    pub fn node(name: impl Into<String>) -> Self {
+    pub fn node(name: impl Into<Text>) -> Self {
         Self { kind: ScopeKind::Node, name: name.into() }
     }
 
     /// A namespace.
     #[must_use]
-    pub fn namespace(name: impl Into<String>) -> Self {
+    pub fn namespace(name: impl Into<Text>) -> Self {
         Self { kind: ScopeKind::Namespace, name: name.into() }
     }
 }

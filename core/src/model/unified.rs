@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerKind, ContainerState, Image, MissingReason, ScopeId};
+use super::{ContainerKind, ContainerState, Image, MissingReason, ScopeId, Text};
 use crate::RepoDigest;
 
 /// The unified view of a report's sources, made from them by [`unify`](crate::unify::unify).
@@ -51,9 +51,9 @@ impl Unified {
 pub struct UnifiedContainer {
     /// The runtime's identifier, where there is one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Text>,
     /// What the first of its sightings calls it.
-    pub name: String,
+    pub name: Text,
     /// What the container is for, which an orchestrator knows best.
     #[serde(default)]
     pub kind: ContainerKind,
@@ -63,16 +63,16 @@ pub struct UnifiedContainer {
     pub state: ContainerState,
     /// One word for why it is in that state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state_reason: Option<String>,
+    pub state_reason: Option<Text>,
     /// When its process last started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// The image as it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
+    pub image: Option<Text>,
     /// The image that it was made from, the `id` of one of the view's `images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_ref: Option<String>,
+    pub image_ref: Option<Text>,
     /// Why `image_ref` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_missing: Option<MissingReason>,
@@ -89,7 +89,7 @@ pub struct UnifiedContainer {
 
 /// A digest of an algorithm that this version does not know is left out.
 fn known_repo_digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<RepoDigest>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
+    Ok(Option::<Text>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
 /// By what several sightings are known to be of one container.
@@ -109,7 +109,7 @@ pub enum JoinedBy {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Sighting {
     /// The collector's name in the configuration.
-    pub collector: String,
+    pub collector: Text,
     /// The scope.
     pub scope: ScopeId,
     /// Position in the list of containers, or of images, of the scope's body.
@@ -138,7 +138,7 @@ pub struct Finding {
     pub container: usize,
     /// The cluster's node that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_name: Option<String>,
+    pub node_name: Option<Text>,
     /// Who sees it.
     pub seen_by: Vec<VantagePoint>,
     /// Who ought to, and does not; under `contradicting_digests`, who sees it otherwise.
@@ -149,7 +149,7 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct VantagePoint {
     /// The collector's name in the configuration.
-    pub collector: String,
+    pub collector: Text,
     /// The scope.
     pub scope: ScopeId,
 }

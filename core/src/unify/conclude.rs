@@ -5,7 +5,7 @@ use super::{
     join::Group,
     view::{Seen, World},
 };
-use crate::model::{ContainerKind, ContainerState, UnifiedContainer};
+use crate::model::{ContainerKind, ContainerState, Text, UnifiedContainer};
 
 pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> UnifiedContainer {
     let seen: Vec<&Seen<'_>> = group.members.iter().map(|member| &world.seen[*member]).collect();
@@ -17,7 +17,7 @@ pub(super) fn container(world: &World<'_>, group: &Group, image: &ImageOf) -> Un
         state: by_state.map_or(ContainerState::Unknown, |seen| seen.container.state),
         state_reason: by_state.and_then(|seen| seen.container.state_reason.clone()),
         started_at: started_at(&seen, by_state),
-        image: image.requested.map(str::to_owned),
+        image: image.requested.cloned(),
         image_ref: image.image_ref.clone(),
         image_missing: image.missing,
         repo_digest: image.repo_digest.clone(),
@@ -42,7 +42,7 @@ pub(super) fn order<'a>(world: &World<'a>, group: &Group, container: &'a Unified
 }
 
 /// The runtime's, which is newer than what an orchestrator has heard of it.
-fn id(seen: &[&Seen<'_>]) -> Option<String> {
+fn id(seen: &[&Seen<'_>]) -> Option<Text> {
     let runtimes = seen.iter().filter(|seen| !seen.is_orchestrated());
     runtimes.chain(seen.iter()).find_map(|seen| seen.container.id.clone())
 }
@@ -55,7 +55,7 @@ fn started_at(seen: &[&Seen<'_>], by_state: Option<&Seen<'_>>) -> Option<jiff::T
 }
 
 /// Of the sighting that is closest to people.
-fn name(seen: &[&Seen<'_>]) -> String {
+fn name(seen: &[&Seen<'_>]) -> Text {
     seen.first().map(|seen| seen.container.name.clone()).unwrap_or_default()
 }
 

@@ -16,7 +16,7 @@ use super::{
     join::{Group, is_drawn_at_random},
     view::{Seen, World},
 };
-use crate::model::{ContainerState, Finding, FindingKind, ScopeId, ScopeKind, Shown, VantagePoint};
+use crate::model::{ContainerState, Finding, FindingKind, ScopeId, ScopeKind, Shown, Text, VantagePoint};
 
 pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identified<'_>) -> Vec<Finding> {
     let ground = Ground::of(world, groups);
@@ -48,7 +48,7 @@ struct Ground<'a, 'w> {
     /// Pairs of complete scopes that share a running container.
     shared: BTreeMap<Place, BTreeSet<Place>>,
     /// Hosts that are nodes, by the positions of cluster and host, with the node's name.
-    nodes: BTreeMap<(usize, usize), &'a str>,
+    nodes: BTreeMap<(usize, usize), &'a Text>,
     /// By cluster and node: the scopes of runtimes there that have shown to see the cluster's pods.
     runtimes: BTreeMap<(usize, &'a str), BTreeSet<Place>>,
     /// Sources of which another one has seen a container too.
@@ -163,7 +163,7 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
         let scope = match first.pod {
             // An earlier attempt, or the sandbox, of a pod that is known.
             Some(pod) if ground.knows_pod(cluster, &pod.uid, node) => continue,
-            Some(pod) => ScopeId::namespace(&pod.namespace),
+            Some(pod) => ScopeId::namespace(pod.namespace.clone()),
             // What no kubelet made is in no namespace.
             None => ScopeId::cluster(),
         };
@@ -176,7 +176,7 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
             findings.push(Finding {
                 kind: FindingKind::UnknownToOrchestrator,
                 container: position,
-                node_name: Some((*node).to_owned()),
+                node_name: Some((*node).clone()),
                 seen_by: points(world, &witnesses),
                 not_seen_by: vec![VantagePoint { collector: source.collector.clone(), scope }],
             });
@@ -254,7 +254,7 @@ fn existed_before(seen: &Seen<'_>, looked: Timestamp) -> bool {
     made.is_none_or(|made| looked.duration_since(made) > SignedDuration::from_secs(1))
 }
 
-fn node_name(world: &World<'_>, group: &Group) -> Option<String> {
+fn node_name(world: &World<'_>, group: &Group) -> Option<Text> {
     group.members.iter().find_map(|member| world.seen[*member].container.node_name.clone())
 }
 

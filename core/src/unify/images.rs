@@ -6,7 +6,7 @@ use super::{join::Group, view::World};
 use crate::{
     Digest, RepoDigest,
     identity::{DigestGraph, Identity, identify},
-    model::{DigestFact, Image, MissingReason, Platform, Provenance, Sighting, UnifiedImage},
+    model::{DigestFact, Image, MissingReason, Platform, Provenance, Sighting, Text, UnifiedImage},
 };
 
 /// The images of all containers.
@@ -18,8 +18,8 @@ pub(super) struct Identified<'a> {
 
 /// What is known of one container's image.
 pub(super) struct ImageOf<'a> {
-    pub(super) requested: Option<&'a str>,
-    pub(super) image_ref: Option<String>,
+    pub(super) requested: Option<&'a Text>,
+    pub(super) image_ref: Option<Text>,
     pub(super) missing: Option<MissingReason>,
     pub(super) repo_digest: Option<RepoDigest>,
     /// Sightings that lead to another image than one before them.
@@ -37,18 +37,18 @@ type Statement<'a> = (usize, usize, &'a Image);
 
 /// All that an image's identity depends on. An image is known by the scope that it is told in (scopes may share a body) and
 /// by its position there.
-type Evidence<'a> = (Vec<(usize, usize, usize)>, Option<&'a str>, Option<Machine<'a>>);
+type Evidence<'a> = (Vec<(usize, usize, usize)>, Option<&'a Text>, Option<Machine<'a>>);
 
 /// Operating system and architecture.
-type Machine<'a> = (&'a str, &'a str);
+type Machine<'a> = (&'a Text, &'a Text);
 
 /// What follows from it: the image's key, what the repository serves, and which statements count for nothing.
-type Conclusion = (String, Option<RepoDigest>, Vec<usize>);
+type Conclusion = (Text, Option<RepoDigest>, Vec<usize>);
 
 struct Look<'a, 'w> {
     world: &'w World<'a>,
     graph: &'w DigestGraph,
-    images: BTreeMap<String, Draft<'a>>,
+    images: BTreeMap<Text, Draft<'a>>,
     /// Most containers of an image are alike, and names are slow to read.
     known: HashMap<Evidence<'a>, Conclusion>,
 }
@@ -57,7 +57,7 @@ impl<'a> Look<'a, '_> {
     fn of_group(&mut self, group: &Group, machine: Option<Machine<'a>>) -> ImageOf<'a> {
         let seen = |member: &usize| &self.world.seen[*member];
         // The first is closest to the people who asked; which image runs, the runtime says.
-        let requested = group.members.iter().find_map(|member| seen(member).container.image.as_deref());
+        let requested = group.members.iter().find_map(|member| seen(member).container.image.as_ref());
         let runtimes = group.members.iter().filter(|member| !seen(member).is_orchestrated());
         let orchestrators = group.members.iter().filter(|member| seen(member).is_orchestrated());
         let statements: Vec<Statement<'a>> = runtimes
@@ -85,17 +85,17 @@ impl<'a> Look<'a, '_> {
     fn conclude(
         &mut self,
         mut statements: Vec<Statement<'a>>,
-        requested: Option<&str>,
+        requested: Option<&Text>,
         machine: Option<Machine<'_>>,
     ) -> Conclusion {
         let platform = machine.map(|(os, architecture)| Platform {
-            os: os.to_owned(),
-            architecture: architecture.to_owned(),
+            os: os.clone(),
+            architecture: architecture.clone(),
             variant: None,
         });
         let by_all = |statements: &[Statement<'a>]| {
             let images: Vec<&Image> = statements.iter().map(|(.., image)| *image).collect();
-            identify(self.graph, &images, requested, platform.as_ref())
+            identify(self.graph, &images, requested.map(Text::as_str), platform.as_ref())
         };
         let mut identity = by_all(&statements);
         let contradicted_by = std::mem::take(&mut identity.contradicted_by);
@@ -124,13 +124,13 @@ impl<'a> Look<'a, '_> {
 }
 
 /// The digest that says most. What has none is told apart by who says it.
-fn key(identity: &Identity, collector: &str, id: &str) -> String {
+fn key(identity: &Identity, collector: &str, id: &str) -> Text {
     let known =
         identity.manifest_digest.digest().or(identity.config_digest.digest()).or(identity.index_digest.digest());
     match (known, &identity.repo_digest) {
-        (Some(digest), _) => digest.to_string(),
-        (None, Some(repo)) => repo.digest.to_string(),
-        (None, None) => format!("{collector}/{id}"),
+        (Some(digest), _) => digest.text().clone(),
+        (None, Some(repo)) => repo.digest.text().clone(),
+        (None, None) => format!("{collector}/{id}").into(),
     }
 }
 
@@ -140,13 +140,13 @@ fn machine<'a>(world: &World<'a>, group: &Group) -> Option<Machine<'a>> {
     let of_source = |source: usize| world.host_nodes[source].first().map(|(_, node)| *node);
     let of_host = || group.members.iter().find_map(|member| of_source(world.source_of[*member]));
     let node = of_member.or_else(of_host)?;
-    Some((node.operating_system.as_deref()?, node.architecture.as_deref()?))
+    Some((node.operating_system.as_ref()?, node.architecture.as_ref()?))
 }
 
 /// An image while what is said of it comes in.
 #[derive(Default)]
 struct Draft<'a> {
-    names: BTreeSet<&'a str>,
+    names: BTreeSet<&'a Text>,
     repo_digests: BTreeSet<&'a RepoDigest>,
     platforms: BTreeSet<&'a Platform>,
     created_at: Option<jiff::Timestamp>,
@@ -157,19 +157,19 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn add(&mut self, image: &'a Image) {
-        self.names.extend(image.names.iter().map(String::as_str));
+        self.names.extend(&image.names);
         self.repo_digests.extend(&image.repo_digests);
         self.platforms.extend(&image.platform);
         self.created_at = self.created_at.into_iter().chain(image.created_at).min();
     }
 
     /// Sizes are left out: each runtime counts something else.
-    fn finish(self, id: String) -> UnifiedImage {
+    fn finish(self, id: Text) -> UnifiedImage {
         let [index_digest, manifest_digest, config_digest] = self.facts.map(Facts::conclude);
         UnifiedImage {
             image: Image {
                 id,
-                names: self.names.into_iter().map(str::to_owned).collect(),
+                names: self.names.into_iter().cloned().collect(),
                 index_digest,
                 manifest_digest,
                 config_digest,

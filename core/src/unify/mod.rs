@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::{
     Digest,
     identity::DigestGraph,
-    model::{Image, Scope, Source, Unified},
+    model::{Image, Scope, Source, Text, Unified},
 };
 
 pub use view::{ContainerView, Seen, UnifiedView};
@@ -40,7 +40,7 @@ pub(crate) fn containers<'a>(sources: &'a [Source], scopes: &'a BTreeMap<Digest,
     let world = view::World::of(&sources, scopes);
     let groups = join::join(&world);
     let identified = images::identify_all(&world, &groups, &DigestGraph::of(world.images()));
-    let position = |id: &String| identified.images.binary_search_by(|image| image.image.id.cmp(id)).ok();
+    let position = |id: &Text| identified.images.binary_search_by(|image| image.image.id.cmp(id)).ok();
     let containers = groups.iter().zip(&identified.of_groups).map(|(group, image)| Sighted {
         seen: group.members.iter().map(|member| world.seen[*member]).collect(),
         image: image.image_ref.as_ref().and_then(position),

@@ -12,7 +12,7 @@ use crate::{
     model::{
         Agent, Cluster, Container, ContainerKind, ContainerState, Coverage, DigestFact, FindingKind, Host, Image,
         Inventory, JoinedBy, MissingReason, Node, Pod, Provenance, Report, RuntimeVersion, ScopeEntry, ScopeId, Shown,
-        UnifiedContainer,
+        Text, UnifiedContainer,
     },
     normalise, scope_digest,
 };
@@ -20,8 +20,8 @@ use crate::{
 const MACHINE: &str = "0123456789abcdef0123456789abcdef";
 const NODE: &str = "node-1";
 
-fn id(letter: char) -> String {
-    letter.to_string().repeat(64)
+fn id(letter: char) -> Text {
+    letter.to_string().repeat(64).into()
 }
 
 fn digest(text: &str) -> Digest {
@@ -113,11 +113,12 @@ impl World {
 
 fn scope(containers: Vec<Container>, images: Vec<Image>) -> Scope {
     let pods = containers.iter().filter_map(|container| container.pod_uid.clone());
-    let pods = pods.map(|uid| Pod { name: format!("pod-{uid}"), namespace: "shop".into(), uid, ..Pod::default() });
+    let pods =
+        pods.map(|uid| Pod { name: format!("pod-{uid}").into(), namespace: "shop".into(), uid, ..Pod::default() });
     Scope { pods: pods.collect(), containers, images, ..Scope::default() }
 }
 
-fn running(id: Option<String>, name: &str) -> Container {
+fn running(id: Option<Text>, name: &str) -> Container {
     Container { id, name: name.into(), state: ContainerState::Running, ..Container::default() }
 }
 
@@ -222,7 +223,7 @@ fn a_pod_of_a_side_loaded_image_shows_the_manifest_that_only_containerd_knows() 
         .unify();
     let (container, image) = (only(unified.containers), only(unified.images));
     assert_eq!(collectors(&container), ["api", "containerd"]);
-    assert_eq!(container.image_ref, Some(digest("manifest").to_string()));
+    assert_eq!(container.image_ref, Some(digest("manifest").text().clone()));
     assert_eq!(image.image.id, digest("manifest").to_string());
     assert_eq!(image.image.index_digest, DigestFact::missing(MissingReason::SinglePlatform));
     assert_eq!(
@@ -271,8 +272,8 @@ fn two_sources_of_one_cluster_tell_of_one_container() {
 #[test]
 fn a_static_pod_is_found_by_its_hash_and_node() {
     let mirror = |node: &str| Pod {
-        uid: format!("mirror-{node}"),
-        name: format!("web-{node}"),
+        uid: format!("mirror-{node}").into(),
+        name: format!("web-{node}").into(),
         namespace: "shop".into(),
         node_name: Some(node.into()),
         config_hash: Some("hash".into()),

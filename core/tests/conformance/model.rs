@@ -389,7 +389,7 @@ impl<S: ModelSettings> Model<S> {
         let digest = |role: &str| Digest::sha256(format!("{role} of {name}").as_bytes());
         let known = |role: &str| DigestFact::known(digest(role), Provenance("model".into()));
         let image = Image {
-            names: vec![format!("example.com/{name}:1")],
+            names: vec![format!("example.com/{name}:1").into()],
             manifest_digest: known("manifest"),
             config_digest: known("config"),
             repo_digests: vec![format!("example.com/{name}@{}", digest("manifest")).parse().unwrap()],
@@ -426,7 +426,7 @@ impl<S: ModelSettings> Model<S> {
         let (container, image) = (&mut scope.containers[0], &mut scope.images[0]);
         match fault {
             Fault::SameIdTwice => container.id = Some("2".into()),
-            Fault::EmptyId => container.id = Some(String::new()),
+            Fault::EmptyId => container.id = Some("".into()),
             Fault::SamePodTwice => scope.pods.push(Pod { name: "q".into(), ..scope.pods[0].clone() }),
             Fault::PodOfAnotherScope => container.pod_uid = Some("elsewhere".into()),
             Fault::NeitherImageNorReason => container.image_ref = None,
@@ -446,7 +446,7 @@ impl<S: ModelSettings> Model<S> {
             }
             Fault::Age => {
                 let age = self.calls.load(Ordering::SeqCst);
-                container.state_reason = Some(format!("Up {age} seconds"));
+                container.state_reason = Some(format!("Up {age} seconds").into());
             }
             Fault::LosesContentWhenDropped if is_spoilt => drop(scope.containers.pop()),
             _ => {}

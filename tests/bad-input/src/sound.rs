@@ -148,7 +148,7 @@ fn source(number: usize, digest: Digest) -> Source {
         _ => ("containerd", None, host(), ScopeId::namespace("k8s.io")),
     };
     Source {
-        collector: format!("{kind}-{number}"),
+        collector: format!("{kind}-{number}").into(),
         kind: kind.into(),
         runtime: None,
         cluster,

@@ -11,7 +11,7 @@ use stocktake_core::{
     Digest,
     model::{
         Cluster, Container, ContainerState, Coverage, DigestFact, Host, Image, MissingReason, Node, Pod, Provenance,
-        Scope, ScopeEntry, ScopeId, Shown, Source,
+        Scope, ScopeEntry, ScopeId, Shown, Source, Text,
     },
     normalise, scope_digest,
     unify::unify,
@@ -70,7 +70,7 @@ fn millis(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-type Observed = (String, Option<Cluster>, Option<Host>, Vec<(ScopeId, Scope)>);
+type Observed = (Text, Option<Cluster>, Option<Host>, Vec<(ScopeId, Scope)>);
 
 /// The cluster, and each node's containerd.
 fn reports() -> Vec<Observed> {
@@ -78,17 +78,17 @@ fn reports() -> Vec<Observed> {
     let mut nodes = Vec::new();
     let mut hosts = Vec::new();
     for node in 0..NODES {
-        let name = format!("node-{node}");
+        let name = Text::from(format!("node-{node}"));
         nodes.push(Node { name: name.clone(), machine_id: Some(name.clone()), ..Node::default() });
         let mut runtime = Scope::default();
         for pod in 0..PODS_A_NODE {
             let namespace = (node + pod) % NAMESPACES;
             let scope = namespaces.entry(namespace).or_default();
-            let uid = format!("{node:08}-0000-4000-8000-{pod:012}");
+            let uid = Text::from(format!("{node:08}-0000-4000-8000-{pod:012}"));
             let of_pod = Pod {
                 uid: uid.clone(),
-                name: format!("pod-{pod}-on-{node}"),
-                namespace: format!("namespace-{namespace}"),
+                name: format!("pod-{pod}-on-{node}").into(),
+                namespace: format!("namespace-{namespace}").into(),
                 node_name: Some(name.clone()),
                 ..Pod::default()
             };
@@ -96,8 +96,8 @@ fn reports() -> Vec<Observed> {
                 let number = (node * PODS_A_NODE + pod) * CONTAINERS_A_POD + container;
                 let image = images(number % IMAGES);
                 let seen = |image: &Image| Container {
-                    id: Some(Digest::sha256(&number.to_le_bytes()).encoded().to_owned()),
-                    name: format!("container-{container}"),
+                    id: Some(Digest::sha256(&number.to_le_bytes()).encoded().into()),
+                    name: format!("container-{container}").into(),
                     pod_uid: Some(uid.clone()),
                     image_ref: Some(image.id.clone()),
                     state: ContainerState::Running,
@@ -112,7 +112,7 @@ fn reports() -> Vec<Observed> {
             scope.pods.push(of_pod.clone());
             runtime.pods.push(of_pod);
         }
-        let host = Host { machine_id: Some(name.clone()), hostname: Some(name.clone()) };
+        let host = Host { machine_id: Some(name.to_string()), hostname: Some(name.to_string()) };
         hosts.push((name, None, Some(host), vec![(ScopeId::namespace("k8s.io"), runtime)]));
     }
     let mut scopes: Vec<(ScopeId, Scope)> = namespaces

@@ -44,15 +44,15 @@ pub(crate) fn of_report(report: &Report) -> View {
                 let digest = |fact: &DigestFact| fact.digest().map(ToString::to_string);
                 let pod = pod_of(scope, container).map(|pod| format!("{}/{}", pod.namespace, pod.name));
                 let seen = Seen {
-                    id: container.id.clone(),
-                    name: container.name.clone(),
+                    id: container.id.as_ref().map(ToString::to_string),
+                    name: container.name.to_string(),
                     kind: container.kind.to_string(),
                     state: if source.kind == "kubernetes" {
                         long_state(container)
                     } else {
                         container.state.to_string()
                     },
-                    image: container.image.clone(),
+                    image: container.image.as_ref().map(ToString::to_string),
                     index: image.and_then(|image| digest(&image.index_digest)),
                     manifest: image.and_then(|image| digest(&image.manifest_digest)),
                     config: image.and_then(|image| digest(&image.config_digest)),
@@ -64,14 +64,14 @@ pub(crate) fn of_report(report: &Report) -> View {
                             .iter()
                             .flat_map(|image| &image.names)
                             .filter(|name| !name.contains('@'))
-                            .cloned()
+                            .map(ToString::to_string)
                             .collect()
                     },
                     pod: pod.clone(),
                 };
                 let label = match (&source.kind[..], &container.id) {
                     ("kubernetes", _) | (_, None) => format!("{} {}", pod.unwrap_or_default(), container.name),
-                    (_, Some(id)) => id.clone(),
+                    (_, Some(id)) => id.to_string(),
                 };
                 let known = view.insert(key(&source.collector, entry, label), seen);
                 assert!(known.is_none(), "a container twice in the report: {known:?}");

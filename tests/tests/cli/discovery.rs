@@ -37,7 +37,7 @@ impl Host {
 }
 
 fn names(run: &Run) -> Vec<String> {
-    run.report().inventory.report.sources.into_iter().map(|source| source.collector).collect()
+    run.report().inventory.report.sources.into_iter().map(|source| source.collector.into()).collect()
 }
 
 #[test]

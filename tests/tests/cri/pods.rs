@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stocktake_core::model::{ContainerKind, ScopeId};
+use stocktake_core::model::{ContainerKind, ScopeId, Text};
 use stocktake_tests::{
     agent::{Agent, Run},
     bed, meter, needs, tools,
@@ -68,7 +68,7 @@ fn restarts_and_labels_are_those_of_the_api_server() {
         let uid = pod["metadata"]["uid"].as_str().unwrap();
         let Some(found) = scope.pods.iter().find(|pod| pod.uid == uid) else { continue };
         for (key, value) in pod["metadata"]["labels"].as_object().into_iter().flatten() {
-            assert_eq!(found.labels.get(key).map(String::as_str), value.as_str(), "{name}");
+            assert_eq!(found.labels.get(key).map(Text::as_str), value.as_str(), "{name}");
         }
     }
     assert!(compared > 10, "only {compared} containers were compared");

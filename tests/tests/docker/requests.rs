@@ -56,7 +56,7 @@ fn look(name: &str, socket: &str) -> Look {
     });
     let report = report.unwrap();
     let scope = report.scope("docker", &ScopeId::host());
-    let ids = scope.containers.iter().filter_map(|container| container.id.clone()).collect();
+    let ids = scope.containers.iter().filter_map(|container| container.id.clone()).map(Into::into).collect();
     Look { requests, containers: report.containers("docker"), ids }
 }
 

@@ -17,7 +17,7 @@ const JSON: [&str; 2] = ["--format", "json"];
 fn states(run: &Run) -> Vec<(String, ContainerState)> {
     let report = run.report();
     let containers = &report.scope("lxc", &ScopeId::host()).containers;
-    containers.iter().map(|container| (container.name.clone(), container.state)).collect()
+    containers.iter().map(|container| (container.name.to_string(), container.state)).collect()
 }
 
 fn are(states: &[(&str, ContainerState)]) -> Vec<(String, ContainerState)> {

@@ -21,7 +21,12 @@ fn by_image() -> (BTreeSet<String>, BTreeSet<String>) {
 }
 
 fn ids(run: &Run, collector: &str, scope: &ScopeId) -> BTreeSet<String> {
-    run.report().scope(collector, scope).containers.iter().map(|container| container.id.clone().unwrap()).collect()
+    run.report()
+        .scope(collector, scope)
+        .containers
+        .iter()
+        .map(|container| container.id.clone().unwrap().into())
+        .collect()
 }
 
 #[test]

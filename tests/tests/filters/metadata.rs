@@ -1,7 +1,7 @@
 //! Labels and annotations.
 
 use serde_json::Value;
-use stocktake_core::model::ScopeId;
+use stocktake_core::model::{ScopeId, Text};
 use stocktake_tests::{agent::Agent, bed, needs, tools};
 
 use crate::{collect_docker_and_containerd, explained};
@@ -67,6 +67,6 @@ fn annotations_are_chosen_by_key() {
     );
     let report = Agent::collect(&config, &["--format", "json"]).run().exits(0).report();
     let pods = &report.scope("k", &ScopeId::namespace("shop")).pods;
-    let keys: Vec<&String> = pods.iter().flat_map(|pod| pod.annotations.keys()).collect();
+    let keys: Vec<&Text> = pods.iter().flat_map(|pod| pod.annotations.keys()).collect();
     assert!(!keys.is_empty() && keys.iter().all(|key| *key == "example.com/owner"), "{keys:?}");
 }

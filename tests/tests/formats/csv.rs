@@ -29,10 +29,10 @@ fn there_is_a_row_for_each_container_of_the_unified_view() {
         let expected = [
             ("container", Some(container.name.clone())),
             ("container_id", container.id.clone()),
-            ("state", Some(container.state.to_string())),
+            ("state", Some(container.state.as_str().into())),
             ("image", container.image.clone()),
-            ("repo_digest", container.repo_digest.as_ref().map(ToString::to_string)),
-            ("manifest_digest", manifest.map(ToString::to_string)),
+            ("repo_digest", container.repo_digest.as_ref().map(|digest| digest.to_string().into())),
+            ("manifest_digest", manifest.map(|digest| digest.text().clone())),
         ];
         for (column, value) in expected {
             assert_eq!(row[column], value.unwrap_or_default(), "{column} of {row:?}");

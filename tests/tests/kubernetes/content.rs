@@ -3,7 +3,7 @@
 use std::{process::Command, sync::PoisonError};
 
 use serde_json::json;
-use stocktake_core::model::{ContainerKind, ContainerState, DigestFact, MissingReason, Scope, ScopeId};
+use stocktake_core::model::{ContainerKind, ContainerState, DigestFact, MissingReason, Scope, ScopeId, Text};
 use stocktake_tests::{
     agent::Agent,
     bed,
@@ -158,7 +158,7 @@ fn the_image_is_named_as_it_was_asked_for() {
                 entry["image"].as_str().map(str::to_owned)
             };
             let Some(asked) = of(&item["spec"]["containers"]) else { continue };
-            assert_eq!(container.image.as_ref(), Some(&asked));
+            assert_eq!(container.image.as_deref(), Some(asked.as_str()));
             renamed += usize::from(of(&item["status"]["containerStatuses"]) != Some(asked));
         }
     }
@@ -178,7 +178,7 @@ fn the_node_is_described() {
     assert_eq!(node.ready, Some(true));
     let namespaces = &report.scope("k", &ScopeId::cluster()).namespaces;
     let shop = namespaces.iter().find(|namespace| namespace.name == "shop").unwrap();
-    assert_eq!(shop.labels.get("team").map(String::as_str), Some("shop"));
+    assert_eq!(shop.labels.get("team").map(Text::as_str), Some("shop"));
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn recorded_nodes_and_namespaces() {
 
 #[test]
 fn without_their_lists_the_immediate_owners_stand_for_the_outermost() {
-    let kinds = |namespace, owners: &Owners| -> Vec<String> {
+    let kinds = |namespace, owners: &Owners| -> Vec<Text> {
         scope(namespace, owners).0.workloads.into_iter().map(|workload| workload.kind).collect()
     };
     assert_eq!(
@@ -170,7 +170,7 @@ fn an_image_that_no_status_names_goes_by_its_name() {
         ),
     ] {
         let image = image(status);
-        assert_eq!((image.id.as_str(), &image.names[..]), ("name://a:1", &["a:1".to_owned()][..]));
+        assert_eq!((image.id.as_str(), &image.names[..]), ("name://a:1", &["a:1".into()][..]));
         assert_eq!(image.manifest_digest, DigestFact::missing(reason));
     }
 }
@@ -198,7 +198,7 @@ fn an_image_that_is_asked_for_and_one_that_is_there_stay_two() {
         body
     };
     let expected = body([&waiting, &lost, &running]);
-    let told = |image: &Image| (image.id.clone(), image.repo_digests.len(), image.manifest_digest.clone());
+    let told = |image: &Image| (image.id.to_string(), image.repo_digests.len(), image.manifest_digest.clone());
     assert_eq!(
         expected.images.iter().map(told).collect::<Vec<_>>(),
         [

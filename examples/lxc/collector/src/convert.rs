@@ -31,8 +31,8 @@ pub(crate) fn containers(
 /// its root file system was made from.
 pub(crate) fn container(name: &str, state: ContainerState) -> Container {
     Container {
-        id: Some(name.to_owned()),
-        name: name.to_owned(),
+        id: Some(name.into()),
+        name: name.into(),
         state,
         image_missing: Some(MissingReason::NotRecorded),
         ..Container::default()
@@ -71,6 +71,8 @@ fn state(word: &str) -> ContainerState {
 
 #[cfg(test)]
 mod tests {
+    use stocktake_core::model::Text;
+
     use super::*;
 
     /// Recorded from LXC 5.0.2 and Linux 6.18.
@@ -78,13 +80,13 @@ mod tests {
         std::fs::read_to_string(format!("{}/testdata/{file}", env!("CARGO_MANIFEST_DIR"))).expect(file)
     }
 
-    fn read(table: &str) -> Vec<(String, ContainerState)> {
+    fn read(table: &str) -> Vec<(Text, ContainerState)> {
         let containers = containers(table, |_| None).unwrap();
         containers.into_iter().map(|container| (container.name, container.state)).collect()
     }
 
-    fn expected(rows: &[(&str, ContainerState)]) -> Vec<(String, ContainerState)> {
-        rows.iter().map(|(name, state)| ((*name).to_owned(), *state)).collect()
+    fn expected(rows: &[(&str, ContainerState)]) -> Vec<(Text, ContainerState)> {
+        rows.iter().map(|(name, state)| ((*name).into(), *state)).collect()
     }
 
     #[test]
