@@ -3,11 +3,12 @@
 //! kube brings the connection, TLS, proxies and credentials. Requests and answers are our own: kube's `request` decodes
 //! whole objects or logs what it cannot decode, which may be a list of everything with its annotations.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use http::{
-    HeaderValue, Request,
-    header::{ACCEPT, AUTHORIZATION},
+    HeaderValue, Request, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt as _, Limited};
 use jiff::{SignedDuration, Timestamp};
@@ -18,26 +19,24 @@ use tokio::sync::Mutex;
 
 use crate::{
     address::Target,
+    decode::Encoding,
     error::{self, Action, Failure, FailureKind, Peer},
     file,
+    meter::Meter,
+    put_off::PutOff,
     settings::Settings,
-    target, wire,
+    target,
+    versions::Versions,
+    wire,
 };
 
-/// What is asked for by default.
+/// One object that is answered in JSON whatever it is.
 pub(crate) const JSON: &str = "application/json";
-/// Only the metadata of the objects; plain JSON where a server knows no such thing.
-pub(crate) const METADATA_ONLY: &str =
-    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+/// Objects and lists: protobuf, which costs the API server a quarter of what JSON does, or JSON where somebody answers it.
+pub(crate) const OBJECTS: &str = "application/vnd.kubernetes.protobuf,application/json";
 
-/// Bytes of an answer that are read. The largest is a page of 500 pods: 4 MiB as pods are on average, and half a MiB for
-/// each pod if this is the bound, of the 1.5 MiB that etcd takes. Only a broken server goes on for longer, and it must
-/// not take the machine's memory.
-pub(crate) const MAX_ANSWER: usize = 256 << 20;
-
-/// Objects and lists that an answer of [`MAX_ANSWER`] bytes may have; in real pods there is one for some forty bytes. An
-/// empty one is two bytes and takes some hundreds when it is decoded.
-const MAX_NODES: usize = 8_000_000;
+/// Bytes of an answer that is read as a whole: an object, or an error.
+pub(crate) const MAX_ANSWER: usize = 16 << 20;
 
 /// Makes the client when it is first needed, and again when its credentials are no longer good.
 ///
@@ -45,6 +44,8 @@ const MAX_NODES: usize = 8_000_000;
 pub(crate) struct Connection {
     settings: Settings,
     context: Context,
+    meter: Arc<Meter>,
+    versions: Arc<Versions>,
     state: Mutex<State>,
 }
 
@@ -57,7 +58,8 @@ impl Connection {
     /// Checks the settings and reads the files that they name.
     pub(crate) fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
         let target = target::resolve(&settings, &context)?;
-        Ok(Self { settings, context, state: Mutex::new(State { target, api: None }) })
+        let meter = Arc::new(Meter::new(settings.max_requests_per_minute));
+        Ok(Self { settings, context, meter, versions: Arc::default(), state: Mutex::new(State { target, api: None }) })
     }
 
     /// The API server, ready to be asked.
@@ -74,6 +76,8 @@ impl Connection {
         let client = build_client(target.config, &target.peer).await?;
         let api = Api {
             client,
+            meter: Arc::clone(&self.meter),
+            versions: Arc::clone(&self.versions),
             peer: target.peer,
             token_file: target.token_file,
             cluster_name: target.cluster_name,
@@ -111,6 +115,8 @@ async fn build_client(config: Config, peer: &Peer) -> Result<Client, CollectErro
 #[derive(Clone)]
 pub(crate) struct Api {
     client: Client,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) versions: Arc<Versions>,
     pub(crate) peer: Peer,
     token_file: Option<PathBuf>,
     pub(crate) cluster_name: Option<String>,
@@ -120,40 +126,64 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Gets and decodes `path`, which starts with a slash and may have a query.
-    pub(crate) async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        accept: &str,
-        action: &Action,
-    ) -> Result<T, Failure> {
-        self.get_sized(path, accept, action).await.map(|(answer, _)| answer)
+    /// Gets and decodes one object. `path` starts with a slash and may have a query.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, action: &Action) -> Result<T, Failure> {
+        let answer = self.ask(path, JSON, action).await?;
+        let body = self.whole(answer.body, action).await?;
+        serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))
     }
 
-    /// The same with the size of the answer, in bytes.
-    pub(crate) async fn get_sized<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        accept: &str,
-        action: &Action,
-    ) -> Result<(T, usize), Failure> {
+    /// Asks, as often as the server puts it off within reason, and returns the answer while it arrives.
+    pub(crate) async fn ask(&self, path: &str, accept: &str, action: &Action) -> Result<Answer, Failure> {
+        let mut put_off = PutOff::default();
+        loop {
+            let response = self.send(path, accept, action).await?;
+            let (status, headers) = (response.status(), response.headers());
+            let wait = put_off.wait(status, headers);
+            if status.is_success() {
+                let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let encoding = Encoding::of(content_type);
+                return Ok(Answer { encoding, body: response.into_body() });
+            }
+            let body = self.whole(response.into_body(), action).await?;
+            let Some(wait) = wait else {
+                let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
+                let beginning = &body[..body.len().min(4096)];
+                let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
+                return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
+            };
+            tracing::info!(status = status.as_u16(), ?wait, "{} has too much to do to {action}, waiting", self.peer);
+            self.meter.throttled();
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The next bytes of an answer; `None` behind the last.
+    pub(crate) async fn more(&self, answer: &mut Answer, action: &Action) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let Some(frame) = answer.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| error::unanswered(&self.peer, action, &error))?;
+            // What is not data are trailers.
+            if let Ok(bytes) = frame.into_data() {
+                self.meter.received(bytes.len());
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    async fn send(&self, path: &str, accept: &str, action: &Action) -> Result<Response<Body>, Failure> {
+        if !self.meter.request() {
+            return Err(error::over_budget(&self.peer, action));
+        }
         let request = self.request(path, accept)?;
-        let response =
-            self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))
+    }
+
+    async fn whole(&self, body: Body, action: &Action) -> Result<Bytes, Failure> {
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map_err(|error| error::unanswered(&self.peer, action, &*error))?.to_bytes();
-        if !status.is_success() {
-            let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
-            let beginning = &body[..body.len().min(4096)];
-            let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
-            return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
-        }
-        if body.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_NODES {
-            return Err(error::swollen(&self.peer, action, MAX_NODES));
-        }
-        let answer = serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))?;
-        Ok((answer, body.len()))
+        self.meter.received(body.len());
+        Ok(body)
     }
 
     fn request(&self, path: &str, accept: &str) -> Result<Request<Body>, Failure> {
@@ -178,6 +208,13 @@ impl Api {
         let message = format!("cannot read the bearer token for {}; check {}", self.peer, self.peer.credentials);
         Failure { kind: FailureKind::Unauthenticated, error: CollectError::unavailable(message, cause) }
     }
+}
+
+/// An answer that says success and is being received.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) encoding: Encoding,
+    body: Body,
 }
 
 /// Writes `text` so that it stands for itself in a path or query.

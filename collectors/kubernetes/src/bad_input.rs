@@ -2,14 +2,22 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stocktake_core::model::Scope;
+use stocktake_core::model::{Scope, Text};
 
 use crate::{
     convert::{convert_namespace, convert_node, convert_pod},
-    owners::{LINKS, Owners},
-    scope::NamespaceScope,
-    wire::{self, List},
+    owners::Owners,
+    scope::PodScope,
+    texts::Texts,
+    wire,
 };
+
+/// A list that is read as a whole.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
+pub(crate) struct List<T> {
+    pub(crate) items: Option<Vec<T>>,
+}
 
 /// The answers of one collection, in one document.
 #[derive(Deserialize)]
@@ -26,18 +34,20 @@ struct Answers {
 #[must_use]
 pub fn scope(answers: &[u8]) -> Option<Scope> {
     let answers: Answers = serde_json::from_slice(answers).ok()?;
-    let mut owners = Owners::default();
-    for (link, list) in LINKS.iter().zip([answers.replicasets, answers.jobs]) {
-        list.items.into_iter().for_each(|owned| owners.add(link, owned));
+    let (mut owners, mut texts) = (Owners::default(), Texts::default());
+    for (link, list) in [answers.replicasets, answers.jobs].into_iter().enumerate() {
+        for owned in list.items.into_iter().flatten() {
+            owners.add(link, &owned.metadata.unwrap_or_default(), &mut texts);
+        }
     }
-    let mut scope = NamespaceScope::default();
-    for pod in answers.pods.items {
-        scope.add(convert_pod(pod, "shop", &owners), true);
+    let mut scope = PodScope::default();
+    for pod in answers.pods.items.into_iter().flatten() {
+        scope.add(convert_pod(pod, &Text::from("shop"), &mut texts), true);
     }
     Some(Scope {
-        nodes: answers.nodes.items.into_iter().map(convert_node).collect(),
-        namespaces: answers.namespaces.items.into_iter().map(convert_namespace).collect(),
-        ..scope.into_body()
+        nodes: answers.nodes.items.into_iter().flatten().map(convert_node).collect(),
+        namespaces: answers.namespaces.items.into_iter().flatten().map(convert_namespace).collect(),
+        ..scope.into_body(&owners)
     })
 }
 

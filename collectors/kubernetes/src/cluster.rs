@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stocktake_core::{
     CollectError, ObservedScope,
-    model::{Coverage, Scope, ScopeId},
+    model::{Coverage, Namespace, Node, Scope, ScopeId, Text},
     select::NameSelector,
 };
 
@@ -12,23 +12,32 @@ use crate::{
     api::Api,
     convert::{convert_namespace, convert_node},
     error::{Failure, FailureKind},
-    list::{Query, list_all},
+    list::{Query, Way, list_all},
 };
 
 /// What was seen of the cluster as a whole.
 pub(crate) struct ClusterView {
     pub(crate) scope: ObservedScope,
     /// The names of all namespaces, selected or not; why not, if they could not be listed.
-    pub(crate) namespaces: Result<BTreeSet<String>, CollectError>,
+    pub(crate) namespaces: Result<BTreeSet<Text>, CollectError>,
 }
 
 /// Lists nodes and namespaces; in the scope's body only the selected ones.
 ///
 /// An error means that the API server answers nobody, or not these credentials: there is no point in asking on.
 pub(crate) async fn look(api: &Api, selector: &NameSelector) -> Result<ClusterView, CollectError> {
-    let namespaces = passable(list_all(api, Query::core("namespaces"), convert_namespace).await)?;
-    let nodes = list_all(api, Query::core("nodes"), convert_node).await.map_err(CollectError::from);
+    let namespaces = passable(list_all(api, Query::core("namespaces"), Way::Cache, convert_namespace).await)?;
+    let nodes = list_all(api, Query::core("nodes"), Way::Cache, convert_node).await.map_err(CollectError::from);
 
+    Ok(view(nodes, namespaces, selector))
+}
+
+/// The cluster's scope, as far as it could be seen.
+pub(crate) fn view(
+    nodes: Result<Vec<Node>, CollectError>,
+    namespaces: Result<Vec<Namespace>, CollectError>,
+    selector: &NameSelector,
+) -> ClusterView {
     let coverage = match (&nodes, &namespaces) {
         (Ok(_), Ok(_)) => Coverage::Complete,
         (Err(nodes), Err(namespaces)) => {
@@ -45,11 +54,11 @@ pub(crate) async fn look(api: &Api, selector: &NameSelector) -> Result<ClusterVi
     };
     let mut body = Scope { nodes: nodes.unwrap_or_default(), ..Scope::default() };
     let namespaces = namespaces.map(|namespaces| {
-        let names = namespaces.iter().map(|namespace| namespace.name.to_string()).collect();
+        let names = namespaces.iter().map(|namespace| namespace.name.clone()).collect();
         body.namespaces = namespaces.into_iter().filter(|namespace| selector.matches(&namespace.name)).collect();
         names
     });
-    Ok(ClusterView { scope: ObservedScope { id: ScopeId::cluster(), coverage, body }, namespaces })
+    ClusterView { scope: ObservedScope { id: ScopeId::cluster(), coverage, body }, namespaces }
 }
 
 /// Takes apart the failures after which other requests may still succeed.

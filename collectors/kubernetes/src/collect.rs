@@ -1,27 +1,26 @@
 //! One collection: which lists to ask for, and what their answers and refusals say of each scope.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use futures_util::{StreamExt as _, stream};
 use stocktake_core::{
     CollectError, ObservedScope, ScopeSink, Selection,
-    model::{Coverage, Scope, ScopeId, ScopeKind, Warning},
+    model::{Coverage, Scope, ScopeId, ScopeKind, Text, Warning},
     nearest,
 };
 
 use crate::{
     api::Api,
     cluster::{self, ClusterView},
-    error::{FailureKind, one_line},
-    list::{Pager, Position, Step},
+    error::FailureKind,
+    list::{Lister, Position, Step, Way},
     pods::{self, DeniedLinks, OwnerLists, Stray, list_namespace},
-    scope::NamespaceScope,
     settings::Settings,
-    wire,
+    sweep::Sweep,
 };
+
+/// What to do where namespaces cannot be listed.
+pub(crate) const ADVICE: &str = "or name in `namespaces` those that it may list";
 
 /// Namespaces that are listed at the same time, where each is listed on its own.
 const CONCURRENT_LISTS: usize = 4;
@@ -33,9 +32,6 @@ pub(crate) async fn collect(
     select: &Selection,
     sink: &mut dyn ScopeSink,
 ) -> Result<Coverage, CollectError> {
-    for warning in &api.warnings {
-        sink.warning(warning.clone());
-    }
     let mut look = Look {
         api,
         settings,
@@ -83,15 +79,15 @@ impl Look<'_> {
         }
         if let Selection::Only(scopes) = select {
             let asked = scopes.iter().filter(|scope| scope.kind == ScopeKind::Namespace).map(|scope| &scope.name);
-            let names = asked.filter(|name| selector.matches(name)).map(ToString::to_string).collect();
+            let names = asked.filter(|name| selector.matches(name)).cloned().collect();
             self.each(names, None).await;
             return Ok(Coverage::Complete);
         }
 
-        let mut exact: BTreeSet<String> = selector.exact_names().map(str::to_owned).collect();
+        let mut exact: BTreeSet<Text> = selector.exact_names().map(Text::from).collect();
         // What was not asked for, or refused, is not known to be absent.
         if let Some(Ok(known)) = &namespaces {
-            self.say_what_does_not_exist(&mut exact, known);
+            nonexistent(&mut exact, known, self.settings, self.sink);
         }
         match namespaces {
             Some(Ok(known)) if !selector.is_exact() => {
@@ -110,27 +106,11 @@ impl Look<'_> {
         }
     }
 
-    /// A namespace that is named and does not exist is empty, and more likely misspelt. Takes those out of `exact`.
-    fn say_what_does_not_exist(&mut self, exact: &mut BTreeSet<String>, known: &BTreeSet<String>) {
-        exact.retain(|name| {
-            let exists = known.contains(name);
-            if !exists {
-                let hint = match nearest(name, known.iter().map(String::as_str)) {
-                    Some(word) => format!("; did you mean `{word}`?"),
-                    None => "; remove it from `namespaces`, or create it".into(),
-                };
-                self.sink.warning(Warning::new(format!("the cluster has no namespace `{name}`{hint}")));
-                self.sink.scope(ObservedScope::complete(ScopeId::namespace(name), Scope::default()));
-            }
-            exists
-        });
-    }
-
     /// Lists each namespace on its own. `guess` is one that nobody named: that it may not be read says nothing.
-    async fn each(&mut self, names: BTreeSet<String>, guess: Option<&str>) {
+    async fn each(&mut self, names: BTreeSet<Text>, guess: Option<&str>) {
         let (api, settings) = (self.api, self.settings);
         let down = OnceLock::new();
-        let lists = stream::iter(names).map(|name| list_namespace(api, settings, name, &down));
+        let lists = stream::iter(names).map(|name| list_namespace(api, settings, name.into(), &down));
         let mut lists = lists.buffer_unordered(CONCURRENT_LISTS);
         while let Some(listed) = lists.next().await {
             let is_denied_guess =
@@ -140,6 +120,9 @@ impl Look<'_> {
             }
             self.denied.merge(listed.denied);
             self.stray.merge(listed.stray);
+            if let Some(remark) = listed.remark {
+                self.sink.warning(remark);
+            }
             self.error = self.error.take().or(listed.error);
         }
     }
@@ -150,23 +133,25 @@ impl Look<'_> {
     /// that exist.
     async fn everything(
         &mut self,
-        expected: BTreeSet<String>,
+        expected: BTreeSet<Text>,
         unlisted: Option<CollectError>,
     ) -> Result<Coverage, CollectError> {
-        tracing::debug!("listing the pods of all namespaces at once");
-        let mut sweep = Sweep { expected, ..Sweep::default() };
+        let way = pods::way(self.settings, None);
+        tracing::info!("listing the pods of all namespaces at once, {way}");
+        let mut sweep = Sweep::of(expected);
         let mut owners = OwnerLists::new(self.api, None);
-        let mut pager = Pager::new(self.api, pods::query(self.settings, None));
+        let mut lister = Lister::new(self.api, pods::query(self.settings, None), way);
         let mut is_first = true;
         let broken = loop {
-            match pager.next().await {
-                Ok(Some(Step::Page { items, position })) => {
-                    owners.prepare(&items).await;
-                    sweep.take(items, &owners, self.settings)?;
-                    for scope in sweep.finished(position, &owners) {
-                        self.emit(scope);
+            match lister.next().await {
+                Ok(Some(Step::Item(pod))) => {
+                    sweep.take(pod, self.settings)?;
+                    let is_too_much = lister.way() == Way::Cache && self.settings.exceeds_memory(sweep.bytes());
+                    if is_too_much && lister.move_to(Way::Pages, "because all at once would exceed `max_memory`") {
+                        sweep.restart();
                     }
                 }
+                Ok(Some(Step::Page(position))) => self.finish(&mut sweep, position, &mut owners).await,
                 Ok(Some(Step::Restarted)) => sweep.restart(),
                 Ok(None) => break None,
                 Err(failure) if is_first && failure.kind == FailureKind::Forbidden => {
@@ -176,11 +161,14 @@ impl Look<'_> {
             }
             is_first = false;
         };
+        if let Some(remark) = lister.remark() {
+            self.sink.warning(remark);
+        }
         self.denied.merge(std::mem::take(&mut owners.denied));
         self.stray.merge(std::mem::take(&mut sweep.stray));
 
         let Some(error) = broken else { return Ok(Coverage::Complete) };
-        for scope in sweep.cut_short(&error) {
+        for scope in sweep.cut_short(&error, &owners) {
             self.emit(scope);
         }
         let coverage = match unlisted {
@@ -194,10 +182,21 @@ impl Look<'_> {
         Ok(coverage)
     }
 
+    /// Hands over the namespaces of which nothing more can come.
+    async fn finish(&mut self, sweep: &mut Sweep, position: Position, owners: &mut OwnerLists<'_>) {
+        let finished = sweep.finish(position);
+        let needed = sweep.links(&finished);
+        owners.prepare(needed, &mut sweep.texts).await;
+        for name in finished {
+            let scope = sweep.emit(name, owners, self.settings);
+            self.emit(scope);
+        }
+    }
+
     /// Lists what may be listed after the list of all pods was refused.
     async fn what_is_allowed(
         &mut self,
-        mut names: BTreeSet<String>,
+        mut names: BTreeSet<Text>,
         unlisted: Option<CollectError>,
         refused: CollectError,
     ) -> Coverage {
@@ -206,10 +205,10 @@ impl Look<'_> {
             self.each(names, None).await;
             return Coverage::Complete;
         };
-        let own = self.api.own_namespace.clone();
+        let own = Text::from(self.api.own_namespace.as_str());
         let guess = self.settings.namespaces.matches(&own) && names.insert(own.clone());
         self.each(names, guess.then_some(own.as_str())).await;
-        let advice = "or name in `namespaces` those that it may list";
+        let advice = ADVICE;
         if !self.has_seen {
             let message = format!("{refused}, {advice}; it may list no nodes and no namespaces either");
             self.error = Some(match refused {
@@ -226,79 +225,24 @@ impl Look<'_> {
     }
 }
 
-/// The namespaces of a list of all pods while it is read.
-#[derive(Default)]
-struct Sweep {
-    /// Namespaces that are reported even if no pod of theirs is met.
-    expected: BTreeSet<String>,
-    /// Seen in part.
-    open: BTreeMap<String, NamespaceScope>,
-    /// Handed over.
-    done: BTreeSet<String>,
-    position: Option<Position>,
-    stray: Stray,
-}
-
-impl Sweep {
-    /// Sorts pods into their namespaces.
-    fn take(&mut self, pods: Vec<wire::Pod>, owners: &OwnerLists<'_>, settings: &Settings) -> Result<(), CollectError> {
-        for pod in pods {
-            let Some(namespace) = pod.metadata.namespace.clone() else {
-                self.stray.add();
-                continue;
+/// A namespace that is named and does not exist is empty, and more likely misspelt. Takes those out of `names`.
+pub(crate) fn nonexistent(
+    names: &mut BTreeSet<Text>,
+    known: &BTreeSet<Text>,
+    settings: &Settings,
+    sink: &mut dyn ScopeSink,
+) {
+    let is_named = |name: &Text| settings.namespaces.exact_names().any(|exact| exact == name);
+    names.retain(|name| {
+        let exists = known.contains(name) || !is_named(name);
+        if !exists {
+            let hint = match nearest(name, known.iter().map(Text::as_str)) {
+                Some(word) => format!("; did you mean `{word}`?"),
+                None => "; remove it from `namespaces`, or create it".into(),
             };
-            if !settings.namespaces.matches(&namespace) {
-                continue;
-            }
-            if self.done.contains(&namespace) {
-                // Seen before the list began again.
-                if !self.position.as_ref().is_some_and(|position| position.is_past(&namespace)) {
-                    continue;
-                }
-                let message = format!(
-                    "the API server listed pods of namespace `{}` again after its order had passed them; \
-                     report it to who runs the server",
-                    one_line(&namespace)
-                );
-                return Err(CollectError::Protocol { message, source: None });
-            }
-            let scope = self.open.entry(namespace.clone()).or_default();
-            pods::add(scope, pod, &namespace, &owners.owners, settings);
+            sink.warning(Warning::new(format!("the cluster has no namespace `{name}`{hint}")));
+            sink.scope(ObservedScope::complete(ScopeId::namespace(name.clone()), Scope::default()));
         }
-        Ok(())
-    }
-
-    /// Takes out the namespaces of which nothing more can come.
-    fn finished(&mut self, position: Position, owners: &OwnerLists<'_>) -> Vec<ObservedScope> {
-        let names: BTreeSet<&String> = self.expected.iter().chain(self.open.keys()).collect();
-        let is_finished = |name: &&&String| position.is_past(name) && !self.done.contains(**name);
-        let names: Vec<String> = names.iter().filter(is_finished).map(|name| (**name).clone()).collect();
-        self.position = Some(position);
-        let mut scopes = Vec::with_capacity(names.len());
-        for name in names {
-            let body = self.open.remove(&name).unwrap_or_default().into_body();
-            scopes.push(ObservedScope { id: ScopeId::namespace(&name), coverage: owners.coverage(), body });
-            self.done.insert(name);
-        }
-        scopes
-    }
-
-    /// Forgets what was seen in part.
-    fn restart(&mut self) {
-        self.open.clear();
-        self.position = None;
-        self.stray = Stray::default();
-    }
-
-    /// What is left when `error` ends the list before its time.
-    fn cut_short(mut self, error: &CollectError) -> Vec<ObservedScope> {
-        let mut names: BTreeSet<String> = self.expected.difference(&self.done).cloned().collect();
-        names.extend(self.open.keys().cloned());
-        let unfinished = names.into_iter().map(|name| {
-            let scope = self.open.remove(&name).unwrap_or_default();
-            let coverage = scope.coverage_after(error);
-            ObservedScope { id: ScopeId::namespace(name), coverage, body: scope.into_body() }
-        });
-        unfinished.collect()
-    }
+        exists
+    });
 }

@@ -1,82 +1,109 @@
 //! From the API server's objects to the report model: pure functions, without a client.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use stocktake_core::model::{
-    Container, ContainerKind, ContainerState, Image, MissingReason, Namespace, Node, Pod, Text, Workload,
+use jiff::Timestamp;
+use stocktake_core::{
+    labels::Labels,
+    model::{Container, ContainerKind, ContainerState, MissingReason, Namespace, Node, Pod, Text, Workload},
 };
 
 use crate::{
-    image::{image_of_id, image_of_name},
-    owners::{Owners, controller},
-    wire,
+    image::{key_of_id, key_of_name},
+    owners::{Owner, controller},
+    texts::Texts,
+    wire::{self, ObjectMeta, PodSpec, PodStatus, Time},
 };
 
 /// On a static pod's mirror in the API server: the uid that the kubelet and the runtime know the pod by.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 
-/// A pod with everything that was made of it.
+/// A pod with what was made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConvertedPod {
+    /// Without its workload, which the owner leads to.
     pub(crate) pod: Pod,
-    pub(crate) workload: Option<Workload>,
-    /// Each with its image, where anything names one; containers of one image each bring their own.
-    pub(crate) containers: Vec<(Container, Option<Image>)>,
+    /// What manages it.
+    pub(crate) owner: Option<Arc<Owner>>,
+    /// Each with the key of its image, where anything names one.
+    pub(crate) containers: Vec<Container>,
+}
+
+impl ConvertedPod {
+    /// Bytes that it takes in memory, about: what others share is not counted.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        /// A heap allocation with two reference counts, rounded as allocators do.
+        const HEAP: usize = 32;
+        let own = |text: &Text| if text.is_heap_allocated() { text.len() + HEAP } else { 0 };
+        let containers =
+            self.containers.iter().map(|container| size_of::<Container>() + container.id.as_ref().map_or(0, own));
+        let labels = self.pod.annotations.len() * size_of::<(Text, Text)>();
+        size_of::<Self>() + own(&self.pod.uid) + own(&self.pod.name) + labels + containers.sum::<usize>()
+    }
 }
 
 /// Whether the pod has ended for good and its containers with it.
 pub(crate) fn has_ended(pod: &wire::Pod) -> bool {
-    matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// A pod of namespace `namespace`.
-pub(crate) fn convert_pod(pod: wire::Pod, namespace: &str, owners: &Owners) -> ConvertedPod {
-    let workload =
-        controller(&pod.metadata.owner_references).map(|owner| convert_owner(owners.outermost(owner), namespace));
+pub(crate) fn convert_pod(pod: wire::Pod, namespace: &Text, texts: &mut Texts) -> ConvertedPod {
     let ended = has_ended(&pod);
-    let wire::Pod { metadata, spec, status } = pod;
+    let metadata = pod.metadata.unwrap_or_default();
+    let PodSpec { containers, node_name, init_containers, ephemeral_containers } = pod.spec.unwrap_or_default();
+    let status = pod.status.unwrap_or_default();
+    let PodStatus { container_statuses, init_container_statuses, ephemeral_container_statuses, .. } = status;
     // The API server gives every object a uid; without one it must still not fall together with others.
-    let uid = Text::from(metadata.uid.unwrap_or_else(|| format!("{namespace}/{}", metadata.name)));
-    let node_name = spec.node_name.map(Text::from);
+    let uid = present(metadata.uid).unwrap_or_else(|| format!("{namespace}/{}", metadata.name).into());
+    let node_name = node_name.filter(|name| !name.is_empty()).map(|name| texts.shared(&name));
     let reason = present(status.reason);
     let of_pod = OfPod { uid: &uid, node_name: node_name.as_ref(), ended, reason: reason.as_ref() };
 
-    let mut containers = Vec::new();
+    let ephemeral_containers = ephemeral_containers.into_iter().map(|container| container.common.unwrap_or_default());
     let groups = [
-        (ContainerKind::Init, spec.init_containers, status.init_container_statuses),
-        (ContainerKind::Regular, spec.containers, status.container_statuses),
-        (ContainerKind::Ephemeral, spec.ephemeral_containers, status.ephemeral_container_statuses),
+        (ContainerKind::Init, init_containers, init_container_statuses),
+        (ContainerKind::Regular, containers, container_statuses),
+        (ContainerKind::Ephemeral, ephemeral_containers.collect(), ephemeral_container_statuses),
     ];
+    let count = groups.iter().map(|(_, specs, statuses)| specs.len().max(statuses.len())).sum();
+    let mut containers = Vec::with_capacity(count);
     for (kind, specs, statuses) in groups {
         let pairs = pair(specs, statuses).into_iter();
-        containers.extend(pairs.map(|(spec, status)| convert_container(&of_pod, kind, spec, status)));
+        containers.extend(pairs.map(|(spec, status)| convert_container(&of_pod, kind, spec, status, texts)));
     }
 
     let pod = Pod {
         name: metadata.name.into(),
-        namespace: namespace.into(),
+        namespace: namespace.clone(),
         node_name,
-        phase: status.phase.map(Into::into),
+        phase: present(status.phase),
         reason,
-        workload: workload.as_ref().map(|workload| workload.id.clone()),
+        workload: None,
         config_hash: metadata.annotations.get(CONFIG_HASH).map(Into::into),
-        created_at: metadata.creation_timestamp,
-        started_at: status.start_time,
-        labels: metadata.labels.into(),
-        annotations: metadata.annotations.into(),
+        created_at: time(metadata.creation_timestamp),
+        started_at: time(status.start_time),
+        labels: texts.labels(&metadata.labels),
+        annotations: texts.labels(&metadata.annotations),
         uid,
     };
-    ConvertedPod { pod, workload, containers }
+    let owner = controller(&metadata.owner_references).map(|owner| texts.owner(owner));
+    ConvertedPod { pod, owner, containers }
 }
 
 /// A node.
 pub(crate) fn convert_node(node: wire::Node) -> Node {
-    let wire::Node { metadata, status } = node;
+    let ObjectMeta { name, uid, creation_timestamp, labels, annotations, .. } = node.metadata.unwrap_or_default();
+    let status = node.status.unwrap_or_default();
     let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
-    let info = status.node_info;
+    let info = status.node_info.unwrap_or_default();
     Node {
-        name: metadata.name.into(),
-        uid: metadata.uid.map(Into::into),
+        name: name.into(),
+        uid: present(uid),
         machine_id: present(info.machine_id),
         container_runtime_version: present(info.container_runtime_version),
         kernel_version: present(info.kernel_version),
@@ -86,37 +113,38 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
         architecture: present(info.architecture),
         // `Unknown` means that the node has stopped saying so.
         ready: ready.map(|condition| condition.status == "True"),
-        created_at: metadata.creation_timestamp,
-        labels: metadata.labels.into(),
-        annotations: metadata.annotations.into(),
+        created_at: time(creation_timestamp),
+        labels: Labels::from(labels),
+        annotations: Labels::from(annotations),
     }
 }
 
 /// A namespace.
 pub(crate) fn convert_namespace(namespace: wire::Namespace) -> Namespace {
-    let wire::Namespace { metadata, status } = namespace;
+    let ObjectMeta { name, uid, creation_timestamp, labels, annotations, .. } = namespace.metadata.unwrap_or_default();
     Namespace {
-        name: metadata.name.into(),
-        uid: metadata.uid.map(Into::into),
-        phase: present(status.phase),
-        created_at: metadata.creation_timestamp,
-        labels: metadata.labels.into(),
-        annotations: metadata.annotations.into(),
+        name: name.into(),
+        uid: present(uid),
+        phase: present(namespace.status.unwrap_or_default().phase),
+        created_at: time(creation_timestamp),
+        labels: Labels::from(labels),
+        annotations: Labels::from(annotations),
     }
 }
 
-fn convert_owner(owner: &wire::OwnerReference, namespace: &str) -> Workload {
+/// The workload that an owner of objects in `namespace` is.
+pub(crate) fn convert_owner(owner: &Owner, namespace: &Text) -> Workload {
     // A reference leads to the same namespace or to an object without one; it does not say which. Of those that make
     // pods, only a static pod's node has none.
     let is_node = owner.kind == "Node" && owner.api_version == "v1";
     // References without a uid would otherwise all lead to one workload.
-    let uid = Some(Text::from(owner.uid.as_str())).filter(|uid| !uid.is_empty());
+    let uid = Some(owner.uid.clone()).filter(|uid| !uid.is_empty());
     Workload {
         id: uid.clone().unwrap_or_else(|| format!("{}/{}", owner.kind, owner.name).into()),
-        kind: owner.kind.as_str().into(),
-        name: owner.name.as_str().into(),
-        namespace: (!is_node).then(|| namespace.into()),
-        api_version: Some(owner.api_version.as_str().into()),
+        kind: owner.kind.clone(),
+        name: owner.name.clone(),
+        namespace: (!is_node).then(|| namespace.clone()),
+        api_version: Some(owner.api_version.clone()),
         uid,
     }
 }
@@ -154,66 +182,64 @@ fn convert_container(
     kind: ContainerKind,
     spec: Option<wire::Container>,
     status: Option<wire::ContainerStatus>,
-) -> (Container, Option<Image>) {
+    texts: &mut Texts,
+) -> Container {
     let is_sidecar = spec.as_ref().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"));
     let kind = if kind == ContainerKind::Init && is_sidecar { ContainerKind::Sidecar } else { kind };
     let name = spec.as_ref().map(|spec| &spec.name).or(status.as_ref().map(|status| &status.name));
-    let name = name.cloned().unwrap_or_default();
-    let requested = present(spec.and_then(|spec| spec.image));
+    let name = name.map(|name| texts.shared(name)).unwrap_or_default();
+    let requested = spec.and_then(|spec| spec.image).filter(|image| !image.is_empty());
+    let requested = requested.map(|image| texts.shared(&image));
 
     let container = Container {
-        name: name.into(),
+        name,
         kind,
         pod_uid: Some(pod.uid.clone()),
-        node_name: pod.node_name.filter(|name| !name.is_empty()).cloned(),
+        node_name: pod.node_name.cloned(),
         ..Container::default()
     };
     let (container, image_id) = match status {
         Some(status) => with_status(container, status),
         // A pod that has ended may have lost its statuses with its node, and whether they ever ran.
         None if pod.ended => {
-            let reason = pod.reason.cloned();
-            (Container { state: ContainerState::Unknown, state_reason: reason, ..container }, None)
+            (Container { state: ContainerState::Unknown, state_reason: pod.reason.cloned(), ..container }, None)
         }
         None => (Container { state: ContainerState::Waiting, ..container }, None),
     };
-
-    let has_run = container.id.is_some() || container.state != ContainerState::Waiting;
-    let image = match (image_id, &requested) {
-        (Some(id), _) => Some(image_of_id(&id)),
-        (None, Some(name)) => Some(image_of_name(name, has_run)),
+    let key = match (image_id, &requested) {
+        (Some(id), _) => Some(key_of_id(&id, texts)),
+        (None, Some(name)) => Some(key_of_name(name, texts)),
         (None, None) => None,
     };
-    let image = image.map(|image| Image { names: requested.iter().cloned().collect(), ..image });
-    let container = Container {
-        image_ref: image.as_ref().map(|image| image.id.clone()),
-        image_missing: image.is_none().then_some(MissingReason::NotReported),
+    Container {
+        image_missing: key.is_none().then_some(MissingReason::NotReported),
+        image_ref: key,
         image: requested,
         ..container
-    };
-    (container, image)
+    }
 }
 
 /// Fills in what the status tells, and returns its `imageID`.
 ///
 /// `lastState` is not read: it is how the run before this one ended, and a container that waits for its next start is
 /// waiting.
-fn with_status(container: Container, status: wire::ContainerStatus) -> (Container, Option<Text>) {
+fn with_status(container: Container, status: wire::ContainerStatus) -> (Container, Option<String>) {
     let wire::ContainerStatus { container_id, image_id, restart_count, state, .. } = status;
+    let state = state.unwrap_or_default();
     let container = Container {
-        id: present(container_id).map(|id| without_scheme(&id)),
+        id: container_id.filter(|id| !id.is_empty()).map(|id| without_scheme(&id)),
         restart_count: restart_count.and_then(|count| u32::try_from(count).ok()),
         ..container
     };
     let container = if let Some(running) = state.running {
-        Container { state: ContainerState::Running, started_at: running.started_at, ..container }
+        Container { state: ContainerState::Running, started_at: time(running.started_at), ..container }
     } else if let Some(terminated) = state.terminated {
         Container {
             state: ContainerState::Exited,
             state_reason: present(terminated.reason),
             exit_code: terminated.exit_code.and_then(|code| i32::try_from(code).ok()),
-            started_at: terminated.started_at,
-            finished_at: terminated.finished_at,
+            started_at: time(terminated.started_at),
+            finished_at: time(terminated.finished_at),
             ..container
         }
     } else {
@@ -221,7 +247,7 @@ fn with_status(container: Container, status: wire::ContainerStatus) -> (Containe
         let reason = state.waiting.and_then(|waiting| present(waiting.reason));
         Container { state: ContainerState::Waiting, state_reason: reason, ..container }
     };
-    (container, present(image_id))
+    (container, image_id.filter(|id| !id.is_empty()))
 }
 
 /// `containerd://4f5…` to `4f5…`, by which the runtime's own collectors know the container.
@@ -232,6 +258,10 @@ fn without_scheme(id: &str) -> Text {
 /// Go's way to say "none" of a string is the empty one.
 fn present(text: Option<String>) -> Option<Text> {
     text.filter(|text| !text.is_empty()).map(Into::into)
+}
+
+fn time(time: Option<Time>) -> Option<Timestamp> {
+    time.and_then(Time::timestamp)
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use kube::client::AuthError;
 use rustls::pki_types::pem;
 use stocktake_core::CollectError;
 
-use crate::api::MAX_ANSWER;
+use crate::{
+    api::MAX_ANSWER,
+    decode::{Broken, MAX_OBJECT},
+    wire::Status,
+};
 
 /// A request that failed, with the little of the reason that decides what is asked next.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(crate) enum FailureKind {
     NotFound,
     /// 410: the rest of the list can no longer be had.
     Gone,
+    /// The settings allow no more requests in this minute.
+    OverBudget,
     /// Anything else.
     Other,
 }
@@ -44,6 +50,8 @@ impl From<Failure> for CollectError {
 pub(crate) enum Action {
     /// To list a resource (`pods`, `replicasets.apps`) in one namespace or throughout the cluster.
     List { resource: String, namespace: Option<String> },
+    /// To tell what changes in one namespace or throughout the cluster.
+    Watch { resource: String, namespace: Option<String> },
     /// To read one namespace.
     GetNamespace { name: String },
     /// To tell its version.
@@ -57,6 +65,10 @@ impl fmt::Display for Action {
                 write!(f, "list `{resource}` in namespace `{}`", one_line(namespace))
             }
             Self::List { resource, namespace: None } => write!(f, "list `{resource}` throughout the cluster"),
+            Self::Watch { resource, namespace: Some(namespace) } => {
+                write!(f, "watch `{resource}` in namespace `{}`", one_line(namespace))
+            }
+            Self::Watch { resource, namespace: None } => write!(f, "watch `{resource}` throughout the cluster"),
             Self::GetNamespace { name } => write!(f, "get namespace `{name}`"),
             Self::Version => f.write_str("get `/version`"),
         }
@@ -67,21 +79,29 @@ impl Action {
     /// The settings that go into the request.
     fn input(&self) -> &'static str {
         match self {
-            Self::List { resource, .. } if resource == "pods" => "the server's URL and `label_selector`",
+            Self::List { resource, .. } | Self::Watch { resource, .. } if resource == "pods" => {
+                "the server's URL and `label_selector`"
+            }
             _ => "the server's URL",
         }
     }
 
     /// What has to be granted for it.
     pub(crate) fn grant(&self) -> String {
-        match self {
-            Self::List { resource, namespace: Some(namespace) } => {
-                let namespace = one_line(namespace);
-                format!("grant `list` on `{resource}` in a Role of namespace `{namespace}` or in a ClusterRole")
+        let (verb, resource, namespace) = match self {
+            Self::List { resource, namespace } => ("list", resource, namespace),
+            Self::Watch { resource, namespace } => ("watch", resource, namespace),
+            Self::GetNamespace { name } => {
+                return format!("grant `get` on `namespaces` named `{name}` in a ClusterRole");
             }
-            Self::List { resource, namespace: None } => format!("grant `list` on `{resource}` in a ClusterRole"),
-            Self::GetNamespace { name } => format!("grant `get` on `namespaces` named `{name}` in a ClusterRole"),
-            Self::Version => "bind the ClusterRole `system:public-info-viewer`".into(),
+            Self::Version => return "bind the ClusterRole `system:public-info-viewer`".into(),
+        };
+        match namespace {
+            Some(namespace) => {
+                let namespace = one_line(namespace);
+                format!("grant `{verb}` on `{resource}` in a Role of namespace `{namespace}` or in a ClusterRole")
+            }
+            None => format!("grant `{verb}` on `{resource}` in a ClusterRole"),
         }
     }
 }
@@ -127,6 +147,11 @@ pub(crate) fn refused(peer: &Peer, action: &Action, status: StatusCode, said: &s
         StatusCode::GONE => (
             FailureKind::Gone,
             CollectError::unavailable(format!("{peer} no longer has the rest of the answer to {action} (410)"), cause),
+        ),
+        // After etcd was restored from a backup no answer may ever be as new as one before (`ResourceVersionTooLarge`).
+        StatusCode::GATEWAY_TIMEOUT if said.starts_with("Too large resource version") => (
+            FailureKind::Gone,
+            CollectError::unavailable(format!("{peer} is behind what it answered before to {action} (504)"), cause),
         ),
         StatusCode::TOO_MANY_REQUESTS => (
             FailureKind::Other,
@@ -209,12 +234,38 @@ pub(crate) fn garbled(peer: &Peer, action: &Action, error: &serde_json::Error) -
     Failure { kind: FailureKind::Other, error: CollectError::protocol(message, told_by(error)) }
 }
 
-/// An answer that takes much more memory than it has bytes.
-pub(crate) fn swollen(peer: &Peer, action: &Action, limit: usize) -> Failure {
+/// A list or watch that cannot be read to its end.
+pub(crate) fn broken(peer: &Peer, action: &Action, broken: &Broken) -> Failure {
+    let foreign = |cause: String| {
+        let message = format!(
+            "{peer} answered something else than Kubernetes does when asked to {action}; check its URL and any proxy in between"
+        );
+        Failure { kind: FailureKind::Other, error: CollectError::protocol(message, one_line(&cause)) }
+    };
+    match broken {
+        Broken::Foreign(cause) => foreign(cause.clone()),
+        Broken::Large => foreign(format!("an object has more than {} MiB", MAX_OBJECT >> 20)),
+        Broken::Short => {
+            let message = format!("{peer} broke off its answer to {action}; check it and any proxy in between");
+            let error = CollectError::unavailable(message, "the answer ends before its end");
+            Failure { kind: FailureKind::Unreachable, error }
+        }
+    }
+}
+
+/// A watch that the server has ended with a word about why.
+pub(crate) fn watch_ended(peer: &Peer, action: &Action, status: &Status) -> Failure {
+    let code = status.code.and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
+    let said = status.message.as_deref().unwrap_or_default();
+    refused(peer, action, code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &one_line(said))
+}
+
+/// A request that is not sent, because the settings allow no more of them.
+pub(crate) fn over_budget(peer: &Peer, action: &Action) -> Failure {
     let message = format!(
-        "{peer} answers with more than {limit} JSON objects when asked to {action}; check its URL and any proxy in between"
+        "{peer} was not asked to {action}, because `max_requests_per_minute` are used up; raise it, or look less often"
     );
-    Failure { kind: FailureKind::Other, error: CollectError::Protocol { message, source: None } }
+    Failure { kind: FailureKind::OverBudget, error: CollectError::Unavailable { message, source: None } }
 }
 
 /// What an error says, if that may be repeated: it may hold what someone else wrote, such as the value of a field that is

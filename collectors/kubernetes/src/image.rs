@@ -2,16 +2,45 @@
 
 use stocktake_core::{
     Digest, RepoDigest,
-    model::{DigestFact, Image, MissingReason, Provenance},
+    model::{Container, ContainerState, DigestFact, Image, MissingReason, Provenance, Text},
 };
+
+use crate::texts::Texts;
+
+/// What the key of an image begins with that goes by the name that was asked for. No `imageID` begins so: it is a digest,
+/// a repository's digest, or either behind Docker's scheme.
+const BY_NAME: &str = "name://";
+
+/// The key of the image that an `imageID` stands for: the whole of it, which is what `kubectl` shows and what tells two
+/// images apart.
+pub(crate) fn key_of_id(image_id: &str, texts: &mut Texts) -> Text {
+    texts.shared(image_id)
+}
+
+/// The key of an image that nothing but the name that was asked for stands for.
+///
+/// The name alone may be an `imageID` as well (`repository@digest`), and what is asked for would fall together with what
+/// is there.
+pub(crate) fn key_of_name(name: &str, texts: &mut Texts) -> Text {
+    texts.shared(&format!("{BY_NAME}{name}"))
+}
+
+/// The image that a container's key stands for. `names` is left empty.
+pub(crate) fn image_of(key: &Text, container: &Container) -> Image {
+    if key.starts_with(BY_NAME) {
+        let has_run = container.id.is_some() || container.state != ContainerState::Waiting;
+        image_of_name(key, has_run)
+    } else {
+        image_of_id(key)
+    }
+}
 
 /// The image that `image_id`, the `imageID` of a container status, stands for. `names` is left empty.
 ///
 /// No form of it tells whether a repository's digest is that of an index or of one platform's manifest: of the same
 /// image one distribution reports the one and another the other (kubernetes#115199). The repository may be another
 /// than the one asked for, if it has the same content (kubernetes#40062, #95385).
-pub(crate) fn image_of_id(image_id: &str) -> Image {
-    // The whole string is the key: what stands in it is what `kubectl` shows and what tells two images apart.
+fn image_of_id(image_id: &str) -> Image {
     if let Some(digest) = image_id.strip_prefix("docker://") {
         return docker_image(image_id, digest);
     }
@@ -43,17 +72,13 @@ fn docker_image(image_id: &str, digest: &str) -> Image {
     Image::unresolved(image_id, reason)
 }
 
-/// The image of a container whose status names none: it goes by the name that was asked for, behind `name://`.
-///
-/// The name alone may be an `imageID` as well (`repository@digest`), and what is asked for would fall together with what
-/// is there. No `imageID` begins so: it is a digest, a repository's digest, or either behind Docker's scheme. A digest in
-/// the name is no repository's digest of the image: it says what shall be there, and whether any repository serves it
-/// only the pull will show. It stays in the name.
+/// The image of a container whose status names none. A digest in the name that was asked for is no repository's digest of
+/// the image: it says what shall be there, and whether any repository serves it only the pull will show. It stays in the
+/// name.
 ///
 /// `has_run` tells an image that was there, and whose id was lost with the container's status, from one that may not
 /// have been pulled yet.
-pub(crate) fn image_of_name(name: &str, has_run: bool) -> Image {
-    let key = format!("name://{name}");
+fn image_of_name(key: &str, has_run: bool) -> Image {
     Image::unresolved(key, if has_run { MissingReason::NotReported } else { MissingReason::NotPulled })
 }
 

@@ -13,33 +13,49 @@ mod api;
 mod cluster;
 mod collect;
 mod convert;
+mod decode;
 mod discover;
 mod encryption;
 mod error;
+mod feed;
 mod file;
 mod image;
 mod kubeconfig;
 mod list;
+mod live;
+mod meter;
 mod owners;
 mod pods;
 mod proxy;
+mod put_off;
 mod scope;
 mod settings;
+mod store;
+mod subscription;
+mod sweep;
 mod target;
+mod texts;
+mod versions;
+mod watch;
 mod wire;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, Resource, RuntimeCollector,
-    RuntimeInfo, ScopeSink, Selection, Stability,
-    model::{Cluster, Coverage, RuntimeVersion, Shown},
+    RuntimeInfo, ScopeChange, ScopeSink, Selection, Stability,
+    model::{Cluster, Cost, Coverage, RuntimeVersion, Shown},
 };
 
-pub use settings::Settings;
+pub use settings::{ListWay, Settings};
 
 use crate::{
-    api::{Api, Connection, JSON},
+    api::{Api, Connection},
     error::{Action, FailureKind},
+    live::Live,
+    subscription::Subscription,
 };
 
 /// A namespace that every cluster has, and whose uid by convention stands for the cluster.
@@ -47,8 +63,9 @@ const KUBE_SYSTEM: &str = "kube-system";
 
 /// The collector of Kubernetes clusters.
 pub struct KubernetesCollector {
-    settings: Settings,
-    connection: Connection,
+    settings: Arc<Settings>,
+    connection: Arc<Connection>,
+    live: Arc<Live>,
 }
 
 stocktake_core::register_collector!(KubernetesCollector);
@@ -69,8 +86,8 @@ impl CollectorPlugin for KubernetesCollector {
     type Settings = Settings;
 
     fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
-        let connection = Connection::new(settings.clone(), context)?;
-        Ok(Self { settings, connection })
+        let connection = Arc::new(Connection::new(settings.clone(), context)?);
+        Ok(Self { settings: Arc::new(settings), connection, live: Arc::default() })
     }
 
     fn discover(environment: &Environment) -> Vec<Candidate> {
@@ -88,8 +105,20 @@ impl RuntimeCollector for KubernetesCollector {
 
     async fn collect(&self, select: &Selection, sink: &mut dyn ScopeSink) -> Result<Coverage, CollectError> {
         let api = self.connection.api().await?;
-        let result = collect::collect(&api, &self.settings, select, sink).await;
+        for warning in &api.warnings {
+            sink.warning(warning.clone());
+        }
+        let result = match self.live.collect(&self.settings, select, sink) {
+            Some(coverage) => Ok(coverage),
+            None => collect::collect(&api, &self.settings, select, sink).await,
+        };
+        sink.cost(Cost { kept_bytes: self.live.kept_bytes(), ..api.meter.take() });
         self.take_note(result).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        let (connection, settings) = (Arc::clone(&self.connection), Arc::clone(&self.settings));
+        Subscription::new(connection, settings, Arc::clone(&self.live)).into_stream()
     }
 
     fn shown(&self) -> Shown {
@@ -111,11 +140,11 @@ impl KubernetesCollector {
 }
 
 async fn probe(api: &Api) -> Result<RuntimeInfo, CollectError> {
-    let version: wire::Version = api.get("/version", JSON, &Action::Version).await?;
+    let version: wire::Version = api.get("/version", &Action::Version).await?;
     let action = Action::GetNamespace { name: KUBE_SYSTEM.into() };
-    let namespace = api.get::<wire::Namespace>(&format!("/api/v1/namespaces/{KUBE_SYSTEM}"), JSON, &action).await;
+    let namespace = api.get::<wire::Namespace>(&format!("/api/v1/namespaces/{KUBE_SYSTEM}"), &action).await;
     let uid = match namespace {
-        Ok(namespace) => namespace.metadata.uid,
+        Ok(namespace) => namespace.metadata.and_then(|metadata| metadata.uid),
         Err(failure) if matches!(failure.kind, FailureKind::Forbidden | FailureKind::NotFound) => None,
         // A cluster must not change its identity because a request failed.
         Err(failure) => return Err(failure.error),

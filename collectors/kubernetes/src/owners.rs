@@ -5,9 +5,27 @@
 //! own. Those are not listed: a pod's workload is never what manages its `Deployment`, and whether anything does is not
 //! known.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use crate::wire::{Owned, OwnerReference};
+use stocktake_core::model::Text;
+
+use crate::{
+    texts::Texts,
+    wire::{OwnedMeta, OwnerReference},
+};
+
+/// What manages an object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Owner {
+    pub(crate) api_version: Text,
+    pub(crate) kind: Text,
+    pub(crate) name: Text,
+    /// Empty where nobody says it.
+    pub(crate) uid: Text,
+}
 
 /// A kind that stands between a pod and its outermost owner. Nobody writes it by hand, so what owns it is the answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,22 +54,19 @@ impl Link {
     }
 
     /// Whether `owner` is of this kind.
-    pub(crate) fn is(&self, owner: &OwnerReference) -> bool {
-        owner.kind == self.kind && self.is_in_group(owner)
+    pub(crate) fn is(&self, owner: &Owner) -> bool {
+        owner.kind == self.kind && self.is_in_group(&owner.api_version)
     }
 
     /// What the link belongs to: its controller, or what normally owns it. `kubectl create job --from=cronjob/…` of
     /// Kubernetes 1.20 names the `CronJob` without calling it the controller (testdata/jobs.json).
-    fn owner_of(&self, owners: Vec<OwnerReference>) -> Option<OwnerReference> {
-        let is_parent = |owner: &OwnerReference| owner.kind == self.parent && self.is_in_group(owner);
-        match controller(&owners).cloned() {
-            Some(owner) => Some(owner),
-            None => owners.into_iter().find(is_parent),
-        }
+    fn owner_of<'a>(&self, owners: &'a [OwnerReference]) -> Option<&'a OwnerReference> {
+        let is_parent = |owner: &&OwnerReference| owner.kind == self.parent && self.is_in_group(&owner.api_version);
+        controller(owners).or_else(|| owners.iter().find(is_parent))
     }
 
-    fn is_in_group(&self, owner: &OwnerReference) -> bool {
-        owner.api_version.split_once('/').is_some_and(|(group, _)| group == self.group)
+    fn is_in_group(&self, api_version: &str) -> bool {
+        api_version.split_once('/').is_some_and(|(group, _)| group == self.group)
     }
 }
 
@@ -60,28 +75,54 @@ pub(crate) fn controller(owners: &[OwnerReference]) -> Option<&OwnerReference> {
     owners.iter().find(|owner| owner.controller == Some(true))
 }
 
-/// What manages the links that were listed, by the link's uid.
+/// What manages the links that were listed, by the link's uid; for each of [`LINKS`] its own.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
-    above: HashMap<String, OwnerReference>,
+    above: [HashMap<Text, Arc<Owner>>; LINKS.len()],
 }
 
 impl Owners {
-    /// Remembers what `owned`, which is a `link`, belongs to. If to nothing, it is the outermost and needs no entry.
-    pub(crate) fn add(&mut self, link: &Link, owned: Owned) {
+    /// Remembers what `owned`, which is the link at this position, belongs to. If to nothing, it is the outermost and needs
+    /// no entry. True if that was not known, or was something else.
+    pub(crate) fn add(&mut self, link: usize, owned: &OwnedMeta, texts: &mut Texts) -> bool {
+        let (Some(of), Some(above)) = (LINKS.get(link), self.above.get_mut(link)) else { return false };
         // All objects without a uid would be one.
-        if owned.metadata.uid.is_empty() {
-            return;
+        if owned.uid.is_empty() {
+            return false;
         }
-        if let Some(owner) = link.owner_of(owned.metadata.owner_references) {
-            self.above.insert(owned.metadata.uid, owner);
+        match of.owner_of(&owned.owner_references) {
+            Some(reference) => {
+                let manager = texts.owner(reference);
+                let before = above.insert(owned.uid.as_str().into(), Arc::clone(&manager));
+                before.is_none_or(|before| before != manager)
+            }
+            None => self.remove(link, owned),
         }
+    }
+
+    /// Forgets an object that is gone. True if it had an owner.
+    pub(crate) fn remove(&mut self, link: usize, owned: &OwnedMeta) -> bool {
+        self.above.get_mut(link).is_some_and(|above| above.remove(owned.uid.as_str()).is_some())
+    }
+
+    /// Forgets all but these.
+    pub(crate) fn retain(&mut self, link: usize, listed: &HashSet<Text>) {
+        if let Some(above) = self.above.get_mut(link) {
+            above.retain(|uid, _| listed.contains(uid));
+        }
+    }
+
+    /// How many are known.
+    pub(crate) fn len(&self) -> usize {
+        self.above.iter().map(HashMap::len).sum()
     }
 
     /// The outermost owner of an object that `owner` manages, as far as [`LINKS`] lead: what may manage a `Deployment` is
     /// not looked for. `owner` itself, if nothing is known to be above it.
-    pub(crate) fn outermost<'a>(&'a self, owner: &'a OwnerReference) -> &'a OwnerReference {
-        if LINKS.iter().any(|link| link.is(owner)) { self.above.get(&owner.uid).unwrap_or(owner) } else { owner }
+    pub(crate) fn outermost<'a>(&'a self, owner: &'a Owner) -> &'a Owner {
+        let mut links = LINKS.iter().zip(&self.above);
+        let above = links.find(|(link, _)| link.is(owner)).and_then(|(_, above)| above.get(&owner.uid));
+        above.map_or(owner, |above| above)
     }
 }
 
@@ -89,7 +130,7 @@ impl Owners {
 mod tests {
     use super::*;
 
-    fn owner(api_version: &str, kind: &str, uid: &str) -> OwnerReference {
+    fn reference(api_version: &str, kind: &str, uid: &str) -> OwnerReference {
         OwnerReference {
             api_version: api_version.into(),
             kind: kind.into(),
@@ -99,18 +140,25 @@ mod tests {
         }
     }
 
-    fn owned(uid: &str, owners: Vec<OwnerReference>) -> Owned {
-        Owned { metadata: crate::wire::OwnedMeta { uid: uid.into(), owner_references: owners } }
+    fn owner(api_version: &str, kind: &str, uid: &str) -> Owner {
+        Owner::clone(&Texts::default().owner(&reference(api_version, kind, uid)))
+    }
+
+    fn owned(uid: &str, owner_references: Vec<OwnerReference>) -> OwnedMeta {
+        OwnedMeta { uid: uid.into(), owner_references, ..OwnedMeta::default() }
     }
 
     #[test]
     fn follows_the_controller_and_only_from_links() {
-        let mut owners = Owners::default();
-        let rollout = owner("argoproj.io/v1alpha1", "Rollout", "r");
-        let other = OwnerReference { controller: None, ..owner("v1", "ConfigMap", "c") };
-        owners.add(&LINKS[0], owned("rs", vec![other, rollout.clone()]));
-        owners.add(&LINKS[0], owned("bare", vec![]));
+        let (mut owners, mut texts) = (Owners::default(), Texts::default());
+        let rollout = ("argoproj.io/v1alpha1", "Rollout", "r");
+        let other = OwnerReference { controller: None, ..reference("v1", "ConfigMap", "c") };
+        let of_rollout = owned("rs", vec![other, reference(rollout.0, rollout.1, rollout.2)]);
+        assert!(owners.add(0, &of_rollout, &mut texts));
+        assert!(!owners.add(0, &of_rollout, &mut texts), "it was known");
+        assert!(!owners.add(0, &owned("bare", vec![]), &mut texts));
 
+        let rollout = owner(rollout.0, rollout.1, rollout.2);
         assert_eq!(owners.outermost(&owner("apps/v1", "ReplicaSet", "rs")), &rollout);
         let bare = owner("apps/v1", "ReplicaSet", "bare");
         assert_eq!(owners.outermost(&bare), &bare, "nothing manages it");
@@ -118,12 +166,13 @@ mod tests {
         assert_eq!(owners.outermost(&unseen), &unseen);
         let foreign = owner("batch.volcano.sh/v1alpha1", "Job", "rs");
         assert_eq!(owners.outermost(&foreign), &foreign);
+        assert!(owners.remove(0, &of_rollout) && !owners.remove(0, &of_rollout));
     }
 
     #[test]
     fn an_owner_that_does_not_manage_is_no_owner() {
-        let plain = OwnerReference { controller: Some(false), ..owner("v1", "Node", "n") };
+        let plain = OwnerReference { controller: Some(false), ..reference("v1", "Node", "n") };
         assert_eq!(controller(std::slice::from_ref(&plain)), None);
-        assert_eq!(controller(&[plain, owner("v1", "Node", "m")]).map(|owner| owner.uid.as_str()), Some("m"));
+        assert_eq!(controller(&[plain, reference("v1", "Node", "m")]).map(|owner| owner.uid.as_str()), Some("m"));
     }
 }

@@ -7,25 +7,38 @@ use std::{
 
 use stocktake_core::{
     CollectError, ObservedScope,
-    model::{Coverage, Scope, ScopeId, Warning},
+    model::{Coverage, Scope, ScopeId, Text, Warning},
 };
 
 use crate::{
-    api::{Api, METADATA_ONLY},
+    api::Api,
     convert::{convert_pod, has_ended},
     error::{Action, FailureKind},
-    list::{Pager, Query, Step, list_all},
-    owners::{LINKS, Owners, controller},
-    scope::NamespaceScope,
-    settings::Settings,
+    list::{Lister, Query, Step, Way, list_all},
+    owners::{LINKS, Link, Owners},
+    scope::PodScope,
+    settings::{ListWay, Settings},
+    texts::Texts,
     wire,
 };
 
 /// The list of pods that the settings select.
 pub(crate) fn query(settings: &Settings, namespace: Option<String>) -> Query {
     // What is left out anyway need not be sent.
-    let field_selector = (!settings.include_not_running).then_some("status.phase!=Succeeded,status.phase!=Failed");
+    let field_selector =
+        (!settings.include_not_running).then(|| "status.phase!=Succeeded,status.phase!=Failed".to_owned());
     Query { namespace, label_selector: settings.label_selector.clone(), field_selector, ..Query::core("pods") }
+}
+
+/// How pods are listed, throughout the cluster or in one namespace.
+///
+/// The watch cache is searched as a whole for the pods of one namespace (Kubernetes before 1.31), of which etcd reads no
+/// others: so many namespaces, one by one, are cheaper in pages.
+pub(crate) fn way(settings: &Settings, namespace: Option<&str>) -> Way {
+    match (settings.list, namespace) {
+        (ListWay::Pages, _) | (ListWay::Auto, Some(_)) => Way::Pages,
+        (ListWay::Cache | ListWay::Stream, _) | (ListWay::Auto, None) => Way::Cache,
+    }
 }
 
 /// Pods that a list holds and that are in no scope, because they are of another namespace than the list's or of none. No
@@ -57,10 +70,17 @@ impl Stray {
 }
 
 /// Adds a pod to its namespace's scope, if the settings select it.
-pub(crate) fn add(scope: &mut NamespaceScope, pod: wire::Pod, namespace: &str, owners: &Owners, settings: &Settings) {
+pub(crate) fn add(scope: &mut PodScope, pod: wire::Pod, namespace: &Text, texts: &mut Texts, settings: &Settings) {
     if settings.include_not_running || !has_ended(&pod) {
-        scope.add(convert_pod(pod, namespace, owners), settings.include_not_running);
+        scope.add(convert_pod(pod, namespace, texts), settings.include_not_running);
     }
+}
+
+/// What is said where `max_memory` ends a list.
+pub(crate) fn over_memory(settings: &Settings, namespace: &str) -> CollectError {
+    let limit = settings.max_memory.unwrap_or_default();
+    let message = format!("the pods of namespace `{namespace}` take more than the {limit} of `max_memory`; raise it");
+    CollectError::Unavailable { message, source: None }
 }
 
 /// Links between pods and their outermost owners, listed when the first pod needs them.
@@ -80,26 +100,22 @@ impl<'a> OwnerLists<'a> {
         Self { api, namespace, owners: Owners::default(), asked, denied: DeniedLinks::default(), failed: None }
     }
 
-    /// Lists what `pods` need and was not listed yet.
-    pub(crate) async fn prepare(&mut self, pods: &[wire::Pod]) {
-        for (link, asked) in LINKS.iter().zip(&mut self.asked) {
-            let is_owned =
-                |pod: &wire::Pod| controller(&pod.metadata.owner_references).is_some_and(|owner| link.is(owner));
-            if *asked || !pods.iter().any(is_owned) {
+    /// Lists what pods need and was not listed yet.
+    pub(crate) async fn prepare(&mut self, needed: [bool; LINKS.len()], texts: &mut Texts) {
+        for (position, ((link, asked), needed)) in LINKS.iter().zip(&mut self.asked).zip(needed).enumerate() {
+            if *asked || !needed {
                 continue;
             }
             *asked = true;
-            let query = Query {
-                api: link.api,
-                resource: link.resource,
-                qualified: Some(link.qualified()),
-                namespace: self.namespace.clone(),
-                accept: Some(METADATA_ONLY),
-                ..Query::default()
-            };
+            let query = owner_query(link, self.namespace.clone());
             let action = query.action();
-            match list_all(self.api, query, |owned: wire::Owned| owned).await {
-                Ok(all) => all.into_iter().for_each(|owned| self.owners.add(link, owned)),
+            let way = if self.namespace.is_some() { Way::Pages } else { Way::Cache };
+            match list_all(self.api, query, way, |owned: wire::Owned| owned.metadata.unwrap_or_default()).await {
+                Ok(all) => {
+                    for owned in &all {
+                        self.owners.add(position, owned, texts);
+                    }
+                }
                 Err(failure) if failure.kind == FailureKind::Forbidden => self.denied.add(&action),
                 // Such as a cluster that serves pods alone. Pods may still be owned by what another has made.
                 Err(failure) if failure.kind == FailureKind::NotFound => {}
@@ -120,12 +136,25 @@ impl<'a> OwnerLists<'a> {
     }
 }
 
+/// The objects that are a link, of one namespace or of all.
+pub(crate) fn owner_query(link: &Link, namespace: Option<String>) -> Query {
+    Query {
+        api: link.api,
+        resource: link.resource,
+        qualified: Some(link.qualified()),
+        namespace,
+        metadata_only: true,
+        ..Query::default()
+    }
+}
+
 /// The lists of links that were refused, for one remark on all of them.
 #[derive(Debug, Default)]
 pub(crate) struct DeniedLinks(BTreeMap<String, BTreeSet<Option<String>>>);
 
 impl DeniedLinks {
-    fn add(&mut self, action: &Action) {
+    /// Takes note of one.
+    pub(crate) fn add(&mut self, action: &Action) {
         if let Action::List { resource, namespace } = action {
             self.0.entry(resource.clone()).or_default().insert(namespace.clone());
         }
@@ -159,33 +188,44 @@ pub(crate) struct Listed {
     pub(crate) scope: ObservedScope,
     pub(crate) denied: DeniedLinks,
     pub(crate) stray: Stray,
+    pub(crate) remark: Option<Warning>,
     /// Why not all of it was seen.
     pub(crate) error: Option<CollectError>,
+}
+
+impl Listed {
+    /// One that was not asked for.
+    fn unseen(name: String, coverage: Coverage) -> Self {
+        let scope = ObservedScope { id: ScopeId::namespace(name), coverage, body: Scope::default() };
+        Self { scope, denied: DeniedLinks::default(), stray: Stray::default(), remark: None, error: None }
+    }
 }
 
 /// Lists one namespace. `down` is set by the first that gets no answer, so that the others need not wait for one.
 pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String, down: &OnceLock<Coverage>) -> Listed {
     if let Some(coverage) = down.get() {
-        let scope = ObservedScope { id: ScopeId::namespace(name), coverage: coverage.clone(), body: Scope::default() };
-        return Listed { scope, denied: DeniedLinks::default(), stray: Stray::default(), error: None };
+        return Listed::unseen(name, coverage.clone());
     }
-    let mut owners = OwnerLists::new(api, Some(name.clone()));
-    let mut pager = Pager::new(api, query(settings, Some(name.clone())));
-    let mut scope = NamespaceScope::default();
+    let mut texts = Texts::default();
+    let namespace = Text::from(name.as_str());
+    let mut lister = Lister::<wire::Pod>::new(api, query(settings, Some(name.clone())), way(settings, Some(&name)));
+    let mut scope = PodScope::default();
     let mut stray = Stray::default();
     let error = loop {
-        match pager.next().await {
-            Ok(Some(Step::Page { items, .. })) => {
-                owners.prepare(&items).await;
-                for pod in items {
-                    if pod.metadata.namespace.as_ref().is_some_and(|namespace| *namespace != name) {
-                        stray.add();
-                        continue;
-                    }
-                    add(&mut scope, pod, &name, &owners.owners, settings);
+        match lister.next().await {
+            Ok(Some(Step::Item(pod))) => {
+                let is_other = |metadata: &wire::ObjectMeta| metadata.namespace.as_ref().is_some_and(|it| *it != name);
+                if pod.metadata.as_ref().is_some_and(is_other) {
+                    stray.add();
+                    continue;
+                }
+                add(&mut scope, pod, &namespace, &mut texts, settings);
+                if settings.exceeds_memory(scope.kept_bytes()) {
+                    break Some(over_memory(settings, &name));
                 }
             }
-            Ok(Some(Step::Restarted)) => scope = NamespaceScope::default(),
+            Ok(Some(Step::Page(_))) => {}
+            Ok(Some(Step::Restarted)) => scope = PodScope::default(),
             Ok(None) => break None,
             Err(failure) => {
                 if matches!(failure.kind, FailureKind::Unreachable | FailureKind::Unauthenticated) {
@@ -195,7 +235,11 @@ pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String,
             }
         }
     };
+    let mut owners = OwnerLists::new(api, Some(name.clone()));
+    if down.get().is_none() {
+        owners.prepare(scope.links(), &mut texts).await;
+    }
     let coverage = error.as_ref().map_or_else(|| owners.coverage(), |error| scope.coverage_after(error));
-    let scope = ObservedScope { id: ScopeId::namespace(name), coverage, body: scope.into_body() };
-    Listed { scope, denied: owners.denied, stray, error }
+    let scope = ObservedScope { id: ScopeId::namespace(name), coverage, body: scope.into_body(&owners.owners) };
+    Listed { scope, denied: owners.denied, stray, remark: lister.remark(), error }
 }

@@ -1,60 +1,78 @@
-//! A namespace's scope while its pods arrive.
+//! A scope while its pods arrive.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use stocktake_core::{
     CollectError,
     model::{Container, ContainerState, Coverage, DigestFact, Image, MissingReason, Pod, Scope, Text, Workload},
 };
 
-use crate::convert::ConvertedPod;
+use crate::{
+    convert::{ConvertedPod, convert_owner},
+    image::image_of,
+    owners::{LINKS, Owner, Owners},
+};
 
-/// What was seen of one namespace so far. Images and workloads are kept once, however many pods share them.
+/// What was seen of one namespace, or one node, so far. Images and workloads are made once, however many pods share them.
 #[derive(Debug, Default)]
-pub(crate) struct NamespaceScope {
+pub(crate) struct PodScope {
     pods: Vec<Pod>,
+    /// What manages each of the pods.
+    owners: Vec<Option<Arc<Owner>>>,
     containers: Vec<Container>,
-    /// By id, each with its names: a list of them that is kept in order takes ever longer to add to.
+    /// By key, each with its names: a list of them that is kept in order takes ever longer to add to.
     images: BTreeMap<Text, (Image, BTreeSet<Text>)>,
-    workloads: BTreeMap<Text, Workload>,
+    /// Bytes that the pods take.
+    kept_bytes: usize,
 }
 
-impl NamespaceScope {
+impl PodScope {
     /// Adds a pod. Without `include_not_running` only its running containers.
     pub(crate) fn add(&mut self, converted: ConvertedPod, include_not_running: bool) {
-        let ConvertedPod { pod, workload, containers } = converted;
+        self.kept_bytes += converted.kept_bytes();
+        let ConvertedPod { pod, owner, containers } = converted;
         self.pods.push(pod);
-        if let Some(workload) = workload {
-            self.workloads.entry(workload.id.clone()).or_insert(workload);
-        }
-        for (container, image) in containers {
+        self.owners.push(owner);
+        for container in containers {
             if include_not_running || container.state == ContainerState::Running {
+                self.add_image(&container);
                 self.containers.push(container);
-                if let Some(image) = image {
-                    self.add_image(image);
+            }
+        }
+    }
+
+    fn add_image(&mut self, container: &Container) {
+        let Some(key) = &container.image_ref else { return };
+        match self.images.entry(key.clone()) {
+            Entry::Vacant(vacant) => {
+                let names = container.image.iter().cloned().collect();
+                vacant.insert((image_of(key, container), names));
+            }
+            Entry::Occupied(mut known) => {
+                // What one `imageID` tells it tells every time; the names that were asked for may differ.
+                let (image, names) = known.get_mut();
+                names.extend(container.image.iter().cloned());
+                // Of a name without an id, "was there and is not told" says more than "not pulled", whichever came first.
+                // core, which merges what is left, knows of no container and ranks them the other way.
+                let not_pulled = DigestFact::missing(MissingReason::NotPulled);
+                if image.config_digest == not_pulled {
+                    *image = image_of(key, container);
                 }
             }
         }
     }
 
-    fn add_image(&mut self, mut image: Image) {
-        let names = std::mem::take(&mut image.names);
-        match self.images.entry(image.id.clone()) {
-            Entry::Vacant(vacant) => {
-                vacant.insert((image, names.into_iter().collect()));
-            }
-            Entry::Occupied(mut known) => {
-                // What one `imageID` tells it tells every time; the names that were asked for may differ.
-                let (known, known_names) = known.get_mut();
-                known_names.extend(names);
-                // Of a name without an id, "was there and is not told" says more than "not pulled", whichever came first.
-                // core, which merges what is left, knows of no container and ranks them the other way.
-                let not_pulled = DigestFact::missing(MissingReason::NotPulled);
-                if known.config_digest == not_pulled {
-                    *known = image;
-                }
-            }
-        }
+    /// Which of [`LINKS`] lead from the pods to their outermost owners.
+    pub(crate) fn links(&self) -> [bool; LINKS.len()] {
+        LINKS.each_ref().map(|link| self.owners.iter().flatten().any(|owner| link.is(owner)))
+    }
+
+    /// Bytes that the pods take in memory, about.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// How completely the namespace was seen, if `error` cut its list short.
@@ -67,13 +85,20 @@ impl NamespaceScope {
     }
 
     /// The scope's body.
-    pub(crate) fn into_body(self) -> Scope {
+    pub(crate) fn into_body(self, owners: &Owners) -> Scope {
+        let Self { mut pods, owners: of_pods, containers, images, kept_bytes: _ } = self;
+        let mut workloads: BTreeMap<Text, Workload> = BTreeMap::new();
+        for (pod, owner) in pods.iter_mut().zip(of_pods) {
+            let Some(owner) = owner else { continue };
+            let workload = convert_owner(owners.outermost(&owner), &pod.namespace);
+            pod.workload = Some(workload.id.clone());
+            workloads.entry(workload.id.clone()).or_insert(workload);
+        }
         Scope {
-            workloads: self.workloads.into_values().collect(),
-            pods: self.pods,
-            containers: self.containers,
-            images: self
-                .images
+            workloads: workloads.into_values().collect(),
+            pods,
+            containers,
+            images: images
                 .into_values()
                 .map(|(image, names)| Image { names: names.into_iter().collect(), ..image })
                 .collect(),

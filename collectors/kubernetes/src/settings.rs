@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use stocktake_core::{ConfigError, select::NameSelector};
+
+/// Requests of one look at a cluster: who it is (2), nodes, namespaces, pods, and their owners (2).
+const MIN_REQUESTS: u32 = 7;
 
 /// Which cluster to look at, as whom, and at what in it.
 ///
@@ -55,6 +59,36 @@ pub struct Settings {
     /// that do not run now: init containers that are done, and all that wait to be started. A pod none of whose
     /// containers runs is still reported, without containers.
     pub include_not_running: bool,
+    /// How pods are listed; `auto` by default. The log says which way was taken.
+    pub list: ListWay,
+    /// How many requests the API server may be asked in any minute; as many as it takes by default.
+    ///
+    /// A list in pages goes on as one from the watch cache, which is one request, before it would exceed this. What cannot
+    /// be asked for is reported as not seen.
+    pub max_requests_per_minute: Option<u32>,
+    /// How much memory the collector may use for what it has seen, such as `64MiB`; as much as it takes by default.
+    ///
+    /// Before it exceeds this the collector stops watching, and lists in pages instead of all at once. If a single
+    /// namespace is larger, it is reported as seen in part.
+    #[schemars(with = "Option<String>", example = &"64MiB")]
+    pub max_memory: Option<ByteSize>,
+}
+
+/// How pods are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListWay {
+    /// `cache`; `stream` where pods are watched and the server is found to answer it.
+    #[default]
+    Auto,
+    /// All at once from the API server's watch cache (`resourceVersion=0`), which costs it least. It may lag behind by
+    /// what a watch lags behind, and is never older than what was seen before.
+    Cache,
+    /// In pages of 500 from etcd, as new as can be, at two to four times the cost.
+    Pages,
+    /// As the beginning of a watch (`sendInitialEvents`, Kubernetes 1.32), which costs the server no memory. A server that
+    /// does not answer it is asked for `cache`.
+    Stream,
 }
 
 impl Default for Settings {
@@ -71,11 +105,19 @@ impl Default for Settings {
             cluster_objects: true,
             label_selector: None,
             include_not_running: true,
+            list: ListWay::Auto,
+            max_requests_per_minute: None,
+            max_memory: None,
         }
     }
 }
 
 impl Settings {
+    /// Whether so many bytes are more than `max_memory`.
+    pub(crate) fn exceeds_memory(&self, bytes: usize) -> bool {
+        self.max_memory.is_some_and(|limit| bytes as u64 > limit.as_u64())
+    }
+
     /// Refuses settings of which one would silently win over another, or that would do nothing.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let contradict = |key: &str, other: &str, why: &str| {
@@ -110,6 +152,14 @@ impl Settings {
             if value.as_deref().is_some_and(|value| value.trim().is_empty()) {
                 return Err(ConfigError::new(key, "found an empty string").hint("remove the key for the default"));
             }
+        }
+        // Below that not even the cluster's objects and the first list of pods can be asked for.
+        if self.max_requests_per_minute.is_some_and(|limit| limit < MIN_REQUESTS) {
+            return Err(ConfigError::new(
+                "max_requests_per_minute",
+                format!("one look takes {MIN_REQUESTS} requests at least"),
+            )
+            .hint("set a higher number, or remove the key"));
         }
         Ok(())
     }

@@ -1,52 +1,48 @@
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use stocktake_core::{
-    model::{Counts, DigestFact, Scope},
+    model::{Counts, DigestFact, Image, Scope},
     normalise,
 };
 
 use super::*;
-use crate::{
-    owners::{LINKS, Owners},
-    scope::NamespaceScope,
-    wire::List,
-};
+use crate::{bad_input::List, owners::Owners, scope::PodScope, texts::Texts};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 fn convert(pod: serde_json::Value) -> ConvertedPod {
-    convert_pod(serde_json::from_value(pod).unwrap(), "shop", &Owners::default())
+    convert_pod(serde_json::from_value(pod).unwrap(), &Text::from("shop"), &mut Texts::default())
 }
 
 fn find<'a>(pod: &'a ConvertedPod, name: &str) -> &'a Container {
-    &pod.containers.iter().find(|(container, _)| container.name == name).unwrap().0
+    pod.containers.iter().find(|container| container.name == name).unwrap()
 }
 
 /// What Kubernetes 1.20.2 with containerd 1.6.20 answered on the test bed; of this machine only the kernel's name and its
 /// ids were changed.
 fn recorded<T: DeserializeOwned>(json: &str) -> Vec<T> {
-    serde_json::from_str::<List<T>>(json).unwrap().items
+    serde_json::from_str::<List<T>>(json).unwrap().items.unwrap()
 }
 
 fn owners() -> Owners {
-    let mut owners = Owners::default();
+    let (mut owners, mut texts) = (Owners::default(), Texts::default());
     let lists = [include_str!("../../testdata/replicasets.json"), include_str!("../../testdata/jobs.json")];
-    for (link, list) in LINKS.iter().zip(lists) {
-        for owned in recorded(list) {
-            owners.add(link, owned);
+    for (link, list) in lists.into_iter().enumerate() {
+        for owned in recorded::<wire::Owned>(list) {
+            owners.add(link, &owned.metadata.unwrap(), &mut texts);
         }
     }
     owners
 }
 
 fn scope(namespace: &str, owners: &Owners) -> (Scope, Counts) {
-    let mut scope = NamespaceScope::default();
+    let (mut scope, mut texts) = (PodScope::default(), Texts::default());
     for pod in recorded::<wire::Pod>(include_str!("../../testdata/pods.json")) {
-        if pod.metadata.namespace.as_deref() == Some(namespace) {
-            scope.add(convert_pod(pod, namespace, owners), true);
+        if pod.metadata.as_ref().unwrap().namespace.as_deref() == Some(namespace) {
+            scope.add(convert_pod(pod, &Text::from(namespace), &mut texts), true);
         }
     }
-    let mut body = scope.into_body();
+    let mut body = scope.into_body(owners);
     let counts = normalise(&mut body);
     (body, counts)
 }
@@ -128,7 +124,7 @@ fn neither_a_specification_nor_a_status_is_lost() {
             {"name": "bare", "state": {}},
         ]},
     }));
-    let names: Vec<_> = pod.containers.iter().map(|(container, _)| container.name.as_str()).collect();
+    let names: Vec<_> = pod.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!(names.len(), 4);
     for (name, state) in [
         ("a", ContainerState::Waiting),
@@ -154,7 +150,9 @@ fn an_image_that_no_status_names_goes_by_its_name() {
             "spec": {"containers": [{"name": "a", "image": "a:1"}]},
             "status": status,
         }));
-        pod.containers[0].1.clone().unwrap()
+        let mut scope = PodScope::default();
+        scope.add(pod, true);
+        scope.into_body(&Owners::default()).images.remove(0)
     };
     for (status, reason) in [
         (json!(null), MissingReason::NotPulled),
@@ -170,7 +168,7 @@ fn an_image_that_no_status_names_goes_by_its_name() {
         ),
     ] {
         let image = image(status);
-        assert_eq!((image.id.as_str(), &image.names[..]), ("name://a:1", &["a:1".into()][..]));
+        assert_eq!((image.id.as_str(), &image.names[..]), ("name://a:1", &[Text::from("a:1")][..]));
         assert_eq!(image.manifest_digest, DigestFact::missing(reason));
     }
 }
@@ -189,22 +187,22 @@ fn an_image_that_is_asked_for_and_one_that_is_there_stay_two() {
     let lost = pod("l", json!({"name": "a", "imageID": "", "state": {"terminated": {"exitCode": 137}}}));
     let running = pod("r", json!({"name": "a", "imageID": pinned, "containerID": "c://1", "state": {"running": {}}}));
     let body = |pods: [&serde_json::Value; 3]| {
-        let mut scope = NamespaceScope::default();
+        let mut scope = PodScope::default();
         for pod in pods {
             scope.add(convert(pod.clone()), true);
         }
-        let mut body = scope.into_body();
+        let mut body = scope.into_body(&Owners::default());
         assert_eq!(normalise(&mut body).duplicates, 0);
         body
     };
     let expected = body([&waiting, &lost, &running]);
-    let told = |image: &Image| (image.id.to_string(), image.repo_digests.len(), image.manifest_digest.clone());
+    let told = |image: &Image| (image.id.clone(), image.repo_digests.len(), image.manifest_digest.clone());
     assert_eq!(
         expected.images.iter().map(told).collect::<Vec<_>>(),
         [
             // What is asked for may not exist: it is no digest under which anything was served.
-            (format!("name://{pinned}"), 0, DigestFact::missing(MissingReason::NotReported)),
-            (pinned.clone(), 1, DigestFact::missing(MissingReason::Ambiguous)),
+            (format!("name://{pinned}").into(), 0, DigestFact::missing(MissingReason::NotReported)),
+            (pinned.as_str().into(), 1, DigestFact::missing(MissingReason::Ambiguous)),
         ]
     );
     for order in [[&waiting, &running, &lost], [&running, &waiting, &lost], [&lost, &running, &waiting]] {

@@ -1,0 +1,245 @@
+//! A cluster that is watched, as the collection and the subscription share it: the one fills it, the other reads it for as
+//! long as the first stands.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use stocktake_core::{
+    CollectError, ObservedScope, ScopeSink, Selection,
+    model::{Coverage, Scope, ScopeId, ScopeKind, Text},
+};
+use tokio::sync::Notify;
+
+use crate::{
+    cluster::ClusterView,
+    collect::{ADVICE, nonexistent},
+    list::Query,
+    owners::LINKS,
+    pods::{self, DeniedLinks},
+    settings::Settings,
+    store::Store,
+};
+
+/// What is watched of a cluster, and what is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    state: Mutex<State>,
+    /// A report has had pods that are gone, so that the next looks different.
+    pub(crate) handed_over: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) store: Store,
+    pub(crate) resources: Vec<Resource>,
+    /// Whether every change is being told, so that the store is the cluster.
+    pub(crate) is_standing: bool,
+}
+
+/// Objects of one kind, throughout the cluster or in one namespace.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) kind: Kind,
+    pub(crate) query: Query,
+    /// How far its changes are known; unknown before it was listed.
+    pub(crate) version: Option<String>,
+    /// Why it is not watched, though the others are.
+    pub(crate) unseen: Option<Unseen>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pods,
+    Nodes,
+    Namespaces,
+    /// Of these of [`LINKS`].
+    Owned(usize),
+}
+
+/// Why a resource cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unseen {
+    /// It may not be listed; what the API server said.
+    Denied(String),
+    /// The server has no such resource.
+    Absent,
+}
+
+impl Kind {
+    /// Which of [`LINKS`] it is.
+    pub(crate) fn link(self) -> Option<usize> {
+        match self {
+            Self::Owned(link) => Some(link),
+            _ => None,
+        }
+    }
+}
+
+impl Unseen {
+    fn error(&self) -> Option<CollectError> {
+        match self {
+            Self::Denied(message) => Some(CollectError::Denied { message: message.clone(), source: None }),
+            Self::Absent => None,
+        }
+    }
+}
+
+impl Resource {
+    fn new(kind: Kind, query: Query) -> Self {
+        Self { kind, query, version: None, unseen: None }
+    }
+}
+
+/// What has to be watched for what the settings select. Pods come last: what they refer to is then known.
+fn resources(settings: &Settings) -> Vec<Resource> {
+    let selector = &settings.namespaces;
+    let mut resources = Vec::new();
+    if settings.cluster_objects || !selector.is_exact() {
+        resources.push(Resource::new(Kind::Namespaces, Query::core("namespaces")));
+    }
+    if settings.cluster_objects {
+        resources.push(Resource::new(Kind::Nodes, Query::core("nodes")));
+    }
+    let places: Vec<Option<String>> = if selector.is_exact() {
+        selector.exact_names().map(|name| Some(name.to_owned())).collect()
+    } else {
+        vec![None]
+    };
+    for place in &places {
+        let owned = LINKS.iter().enumerate();
+        resources
+            .extend(owned.map(|(link, of)| Resource::new(Kind::Owned(link), pods::owner_query(of, place.clone()))));
+    }
+    resources.extend(places.into_iter().map(|place| Resource::new(Kind::Pods, pods::query(settings, place))));
+    resources
+}
+
+impl Live {
+    /// What is known.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A change is applied to the end or, where that panics, told again by the next list.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes ready for a subscription. Whether nothing has to be listed, because all of it is known up to some version.
+    pub(crate) fn prepare(&self, settings: &Settings) -> bool {
+        let mut state = self.lock();
+        if state.resources.is_empty() {
+            state.resources = resources(settings);
+        }
+        // What was refused before may have been granted since.
+        state.resources.iter_mut().for_each(|resource| resource.unseen = None);
+        state.resources.iter().all(|resource| resource.version.is_some())
+    }
+
+    /// Forgets everything, so that all of it is listed again.
+    pub(crate) fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// Bytes that are kept between two collections, about.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.lock().store.kept_bytes() as u64
+    }
+
+    /// Hands over what is selected, if every change is being told; without a request.
+    pub(crate) fn collect(
+        &self,
+        settings: &Settings,
+        select: &Selection,
+        sink: &mut dyn ScopeSink,
+    ) -> Option<Coverage> {
+        let mut state = self.lock();
+        if !state.is_standing {
+            return None;
+        }
+        let coverage = state.collect(settings, select, sink);
+        let has_changed = state.store.has_changed();
+        drop(state);
+        if has_changed {
+            self.handed_over.notify_one();
+        }
+        Some(coverage)
+    }
+}
+
+impl State {
+    /// How far the changes of the resource at `position` are known.
+    pub(crate) fn version(&self, position: usize) -> Option<String> {
+        self.resources.get(position).and_then(|resource| resource.version.clone())
+    }
+
+    /// Remembers how far they are known.
+    pub(crate) fn reached(&mut self, position: usize, version: Option<String>) {
+        if let Some(resource) = self.resources.get_mut(position) {
+            resource.version = version;
+        }
+    }
+
+    /// Remembers that the resource at `position` cannot be seen.
+    pub(crate) fn hide(&mut self, position: usize, unseen: Unseen) {
+        if let Some(resource) = self.resources.get_mut(position) {
+            resource.version = None;
+            resource.unseen = Some(unseen);
+        }
+    }
+
+    fn unseen(&self, kind: Kind) -> Option<&Unseen> {
+        self.resources.iter().find(|resource| resource.kind == kind).and_then(|resource| resource.unseen.as_ref())
+    }
+
+    fn collect(&mut self, settings: &Settings, select: &Selection, sink: &mut dyn ScopeSink) -> Coverage {
+        let is_exact = settings.namespaces.is_exact();
+        let error = |kind| self.unseen(kind).and_then(Unseen::error);
+        let ClusterView { scope, namespaces } =
+            self.store.cluster(error(Kind::Nodes), error(Kind::Namespaces), settings);
+        if settings.cluster_objects && select.includes(&ScopeId::cluster()) {
+            sink.scope(scope);
+        }
+        let mut names: BTreeSet<Text> = match select {
+            Selection::Only(scopes) => {
+                let asked = scopes.iter().filter(|scope| scope.kind == ScopeKind::Namespace).map(|scope| &scope.name);
+                asked.filter(|name| settings.namespaces.matches(name)).cloned().collect()
+            }
+            _ if is_exact => settings.namespaces.exact_names().map(Text::from).collect(),
+            _ => self.store.names(settings),
+        };
+        if *select == Selection::All
+            && let Ok(known) = &namespaces
+        {
+            nonexistent(&mut names, known, settings, sink);
+        }
+        for name in names {
+            let coverage = self.coverage(&name);
+            if coverage.has_seen() {
+                self.store.emit(&name, coverage, settings, sink);
+            } else {
+                sink.scope(ObservedScope { id: ScopeId::namespace(name), coverage, body: Scope::default() });
+            }
+        }
+        let mut denied = DeniedLinks::default();
+        for resource in &self.resources {
+            if let (Kind::Owned(_), Some(Unseen::Denied(_))) = (resource.kind, &resource.unseen) {
+                denied.add(&resource.query.action());
+            }
+        }
+        [denied.warning(), self.store.stray.warning()].into_iter().flatten().for_each(|warning| sink.warning(warning));
+        match namespaces {
+            Err(unlisted) if !is_exact && *select == Selection::All => Coverage::Partial {
+                reason: format!("there may be more namespaces: {}; {ADVICE}", unlisted.full_message()),
+            },
+            _ => Coverage::Complete,
+        }
+    }
+
+    /// How completely the pods of a namespace are known.
+    fn coverage(&self, name: &str) -> Coverage {
+        let theirs = |resource: &&Resource| {
+            resource.kind == Kind::Pods && resource.query.namespace.as_ref().is_none_or(|namespace| namespace == name)
+        };
+        let unseen = self.resources.iter().find(theirs).and_then(|resource| resource.unseen.as_ref());
+        unseen.and_then(Unseen::error).map_or(Coverage::Complete, |error| Coverage::from_error(&error))
+    }
+}
