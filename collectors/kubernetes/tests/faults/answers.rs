@@ -9,6 +9,7 @@ use stocktake_core::{
 use crate::{
     fake::{Answer, FakeServer, list, pod},
     look::{collect, collector, healthy, token},
+    protobuf,
 };
 
 /// Two bytes each, and some hundreds if they were kept.
@@ -94,4 +95,37 @@ async fn what_the_server_wrote_is_repeated_in_short() {
     let (result, _) = collect(&server, json!({})).await;
     let error = result.unwrap_err();
     assert!(error.to_string().contains("listed pods of namespace `xxx") && error.full_message().len() < 1000);
+}
+
+#[tokio::test]
+async fn protobuf_is_read_and_what_is_none_is_not_empty() {
+    let pods = [pod("a", "1"), pod("a", "2")];
+    let whole = protobuf::list("7", &pods.iter().collect::<Vec<_>>());
+    let answer = whole.clone();
+    let server = healthy(&["a"], move |_| Answer::protobuf(answer.clone()));
+    let (result, sink) = collect(&server, json!({})).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.namespace("a"), ("complete", vec!["1", "2"]));
+
+    let foreign = "answered something else than Kubernetes does";
+    let status = protobuf::status(&json!({"code": 500, "message": "etcd is gone"}));
+    let mut nonsense = whole.clone();
+    nonsense.iter_mut().skip(20).for_each(|byte| *byte |= 0x80);
+    for (answer, said, names) in [
+        (Answer::protobuf(b"\x01\x02garbage".to_vec()), foreign, vec![]),
+        (Answer::protobuf(nonsense), foreign, vec![]),
+        (Answer::protobuf(status), foreign, vec![]),
+        (Answer::protobuf(Vec::new()), "broke off its answer", vec![]),
+        (Answer::protobuf(br#"{"items":[]}"#.to_vec()), foreign, vec![]),
+        (Answer::raw(200, whole.clone()), foreign, vec![]),
+        (Answer::protobuf(whole.clone()).cut_in_half(), "broke off its answer", vec!["1"]),
+        (Answer::protobuf(whole[..whole.len() - 3].to_vec()), "broke off its answer", vec!["1"]),
+    ] {
+        let server = healthy(&["a"], move |_| answer.clone());
+        let (result, sink) = collect(&server, json!({})).await;
+        assert_eq!(result.unwrap(), Coverage::Complete);
+        let (status, seen) = sink.namespace("a");
+        assert!(seen.is_empty() || seen == names, "{seen:?}");
+        assert!(["failed", "partial"].contains(&status) && sink.reason("a").contains(said), "{}", sink.reason("a"));
+    }
 }

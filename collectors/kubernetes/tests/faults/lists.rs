@@ -8,7 +8,7 @@ use stocktake_core::{
 
 use crate::{
     fake::{Answer, FakeServer, list, pod},
-    look::{Sink, collect, collector, healthy},
+    look::{Sink, collect, collector, healthy, look},
 };
 
 #[tokio::test]
@@ -95,4 +95,55 @@ async fn the_agent_introduces_itself_and_asks_for_what_costs_the_server_least() 
     let (result, _) = collect(&server, json!({})).await;
     assert_eq!(result.unwrap(), Coverage::Complete);
     assert_eq!(server.requests(), 3, "namespaces, nodes and pods");
+}
+
+#[tokio::test]
+async fn a_list_from_the_cache_is_no_older_than_the_last() {
+    let server = healthy(&["a"], |request| {
+        let version = request.times + 40;
+        Answer::ok(&json!({"metadata": {"resourceVersion": version.to_string()}, "items": [pod("a", "1")]}))
+    });
+    let collector = collector(&server, json!({}));
+    for _ in 0..3 {
+        look(&collector).await.0.unwrap();
+    }
+    let asked = server.asked(|request| request.path == "/api/v1/pods");
+    let versions: Vec<_> = asked.iter().map(|request| request.query("resourceVersion").unwrap()).collect();
+    assert_eq!(versions, ["0", "41", "41"]);
+    assert!(asked.iter().all(|request| request.query("limit").is_none()));
+    assert_eq!(server.connections(), 1, "one request after the other");
+}
+
+#[tokio::test]
+async fn a_server_that_is_behind_what_it_answered_is_taken_as_it_is() {
+    let server = healthy(&["a"], |request| match request.query("resourceVersion") {
+        Some("41") => Answer::status(504, "Too large resource version: 41, current: 7"),
+        _ if request.times == 1 => Answer::ok(&json!({"metadata": {"resourceVersion": "41"}, "items": []})),
+        _ => Answer::ok(&json!({"metadata": {"resourceVersion": "7"}, "items": [pod("a", "1")]})),
+    });
+    let collector = collector(&server, json!({}));
+    look(&collector).await.0.unwrap();
+    let (result, sink) = look(&collector).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.namespace("a"), ("complete", vec!["1"]));
+    assert_eq!(server.requests_of("/api/v1/pods"), 3);
+}
+
+#[tokio::test]
+async fn pages_are_as_new_as_can_be() {
+    let server = healthy(&["a"], |request| {
+        assert_eq!((request.query("resourceVersion"), request.query("limit")), (None, Some("500")));
+        match request.query("continue") {
+            None => Answer::ok(&list([pod("a", "1")], Some("two"))),
+            Some(token) => {
+                assert_eq!(token, "two");
+                Answer::ok(&list([pod("a", "2")], None))
+            }
+        }
+    });
+    let (result, sink) = collect(&server, json!({"list": "pages"})).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.namespace("a"), ("complete", vec!["1", "2"]));
+    assert_eq!((server.connections(), sink.cost.requests, sink.cost.throttled), (1, 4, 0));
+    assert!(sink.cost.received_bytes > 100 && sink.cost.kept_bytes == 0, "{:?}", sink.cost);
 }

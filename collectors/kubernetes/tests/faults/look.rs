@@ -104,7 +104,7 @@ impl Changes {
     }
 
     async fn item(&mut self) -> Option<Result<ScopeChange, CollectError>> {
-        tokio::time::timeout(Duration::from_mins(20), self.0.next()).await.expect("nothing was told")
+        tokio::time::timeout(Duration::from_secs(20), self.0.next()).await.expect("nothing was told")
     }
 
     /// What it tells next.
@@ -121,11 +121,24 @@ impl Changes {
         all
     }
 
+    /// The error that it ends with some day. From now on time passes as fast as it may.
+    pub(crate) async fn late_error(&mut self) -> CollectError {
+        tokio::time::pause();
+        let item = tokio::time::timeout(Duration::from_hours(1), self.0.next()).await.expect("nothing was told");
+        tokio::time::resume();
+        item.expect("it has ended").unwrap_err()
+    }
+
     /// The error that it ends with.
     pub(crate) async fn error(&mut self) -> CollectError {
         let error = self.item().await.expect("it has ended").unwrap_err();
         assert!(self.item().await.is_none(), "an error is the last that is told");
         error
+    }
+
+    /// Whether it tells of something more; otherwise it ends without a word.
+    pub(crate) async fn may_end(&mut self) -> bool {
+        self.item().await.map(Result::unwrap).is_some()
     }
 
     /// It ends without a word.

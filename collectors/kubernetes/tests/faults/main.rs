@@ -3,6 +3,8 @@
 
 mod access;
 mod answers;
+mod budget;
+mod busy;
 mod cluster;
 mod connection;
 mod fake;
@@ -12,4 +14,5 @@ mod pages;
 mod protobuf;
 mod refused;
 mod resume;
+mod streaming;
 mod watch;

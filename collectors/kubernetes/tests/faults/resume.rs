@@ -167,8 +167,7 @@ async fn a_server_that_takes_requests_and_says_nothing_is_given_up() {
     let collector = collector(&cluster.server, json!({}));
     let mut changes = Changes::of(&collector);
     changes.is_quiet().await;
-    tokio::time::pause();
-    let error = changes.error().await;
+    let error = changes.late_error().await;
     assert!(error.to_string().contains("silent for 150 seconds after it was asked to list `pods`"), "{error}");
 }
 
