@@ -108,13 +108,19 @@ impl Filling {
         for feed in self.feeds.clone() {
             match feed.version() {
                 Some(version) => self.watch(feed, Begun::Resumed, From::Version(version)),
-                None if streams => {
-                    tracing::info!("asking to {} as a streaming list", feed.query.action());
-                    self.watch(feed, Begun::Streamed, From::Beginning);
-                }
-                None => self.list(feed).await?,
+                None => self.bring(feed, streams).await?,
             }
         }
+        Ok(())
+    }
+
+    /// Brings in a resource of which nothing is known.
+    async fn bring(&mut self, feed: Feed, streams: bool) -> Result<(), Obstacle> {
+        if !streams {
+            return self.list(feed).await;
+        }
+        tracing::info!("asking to {} as a streaming list", feed.query.action());
+        self.watch(feed, Begun::Streamed, From::Beginning);
         Ok(())
     }
 
@@ -161,21 +167,21 @@ impl Filling {
         }
     }
 
-    /// Lists what could not be brought in as it was begun, if a list may succeed where that did not.
+    /// Brings in otherwise what could not be brought in as it was begun, if that may succeed where the first did not.
     async fn replace(&mut self, position: usize, stop: Stop) -> Result<(), Obstacle> {
         let kind = if let Stop::Failed(failure) = &stop { Some(failure.kind) } else { None };
-        let may_be_listed = match self.begun.get(&position) {
+        let Some(feed) = self.feeds.get(position).cloned() else { return Err(stop.into()) };
+        match (self.begun.get(&position), kind) {
             // What has changed since can no longer be told.
-            Some(Begun::Resumed) => kind == Some(FailureKind::Gone),
+            (Some(Begun::Resumed), Some(FailureKind::Gone)) => {
+                let streams = feed.api.streaming.is_answered(&feed.api, &feed.settings).await;
+                self.bring(feed, streams).await
+            }
             // The server is behind what it told before, or it is watching that is refused; if it is all, the refusal of a
             // list is what others say too.
-            Some(Begun::Streamed) => {
-                matches!(kind, Some(FailureKind::Gone | FailureKind::Forbidden | FailureKind::NotFound))
+            (Some(Begun::Streamed), Some(FailureKind::Gone | FailureKind::Forbidden | FailureKind::NotFound)) => {
+                self.list(feed).await
             }
-            Some(Begun::Listed) | None => false,
-        };
-        match self.feeds.get(position) {
-            Some(feed) if may_be_listed => self.list(feed.clone()).await,
             _ => Err(stop.into()),
         }
     }
