@@ -15,6 +15,7 @@
 pub mod agent;
 pub mod bed;
 pub mod cleanup;
+pub mod cluster;
 pub mod daemon;
 pub mod fake;
 pub mod home;
