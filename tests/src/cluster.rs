@@ -49,6 +49,13 @@ pub fn is_wanted() -> bool {
     true
 }
 
+/// Kubernetes' version, as `v1.20.2`.
+#[must_use]
+pub fn version() -> String {
+    let said = tools::output(Command::new(servers::binary()).arg("--version"));
+    said.split_whitespace().last().unwrap_or_default().to_owned()
+}
+
 /// What makes one cluster differ from another.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {

@@ -186,7 +186,6 @@ fn container(name: &str, image: usize) -> Value {
         "imagePullPolicy": "IfNotPresent",
         "env": [
             { "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
-            { "name": "POD_NAMESPACE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
             { "name": "LOG_LEVEL", "value": "info" },
             { "name": "DATABASE_HOST", "value": "postgres.databases.svc.cluster.local" },
         ],
@@ -200,6 +199,8 @@ fn container(name: &str, image: usize) -> Value {
     });
     if name != "setup" {
         container["ports"] = json!([{ "name": format!("http-{name}"), "containerPort": 8080 + name.len() }]);
+    }
+    if name == "app" {
         for probe in ["livenessProbe", "readinessProbe"] {
             container[probe] =
                 json!({ "httpGet": { "path": "/healthz", "port": 8080 + name.len() }, "periodSeconds": 10 });

@@ -99,7 +99,7 @@ fn audit_policy() -> String {
 }
 
 /// The bed's build of Kubernetes.
-fn binary() -> String {
+pub(super) fn binary() -> String {
     let path = bed_functions(". ./lib.sh; . ./kubernetes-build.sh; printf %s \"$KUBERNETES_BIN\"", &[]);
     let path = format!("{path}/kube-apiserver");
     assert!(
