@@ -34,9 +34,6 @@ pub const AGENT: &str = "stocktake";
 /// The cluster role of [`Cluster::grant_all`].
 pub const READER: &str = "stocktake-reader";
 
-const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
-const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
-
 /// Whether a test may have a cluster: `false` if `STOCKTAKE_BED_SKIP` leaves Kubernetes out, which is printed. It needs
 /// what `bed install kubernetes` installs and builds, and nothing of the bed that is up.
 #[must_use]
@@ -154,46 +151,53 @@ impl Cluster {
 
     /// Lets [`AGENT`] read all that a collection of everything reads, and watch it.
     pub fn grant_all(&self) {
+        let verbs = ["get", "list", "watch"];
         self.grant(
+            None,
             READER,
             &json!([
-                { "apiGroups": [""], "resources": ["pods", "nodes", "namespaces"], "verbs": ["get", "list", "watch"] },
-                { "apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get", "list", "watch"] },
-                { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": [""], "resources": ["pods", "nodes", "namespaces"], "verbs": verbs },
+                { "apiGroups": ["apps"], "resources": ["replicasets"], "verbs": verbs },
+                { "apiGroups": ["batch"], "resources": ["jobs"], "verbs": verbs },
             ]),
         );
     }
 
-    /// Gives [`AGENT`] a cluster role, and is back when it counts: access rules reach the authorizer by a watch.
-    pub fn grant(&self, name: &str, rules: &Value) {
-        self.create(ROLES, &json!({ "metadata": { "name": name }, "rules": rules }));
+    /// Gives [`AGENT`] a role in a namespace, or throughout the cluster, and is back when it counts: access rules reach
+    /// the authorizer by a watch.
+    pub fn grant(&self, namespace: Option<&str>, name: &str, rules: &Value) {
+        let kind = if namespace.is_some() { "Role" } else { "ClusterRole" };
+        self.create(&access_path(namespace, "roles"), &json!({ "metadata": { "name": name }, "rules": rules }));
         self.create(
-            BINDINGS,
+            &access_path(namespace, "rolebindings"),
             &json!({
                 "metadata": { "name": name },
-                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
                 "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AGENT }],
             }),
         );
         for (group, resource, verb) in first_rights(rules) {
-            crate::wait_until("a role to count", || self.may(&verb, &group, &resource));
+            crate::wait_until("a role to count", || self.may(&verb, &group, &resource, namespace));
         }
     }
 
-    /// Takes a cluster role from [`AGENT`], and is back when that counts. What other roles give it stays.
-    pub fn revoke(&self, name: &str) {
-        let rules = self.get(&format!("{ROLES}/{name}"))["rules"].take();
-        self.delete(&format!("{BINDINGS}/{name}"));
-        self.delete(&format!("{ROLES}/{name}"));
-        for (group, resource, verb) in first_rights(&rules) {
-            crate::wait_until("a role to be gone", || !self.may(&verb, &group, &resource));
+    /// Takes a role from [`AGENT`], and is back when that counts. No other role may give the same.
+    pub fn revoke(&self, namespace: Option<&str>, name: &str) {
+        let role = format!("{}/{name}", access_path(namespace, "roles"));
+        let rights = first_rights(&self.get(&role)["rules"]);
+        self.delete(&format!("{}/{name}", access_path(namespace, "rolebindings")));
+        self.delete(&role);
+        for (group, resource, verb) in rights {
+            crate::wait_until("a role to be gone", || !self.may(&verb, &group, &resource, namespace));
         }
     }
 
-    /// Whether [`AGENT`] may do that in all namespaces, as the API server's authorizer sees it now.
+    /// Whether [`AGENT`] may do that in a namespace, or throughout the cluster, as the authorizer sees it now.
     #[must_use]
-    pub fn may(&self, verb: &str, group: &str, resource: &str) -> bool {
-        let attributes = json!({ "verb": verb, "group": group, "resource": resource });
+    pub fn may(&self, verb: &str, group: &str, resource: &str, namespace: Option<&str>) -> bool {
+        let attributes = json!({
+            "verb": verb, "group": group, "resource": resource, "namespace": namespace.unwrap_or_default(),
+        });
         let review = json!({ "spec": { "user": AGENT, "resourceAttributes": attributes } });
         let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
         let answer = self.request("POST", path, &review).unwrap_or_else(|error| panic!("{error}"));
@@ -212,7 +216,14 @@ impl Cluster {
         fs::rename(fresh, self.token_file()).expect("a file of the temporary folder");
     }
 
-    // --- faults of the storage ---
+    // --- faults ---
+
+    /// Waits until the API server reads its storage, which may have been away.
+    pub fn wait_until_ready(&self) {
+        crate::wait_until("the API server to read its storage", || {
+            self.request("GET", "/api/v1/namespaces?limit=1", &Value::Null).is_ok()
+        });
+    }
 
     /// Forgets every version of the storage but the last: older pages and watches are answered with 410 Gone.
     pub fn compact(&self) {
@@ -252,13 +263,18 @@ impl Cluster {
         self.patch(&format!("{pods}/{name}/status"), &objects::plain_status(name));
     }
 
-    /// Creates many pods that run, `PREFIX-0` and so on.
-    pub fn create_pods(&self, namespace: &str, prefix: &str, count: usize) {
+    /// Creates many pods that run, `PREFIX-0` and so on, each longer by `padding` kilobytes than it would be.
+    pub fn create_pods(&self, namespace: &str, prefix: &str, count: usize, padding: usize) {
+        // In texts that are no longer than sound ones.
+        let padding: BTreeMap<String, String> =
+            (0..padding).map(|number| (format!("padding-{number}"), "x".repeat(1000))).collect();
         let mut batch = self.batch();
         for number in 0..count {
             let pods = format!("/api/v1/namespaces/{namespace}/pods");
             let name = format!("{prefix}-{number}");
-            batch.send("POST", &pods, &objects::plain_pod(&name));
+            let mut pod = objects::plain_pod(&name);
+            pod["metadata"]["annotations"] = json!(padding);
+            batch.send("POST", &pods, &pod);
             batch.send("PATCH", &format!("{pods}/{name}/status"), &objects::plain_status(&name));
         }
         batch.run();
@@ -288,6 +304,12 @@ impl Cluster {
         }
         found
     }
+}
+
+/// Where roles and bindings are, of a namespace or of the cluster.
+fn access_path(namespace: Option<&str>, kind: &str) -> String {
+    let api = "/apis/rbac.authorization.k8s.io/v1";
+    namespace.map_or_else(|| format!("{api}/cluster{kind}"), |name| format!("{api}/namespaces/{name}/{kind}"))
 }
 
 /// Of each rule a right by which to tell whether it counts: group, resource, verb.
