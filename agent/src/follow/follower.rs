@@ -69,8 +69,10 @@ impl Follower {
         loop {
             let full_look = self.full_look();
             let event = tokio::select! {
-                event = self.watching.next() => event,
+                biased;
+                // First, so that what changes all the time does not put it off for ever.
                 () = until(full_look) => return ScopeChange::All,
+                event = self.watching.next() => event,
             };
             match event {
                 Event::Stands(change) | Event::Change(change) if self.is_nothing(&change) => {}
