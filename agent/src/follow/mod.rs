@@ -17,6 +17,8 @@ use stocktake_core::filter::Filters;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use self::follower::Follower;
+#[cfg(test)]
+pub(crate) use self::held::Change;
 pub(crate) use self::held::Update;
 use crate::observe::Configured;
 

@@ -238,3 +238,153 @@ fn seen_now(source: &Source, of: &str, containers: usize) -> Line {
     let what = format!("{of}: {}", count(containers, "container"));
     Line { place: source.collector.clone(), sign: '=', what: plain(&what) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use stocktake_core::{
+        Digest,
+        model::{Counts, Coverage, Host, RuntimeVersion, ScopeEntry, Shown as HowMuch},
+        scope_digest,
+    };
+
+    use super::*;
+    use crate::follow::Change;
+
+    /// A container of a host: name, image and state.
+    fn container(name: &str, image: &str, state: ContainerState) -> Container {
+        let (id, image) = (Some(name.into()), Some(image.into()));
+        Container { id, name: name.into(), image, state, ..Container::default() }
+    }
+
+    /// One of pod `p`, of which there may be an earlier attempt.
+    fn in_pod(id: &str, state: ContainerState) -> Container {
+        Container { id: Some(id.into()), pod_uid: Some("p".into()), ..container("web", "app:1", state) }
+    }
+
+    struct Terminal {
+        changes: Changes,
+        is_first: bool,
+    }
+
+    impl Terminal {
+        fn new() -> Self {
+            Self { changes: Changes::default(), is_first: true }
+        }
+
+        /// What is written about a scope `s` that was seen so, without the time; `None` is a scope that was not.
+        fn sees(&mut self, coverage: Coverage, containers: Option<Vec<Container>>) -> Vec<String> {
+            let pods = vec![Pod { uid: "p".into(), name: "pod".into(), namespace: "shop".into(), ..Pod::default() }];
+            let body = containers.map(|containers| Scope { containers, pods, ..Scope::default() });
+            let bodies: BTreeMap<Digest, Scope> = body.into_iter().map(|body| (scope_digest(&body), body)).collect();
+            let digest = bodies.keys().next().cloned();
+            let (id, counts) = (ScopeId::namespace("s"), Counts::default());
+            let entry = ScopeEntry { id, coverage, digest, counts };
+            let change = Change { has_new_content: !bodies.is_empty(), entry };
+            self.update(vec![change], bodies, Vec::new())
+        }
+
+        fn update(&mut self, changed: Vec<Change>, bodies: BTreeMap<Digest, Scope>, gone: Vec<ScopeId>) -> Vec<String> {
+            let source = Source {
+                collector: "edge".into(),
+                kind: "docker".into(),
+                runtime: Some(RuntimeVersion { name: "docker".into(), version: "1".into() }),
+                cluster: None,
+                host: Some(Host { hostname: Some("h".into()), machine_id: None }),
+                observed_at: "2026-01-31T08:00:00.5Z".parse().unwrap(),
+                coverage: Coverage::Complete,
+                shown: HowMuch::All,
+                warnings: Vec::new(),
+                cost: None,
+                scopes: changed.iter().map(|change| change.entry.clone()).collect(),
+            };
+            let is_first = std::mem::take(&mut self.is_first);
+            let mut out = anstream::StripStream::new(Vec::new());
+            self.changes.write(&Update { source, changed, gone, bodies, is_first }, &mut out).unwrap();
+            let text = String::from_utf8(out.into_inner()).unwrap();
+            let without_time = |line: &str| line.strip_prefix("2026-01-31T08:00:00Z  ").unwrap().to_owned();
+            text.lines().map(without_time).collect()
+        }
+    }
+
+    use ContainerState::{Exited, Running};
+    const COMPLETE: Coverage = Coverage::Complete;
+
+    fn failed() -> Coverage {
+        Coverage::Failed { reason: "no".into() }
+    }
+
+    fn partial() -> Coverage {
+        Coverage::Partial { reason: "some".into() }
+    }
+
+    #[test]
+    fn a_container_that_comes_changes_and_goes_has_a_line_each_time() {
+        let mut terminal = Terminal::new();
+        let first = terminal.sees(COMPLETE, Some(vec![container("a", "app:1", Running)]));
+        assert_eq!(first, ["= edge  docker 1, host h, 1 scope: 1 container"]);
+        let both =
+            terminal.sees(COMPLETE, Some(vec![container("a", "app:1", Running), container("b", "db:2", Running)]));
+        assert_eq!(both, ["+ h/s/b  db:2  running"]);
+        let ended = Container { exit_code: Some(137), ..container("a", "app:1", Exited) };
+        let changed = terminal.sees(COMPLETE, Some(vec![ended, container("b", "db:3", Running)]));
+        assert_eq!(changed, ["~ h/s/a  app:1  running -> exited (137)", "~ h/s/b  db:2 -> db:3  running"]);
+        let gone = terminal.sees(COMPLETE, Some(vec![container("b", "db:3", Running)]));
+        assert_eq!(gone, ["- h/s/a  app:1  exited"]);
+        assert_eq!(terminal.update(Vec::new(), BTreeMap::new(), Vec::new()), [""; 0]);
+        assert_eq!(
+            terminal.update(Vec::new(), BTreeMap::new(), vec![ScopeId::namespace("s")]),
+            ["- h/s/b  db:3  running"]
+        );
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_gone() {
+        let mut terminal = Terminal::new();
+        terminal.sees(COMPLETE, Some(vec![container("a", "x", Running), container("b", "x", Running)]));
+        assert_eq!(terminal.sees(failed(), None), [""; 0]);
+        let only_a = || Some(vec![container("a", "x", Running)]);
+        assert_eq!(terminal.sees(partial(), only_a()), [""; 0]);
+        assert_eq!(terminal.sees(COMPLETE, only_a()), ["- h/s/b  x  running"]);
+    }
+
+    /// Then it has no new content.
+    #[test]
+    fn what_was_not_seen_is_gone_once_the_same_content_is_complete() {
+        let mut terminal = Terminal::new();
+        terminal.sees(COMPLETE, Some(vec![container("a", "x", Running), container("b", "x", Running)]));
+        terminal.sees(partial(), Some(vec![container("a", "x", Running)]));
+        assert_eq!(terminal.sees(COMPLETE, None), ["- h/s/b  x  running"]);
+        assert_eq!(terminal.sees(COMPLETE, None), [""; 0]);
+    }
+
+    #[test]
+    fn a_scope_that_could_not_be_seen_before_has_not_appeared() {
+        let mut terminal = Terminal::new();
+        terminal.sees(failed(), None);
+        let seen = terminal.sees(COMPLETE, Some(vec![container("a", "x", Running)]));
+        assert_eq!(seen, ["= edge  namespace s: 1 container"]);
+    }
+
+    #[test]
+    fn a_container_of_a_pod_is_the_same_when_it_is_made_anew() {
+        let mut terminal = Terminal::new();
+        terminal.sees(COMPLETE, Some(vec![in_pod("1", Running)]));
+        let crashed = terminal.sees(COMPLETE, Some(vec![in_pod("1", Exited)]));
+        assert_eq!(crashed, ["~ shop/pod/web  app:1  running -> exited"]);
+        let again = terminal.sees(COMPLETE, Some(vec![in_pod("2", Running), in_pod("1", Exited)]));
+        assert_eq!(again, ["~ shop/pod/web  app:1  exited -> running"]);
+    }
+
+    #[test]
+    fn sandboxes_and_control_characters_are_not_shown_and_images_are_not_kept_for_ever() {
+        let mut terminal = Terminal::new();
+        terminal.sees(COMPLETE, Some(Vec::new()));
+        let sandbox = Container { kind: ContainerKind::Sandbox, ..container("pause", "pause", Running) };
+        let lines = terminal.sees(COMPLETE, Some(vec![sandbox, container("a\n", "x\u{1b}[2J", Running)]));
+        assert_eq!(lines, ["+ h/s/a\u{fffd}  x\u{fffd}[2J  running"]);
+        terminal.sees(COMPLETE, Some(Vec::new()));
+        assert!(terminal.changes.images.is_empty());
+    }
+}
