@@ -91,7 +91,7 @@ fn complete_pods(report: &Report) -> Pods {
     let complete =
         report.bodies("k").filter(|(entry, _)| entry.coverage.is_complete() && entry.id != ScopeId::cluster());
     let uids = complete.map(|(entry, scope)| {
-        (entry.id.name.clone(), scope.pods.iter().map(|pod| pod.uid.clone()).collect::<BTreeSet<_>>())
+        (entry.id.name.to_string(), scope.pods.iter().map(|pod| pod.uid.to_string()).collect::<BTreeSet<_>>())
     });
     uids.collect()
 }
