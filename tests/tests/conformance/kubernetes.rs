@@ -31,7 +31,8 @@ pub(crate) fn subject() -> Private {
             secret: Some(SECRET.to_owned()),
             ..Subject::new::<KubernetesCollector>(settings)
         },
-        not_checked: &[],
+        // It does not tell what changes.
+        not_checked: &["C-33"],
         keep: vec![Box::new(etcd), Box::new(home)],
     }
 }
