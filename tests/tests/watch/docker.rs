@@ -1,7 +1,7 @@
 //! A real runtime.
 
 use rustix::process::Signal;
-use stocktake_tests::{bed, needs, tools};
+use stocktake_tests::{bed, cleanup::Cleanup, needs, tools};
 
 use crate::Watch;
 
@@ -13,6 +13,7 @@ fn a_container_that_is_made_and_removed_is_told() {
     assert!(watch.line().contains("= docker"));
     let name = format!("watched-{}", std::process::id());
     let docker = |arguments: &[&str]| tools::output(tools::docker(bed::DOCKER).args(arguments));
+    let _cleanup = Cleanup::new(|| drop(tools::try_output(tools::docker(bed::DOCKER).args(["rm", "--force", &name]))));
     docker(&["create", "--name", &name, "--network", "none", bed::SIDE_IMAGE, "/bin/hold"]);
     // Other tests may have containers come and go.
     let told = |sign: &str| {
