@@ -43,10 +43,10 @@ Data goes to stdout, everything else to stderr.";
 
 const WATCH_AFTER_HELP: &str = "\
 Examples:
-  stocktake-agent watch                                what starts, changes and ends here, from now on
-  stocktake-agent watch --collector docker             the same of one runtime
-  stocktake-agent watch --format ndjson >> reports     for programs: docs/formats.md has the lines
-  stocktake-agent watch --interval 10s                 look more often where a runtime cannot tell what changes
+  stocktake-agent watch                        what starts, changes and ends from now on
+  stocktake-agent watch --collector docker     the same of one runtime
+  stocktake-agent watch --format ndjson        for programs: docs/formats.md has the lines
+  stocktake-agent watch --interval 10s         look more often where nothing tells what changes
 
 Ends with exit status 0 at SIGINT (Ctrl-C) and SIGTERM, and when nobody reads any more.";
 

@@ -124,6 +124,10 @@ impl Follower {
             self.looked_at = Some(Instant::now());
         }
         let (source, bodies) = of_source(observation, &self.filters)?;
+        // Once each, as a person who looked once would be told.
+        for warning in source.warnings.iter().filter(|warning| !self.held.has_warned(warning)) {
+            tracing::warn!("{}", warning.message);
+        }
         let was_complete = self.held.is_complete();
         let update = self.held.merge(&select, source, bodies);
         match (was_complete || update.is_first, self.held.is_complete()) {

@@ -74,6 +74,11 @@ impl Held {
             && self.entries.values().all(|entry| entry.coverage.is_complete())
     }
 
+    /// Whether the runtime warned of that when it was looked at last.
+    pub(super) fn has_warned(&self, warning: &Warning) -> bool {
+        self.header.as_ref().is_some_and(|header| header.warnings.contains(warning))
+    }
+
     /// Digests of the content of what is selected.
     pub(super) fn digests(&self, select: &Selection) -> BTreeMap<ScopeId, Digest> {
         let selected = self.entries.values().filter(|entry| select.includes(&entry.id));

@@ -208,6 +208,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_that_is_known_is_not_handed_on_unless_a_filter_needs_it() {
+        let collector = Arc::new(Stub(Behaviour::Anonymous));
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector };
+        let first = observe(&configured, &Arc::default()).await;
+        assert!(first.contents[0].body.is_some());
+        let digest = first.source.scopes[0].digest.clone().unwrap();
+        let again = async |filters: Filters, digest: Digest| {
+            let known = [(ScopeId::namespace("first"), digest)].into();
+            let question = Question { select: Selection::All, asks_who: false, known };
+            let observation = ask(&configured, &Arc::new(filters), question).await;
+            assert_eq!(observation.source.runtime, None, "it was not asked");
+            assert_eq!(observation.source.scopes, first.source.scopes);
+            observation.contents[0].body.is_some()
+        };
+        assert!(!again(Filters::default(), digest.clone()).await);
+        assert!(again(Filters::default(), Digest::sha256(b"another")).await);
+        let filters = serde_json::from_value(serde_json::json!({ "images": { "exclude": ["x"] } })).unwrap();
+        assert!(again(filters, digest).await);
+    }
+
+    #[tokio::test]
     async fn where_nothing_was_seen_nothing_is_partial() {
         let observation = observed(Behaviour::Refuse).await;
         assert_eq!(observation.source.coverage, Coverage::Denied { reason: "no".into() });

@@ -34,6 +34,8 @@ pub(crate) struct Changes {
 struct Known {
     /// Whether anything was ever seen of it.
     is_seen: bool,
+    /// Whether it was told why not.
+    is_told: bool,
     /// None where a scope is listed and nothing was ever seen of it.
     scopes: HashMap<ScopeId, Option<Containers>>,
 }
@@ -98,8 +100,11 @@ impl Changes {
             compare(&before, &Containers::new(), true, &mut lines);
         }
         if !known.is_seen {
-            lines.push(first_line(source, &known));
             known.is_seen = source.coverage.has_seen();
+            let was_told = std::mem::replace(&mut known.is_told, true);
+            if known.is_seen || !was_told {
+                lines.push(first_line(source, &known));
+            }
         }
         self.sources.insert(source.collector.to_string(), known);
         self.images.retain(|image| Arc::strong_count(image) > 1);
@@ -286,6 +291,16 @@ mod tests {
         }
 
         fn update(&mut self, changed: Vec<Change>, bodies: BTreeMap<Digest, Scope>, gone: Vec<ScopeId>) -> Vec<String> {
+            self.update_of(COMPLETE, changed, bodies, gone)
+        }
+
+        fn update_of(
+            &mut self,
+            coverage: Coverage,
+            changed: Vec<Change>,
+            bodies: BTreeMap<Digest, Scope>,
+            gone: Vec<ScopeId>,
+        ) -> Vec<String> {
             let source = Source {
                 collector: "edge".into(),
                 kind: "docker".into(),
@@ -293,7 +308,7 @@ mod tests {
                 cluster: None,
                 host: Some(Host { hostname: Some("h".into()), machine_id: None }),
                 observed_at: "2026-01-31T08:00:00.5Z".parse().unwrap(),
-                coverage: Coverage::Complete,
+                coverage,
                 shown: HowMuch::All,
                 warnings: Vec::new(),
                 cost: None,
@@ -365,6 +380,16 @@ mod tests {
         terminal.sees(failed(), None);
         let seen = terminal.sees(COMPLETE, Some(vec![container("a", "x", Running)]));
         assert_eq!(seen, ["= edge  namespace s: 1 container"]);
+    }
+
+    #[test]
+    fn a_source_that_is_not_seen_says_so_once() {
+        let mut terminal = Terminal::new();
+        let mut look = |coverage| terminal.update_of(coverage, Vec::new(), BTreeMap::new(), Vec::new());
+        assert_eq!(look(failed()), ["! edge  failed: no"]);
+        assert_eq!(look(failed()), [""; 0]);
+        assert_eq!(look(COMPLETE), ["= edge  docker 1, host h, 0 scopes: 0 containers"]);
+        assert_eq!(look(failed()), [""; 0], "what it was is known");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When a runtime tells what changes, when it does not any more, and when it cannot.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use stocktake_core::ScopeChange;
 use tokio::time::Instant;
@@ -65,13 +65,28 @@ async fn a_burst_without_end_is_looked_at_all_the_same() {
 }
 
 /// On the machine's own time: such a stream leaves none to wait in.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_floods_starves_nobody() {
-    let mut followed = Followed::new([Stream::Floods]);
-    for _ in 0..2 {
-        let update = tokio::time::timeout(LIMIT, followed.update()).await.unwrap();
-        assert_eq!(update.source.scopes.len(), 3);
-    }
+#[test]
+fn a_stream_that_floods_starves_nobody_and_can_be_ended() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let has_ended = runtime.block_on(async {
+        let mut followed = Followed::new([Stream::Floods]);
+        for _ in 0..2 {
+            let update = tokio::time::timeout(LIMIT, followed.update()).await.unwrap();
+            assert_eq!(update.source.scopes.len(), 3);
+        }
+        let collector = Arc::clone(&followed.collector);
+        drop(followed);
+        // Whoever polls the stream holds the collector.
+        let ended = async {
+            while Arc::strong_count(&collector) > 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, ended).await.is_ok()
+    });
+    // Not waiting for one that does not end.
+    runtime.shutdown_background();
+    assert!(has_ended);
 }
 
 #[tokio::test(start_paused = true)]
