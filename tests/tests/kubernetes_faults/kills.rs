@@ -21,7 +21,7 @@ fn whatever_is_killed_what_is_complete_is_true_and_the_next_look_is_whole() {
 fn the_api_server_is_killed_within_an_answer(cluster: &Cluster) {
     let fault = "the API server killed within an answer";
     let pods = cluster.pods();
-    let run = collect_with(cluster, "20s", || cluster.api_server().kill().unwrap());
+    let run = collect_with(cluster, "1m", || cluster.api_server().kill().unwrap());
     assert_complete_is_true(&run, &[&pods], fault);
     assert_ne!(run.code, Some(0), "{fault}: {run}");
     let report = run.report();
@@ -54,7 +54,7 @@ fn etcd_hangs(cluster: &Cluster) {
 fn etcd_is_killed_within_an_answer(cluster: &Cluster) {
     let fault = "etcd killed within an answer";
     let pods = cluster.pods();
-    let run = collect_with(cluster, "4s", || cluster.etcd().kill().unwrap());
+    let run = collect_with(cluster, "8s", || cluster.etcd().kill().unwrap());
     assert_complete_is_true(&run, &[&pods], fault);
     let run = start(cluster, cluster.port(), "3s").finish();
     assert_complete_is_true(&run, &[&pods], "etcd down");
@@ -66,7 +66,7 @@ fn etcd_is_killed_within_an_answer(cluster: &Cluster) {
 fn both_are_killed(cluster: &Cluster) {
     let fault = "both killed";
     let pods = cluster.pods();
-    let run = collect_with(cluster, "20s", || {
+    let run = collect_with(cluster, "1m", || {
         cluster.etcd().kill().unwrap();
         cluster.api_server().kill().unwrap();
     });

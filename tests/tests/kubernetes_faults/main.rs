@@ -46,7 +46,7 @@ fn start(cluster: &Cluster, port: u16, timeout: &str) -> Running {
 }
 
 fn collect(cluster: &Cluster) -> Run {
-    start(cluster, cluster.port(), "20s").finish()
+    start(cluster, cluster.port(), "1m").finish()
 }
 
 /// A look during which `fault` happens, in the middle of the answer that holds the first pods.

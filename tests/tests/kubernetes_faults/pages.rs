@@ -18,7 +18,7 @@ fn what_changes_between_two_pages_is_told_as_it_was_or_as_it_is() {
 fn the_storage_is_compacted(cluster: &Cluster) {
     let fault = "the storage compacted between two pages";
     let (mut audit, before) = (cluster.audit(), cluster.pods());
-    let run = collect_with(cluster, "20s", || {
+    let run = collect_with(cluster, "1m", || {
         cluster.delete_pod("alpha", "web-3");
         cluster.create_pod("gamma", "late");
         cluster.compact();
@@ -41,7 +41,7 @@ fn the_storage_is_compacted(cluster: &Cluster) {
 fn the_role_is_revoked(cluster: &Cluster) {
     let fault = "the role revoked between two pages";
     let pods = cluster.pods();
-    let run = collect_with(cluster, "20s", || cluster.revoke(None, READER));
+    let run = collect_with(cluster, "1m", || cluster.revoke(None, READER));
     assert_complete_is_true(&run, &[&pods], fault);
     cluster.grant_all();
     assert_whole(cluster, fault);

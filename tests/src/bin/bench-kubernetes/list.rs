@@ -1,7 +1,7 @@
 //! One look at everything, beside a curl that throws the pods away: pairs, taken in turns.
 
 use anyhow::Context as _;
-use serde_json::Value;
+use serde::Deserialize;
 use stocktake_tests::cluster::{AGENT, Cluster};
 
 use crate::{
@@ -17,6 +17,18 @@ struct Run {
     client: Cost,
     /// Seconds of CPU.
     server: f64,
+}
+
+/// What has to be known of a page.
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+}
+
+#[derive(Deserialize)]
+struct PageMetadata {
+    #[serde(default, rename = "continue")]
+    next: String,
 }
 
 /// A remark and the figures.
@@ -110,10 +122,10 @@ async fn in_pages(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
     loop {
         let path = format!("/api/v1/pods?limit=500&continue={next}");
         wall += process::run(&curl(cluster, &path, "application/json", &file), "/dev/null").await?.wall;
-        let page: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-        match page["metadata"]["continue"].as_str() {
-            Some(token) if !token.is_empty() => token.clone_into(&mut next),
-            _ => break,
+        let page: Page = serde_json::from_slice(&std::fs::read(&file)?)?;
+        next = page.metadata.next;
+        if next.is_empty() {
+            break;
         }
     }
     process::wait_until_idle(server).await?;
