@@ -1,5 +1,4 @@
-//! From observations to one inventory: everything in its normal form, without the containers that are not to be reported,
-//! and what all sources say together.
+//! From observations to one report: everything in its normal form, without the containers that are not to be reported.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     filter::{Filters, Removed, limit_source},
-    model::{Agent, Counts, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, Text, Warning},
+    model::{Agent, Counts, Report, SCHEMA_VERSION, Scope, ScopeEntry, Text, Warning},
     normalise, scope_digest,
 };
 use uuid::Uuid;
@@ -16,12 +15,14 @@ use crate::observe::Observation;
 
 /// What is to be told of the runtimes.
 pub(crate) struct Assembled {
-    pub(crate) inventory: Inventory,
-    /// What was taken out of it, by collector.
+    pub(crate) report: Report,
+    /// Bodies by digest.
+    pub(crate) scopes: BTreeMap<Digest, Scope>,
+    /// What was taken out, by collector.
     pub(crate) removed: BTreeMap<Text, Removed>,
 }
 
-/// One inventory of all observations.
+/// One report of all observations.
 pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &Filters) -> Assembled {
     let mut scopes = BTreeMap::new();
     let mut sources = Vec::new();
@@ -61,7 +62,7 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
             removed.merge(of_scope);
         }
     }
-    Assembled { inventory: Inventory::new(report, scopes), removed }
+    Assembled { report, scopes, removed }
 }
 
 /// Brings a body into the form that a digest is of, and fills in the scope's line in the manifest. The body of a scope of

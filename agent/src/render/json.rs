@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
-use stocktake_core::model::{Inventory, ScopeEntry, ScopeId, Source};
+use stocktake_core::{
+    model::{ScopeEntry, ScopeId, Source},
+    unify::Document,
+};
 
 /// One document.
-pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) -> io::Result<()> {
-    document(inventory, indented, out)
+pub(crate) fn json(of: &Document<'_>, indented: bool, out: &mut impl Write) -> io::Result<()> {
+    document(of, indented, out)
 }
 
 /// One document, of whatever format.
@@ -19,17 +22,18 @@ pub(super) fn document(value: &impl Serialize, indented: bool, out: &mut impl Wr
 
 /// One line for the report, then one a source, then one a scope followed by one for each thing in it, then one for each
 /// thing of the unified view. Each line says what it is (`type`) and where it was seen (`collector`, `scope`).
-pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
-    let report = without(serde_json::to_value(&inventory.report)?, "sources");
-    line(out, &Line { kind: "report", collector: None, scope: None, body: &report })?;
-    for source in &inventory.report.sources {
+pub(crate) fn ndjson(document: &Document<'_>, out: &mut impl Write) -> io::Result<()> {
+    let Document { report, scopes, unified } = document;
+    let header = without(serde_json::to_value(report)?, "sources");
+    line(out, &Line { kind: "report", collector: None, scope: None, body: &header })?;
+    for source in &report.sources {
         let collector = source.collector.as_str();
         let header = without(serde_json::to_value(Source { scopes: Vec::new(), ..source.clone() })?, "scopes");
         line(out, &Line { kind: "source", collector: None, scope: None, body: &header })?;
         for entry in &source.scopes {
             let ScopeEntry { id, digest, .. } = entry;
             line(out, &Line { kind: "scope", collector: Some(collector), scope: None, body: entry })?;
-            let Some(scope) = digest.as_ref().and_then(|digest| inventory.scopes.get(digest)) else { continue };
+            let Some(scope) = digest.as_ref().and_then(|digest| scopes.get(digest)) else { continue };
             let place = (collector, id);
             lines(out, "node", place, &scope.nodes)?;
             lines(out, "namespace", place, &scope.namespaces)?;
@@ -39,14 +43,13 @@ pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<
             lines(out, "image", place, &scope.images)?;
         }
     }
-    let Some(unified) = &inventory.unified else { return Ok(()) };
-    of_all(out, "unified_container", &unified.containers)?;
-    of_all(out, "unified_image", &unified.images)?;
-    of_all(out, "finding", &unified.findings)
+    of_all(out, "unified_container", unified.containers())?;
+    of_all(out, "unified_image", unified.images())?;
+    of_all(out, "finding", unified.findings().iter())
 }
 
-fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, things: &[T]) -> io::Result<()> {
-    things.iter().try_for_each(|body| line(out, &Line { kind, collector: None, scope: None, body }))
+fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, mut things: impl Iterator<Item = T>) -> io::Result<()> {
+    things.try_for_each(|body| line(out, &Line { kind, collector: None, scope: None, body: &body }))
 }
 
 /// A list that has its own lines is not there, instead of empty.
