@@ -1,5 +1,4 @@
-//! From observations to one inventory: without the containers that are not to be reported, and what all sources say
-//! together.
+//! From observations to one report: without the containers that are not to be reported.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     filter::{Filters, Removed, limit_source},
-    model::{Agent, Inventory, Report, SCHEMA_VERSION, Scope, Source, Text},
+    model::{Agent, Report, SCHEMA_VERSION, Scope, Source, Text},
 };
 use uuid::Uuid;
 
@@ -15,15 +14,17 @@ use crate::observe::{Content, Observation};
 
 /// What is to be told of the runtimes.
 pub(crate) struct Assembled {
-    pub(crate) inventory: Inventory,
-    /// What was taken out of it, by collector.
+    pub(crate) report: Report,
+    /// Bodies by digest.
+    pub(crate) scopes: BTreeMap<Digest, Scope>,
+    /// What was taken out, by collector.
     pub(crate) removed: BTreeMap<Text, Removed>,
 }
 
-/// One inventory of all observations.
+/// One report of all observations.
 pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &Filters) -> Assembled {
     let (report, scopes, removed) = manifest(report(agent), observations, filters);
-    Assembled { inventory: Inventory::new(report, scopes), removed }
+    Assembled { report, scopes, removed }
 }
 
 /// What is to be told of one runtime, and the bodies of its scopes.

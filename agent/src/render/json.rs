@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
-use stocktake_core::model::{Inventory, Report, Scope, ScopeEntry, ScopeId, Source};
+use stocktake_core::{
+    model::{Report, Scope, ScopeEntry, ScopeId, Source},
+    unify::Document,
+};
 
 /// One document.
-pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) -> io::Result<()> {
-    document(inventory, indented, out)
+pub(crate) fn json(of: &Document<'_>, indented: bool, out: &mut impl Write) -> io::Result<()> {
+    document(of, indented, out)
 }
 
 /// One document, of whatever format.
@@ -19,18 +22,19 @@ pub(super) fn document(value: &impl Serialize, indented: bool, out: &mut impl Wr
 
 /// One line for the report, then one a source, then one a scope followed by one for each thing in it, then one for each
 /// thing of the unified view. Each line says what it is (`type`) and where it was seen (`collector`, `scope`).
-pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
-    report_line(&inventory.report, out)?;
-    for source in &inventory.report.sources {
+pub(crate) fn ndjson(document: &Document<'_>, out: &mut impl Write) -> io::Result<()> {
+    let Document { report, scopes, unified } = document;
+    report_line(report, out)?;
+    for source in &report.sources {
         source_line(source, out)?;
         for entry in &source.scopes {
-            scope_lines(&source.collector, entry, inventory.body(entry), out)?;
+            let body = entry.digest.as_ref().and_then(|digest| scopes.get(digest));
+            scope_lines(&source.collector, entry, body, out)?;
         }
     }
-    let Some(unified) = &inventory.unified else { return Ok(()) };
-    of_all(out, "unified_container", &unified.containers)?;
-    of_all(out, "unified_image", &unified.images)?;
-    of_all(out, "finding", &unified.findings)
+    of_all(out, "unified_container", unified.containers())?;
+    of_all(out, "unified_image", unified.images())?;
+    of_all(out, "finding", unified.findings().iter())
 }
 
 /// A report without its sources.
@@ -61,8 +65,8 @@ pub(super) fn scope_lines(
     lines(out, "image", place, images)
 }
 
-fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, things: &[T]) -> io::Result<()> {
-    things.iter().try_for_each(|body| tagged(kind, None, None, body, out))
+fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, mut things: impl Iterator<Item = T>) -> io::Result<()> {
+    things.try_for_each(|body| tagged(kind, None, None, &body, out))
 }
 
 /// A list that has its own lines is not there, instead of empty.

@@ -107,6 +107,8 @@ impl World {
         let unified = unify(&self.sources, &self.scopes);
         let backwards: Vec<Source> = self.sources.iter().rev().cloned().collect();
         assert_eq!(unified, unify(&backwards, &self.scopes), "the order of the sources matters");
+        let written = serde_json::to_string(&Conclusions::of(&self.sources, &self.scopes)).unwrap();
+        assert_eq!(written, serde_json::to_string(&unified).unwrap(), "what is never held is written otherwise");
         unified
     }
 }

@@ -23,10 +23,11 @@ use stocktake_core::{
     filter::Filters,
     labels::Labels,
     model::{
-        Agent, Cluster, Container, ContainerKind, ContainerState, Coverage, Image, Inventory, MissingReason, Pod,
-        Report, SCHEMA_VERSION, Scope, ScopeEntry, ScopeId, Shown, Source, Text, Workload,
+        Agent, Cluster, Container, ContainerKind, ContainerState, Coverage, Image, MissingReason, Pod, Report,
+        SCHEMA_VERSION, Scope, ScopeEntry, ScopeId, Shown, Source, Text, Workload,
     },
     normalise, scope_digest,
+    unify::{Conclusions, Document},
 };
 
 #[global_allocator]
@@ -77,11 +78,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect();
     meter.step("digest");
 
-    let inventory = Inventory::new(report(entries), bodies);
+    let report = report(entries);
+    let conclusions = Conclusions::of(&report.sources, &bodies);
     meter.step("unify");
 
     let mut out = Counter(0);
-    serde_json::to_writer(&mut out, &inventory)?;
+    let document = Document { report: &report, scopes: &bodies, unified: &conclusions };
+    serde_json::to_writer(&mut out, &document)?;
     meter.step("JSON");
     println!("{} MB of JSON; process {} MB", out.0 / 1_000_000, high_water() / 1000);
     Ok(())
@@ -170,7 +173,6 @@ impl Made {
             scope.pods.push(made);
         }
         scope.images = images.into_values().collect();
-        // Who fills a list does not know how long it gets; the agent is handed over what is left of that.
         scope
     }
 

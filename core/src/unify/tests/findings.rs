@@ -175,13 +175,13 @@ fn a_container_that_hides_from_the_cri_is_found() {
 
 #[test]
 fn a_finding_that_does_not_recur_is_none() {
-    let earlier = beside_kubernetes().unify();
-    let mut same = beside_kubernetes().unify();
-    same.confirm(&earlier);
-    assert_eq!(same, earlier);
-    let mut world = beside_kubernetes();
-    world.sources[0].coverage = Coverage::Partial { reason: "a test".into() };
-    let mut later = beside_kubernetes().unify();
-    later.confirm(&world.unify());
-    assert_eq!(later.findings, []);
+    let world = beside_kubernetes();
+    let mut again = Conclusions::of(&world.sources, &world.scopes);
+    assert!(!again.findings().is_empty());
+    again.confirm(&again.known_findings());
+    assert_eq!(again.unified(), world.unify());
+    let mut partial = beside_kubernetes();
+    partial.sources[0].coverage = Coverage::Partial { reason: "a test".into() };
+    again.confirm(&Conclusions::of(&partial.sources, &partial.scopes).known_findings());
+    assert_eq!(again.findings(), []);
 }
