@@ -3,7 +3,7 @@
 //! kube brings the connection, TLS, proxies and credentials. Requests and answers are our own: kube's `request` decodes
 //! whole objects or logs what it cannot decode, which may be a list of everything with its annotations.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -25,6 +25,7 @@ use crate::{
     meter::Meter,
     put_off::PutOff,
     settings::Settings,
+    streaming::Streaming,
     target,
     versions::Versions,
     wire,
@@ -38,6 +39,11 @@ pub(crate) const OBJECTS: &str = "application/vnd.kubernetes.protobuf,applicatio
 /// Bytes of an answer that is read as a whole: an object, or an error.
 pub(crate) const MAX_ANSWER: usize = 16 << 20;
 
+/// How long the server may be silent. A server ends what takes it longer than a minute (`--request-timeout`), and tells a
+/// watch about once a minute how far it is (`bookmarkFrequency` of its watch cache), so that a connection which is silent
+/// for longer is likely to be dead without having been closed.
+pub(crate) const SILENT: Duration = Duration::from_secs(150);
+
 /// Makes the client when it is first needed, and again when its credentials are no longer good.
 ///
 /// Making it may run a credential plug-in, which asks a cloud over the network: it has no place in the start.
@@ -45,7 +51,8 @@ pub(crate) struct Connection {
     settings: Settings,
     context: Context,
     meter: Arc<Meter>,
-    versions: Arc<Versions>,
+    pub(crate) versions: Arc<Versions>,
+    streaming: Arc<Streaming>,
     state: Mutex<State>,
 }
 
@@ -59,7 +66,8 @@ impl Connection {
     pub(crate) fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
         let target = target::resolve(&settings, &context)?;
         let meter = Arc::new(Meter::new(settings.max_requests_per_minute));
-        Ok(Self { settings, context, meter, versions: Arc::default(), state: Mutex::new(State { target, api: None }) })
+        let state = Mutex::new(State { target, api: None });
+        Ok(Self { settings, context, meter, versions: Arc::default(), streaming: Arc::default(), state })
     }
 
     /// The API server, ready to be asked.
@@ -78,6 +86,7 @@ impl Connection {
             client,
             meter: Arc::clone(&self.meter),
             versions: Arc::clone(&self.versions),
+            streaming: Arc::clone(&self.streaming),
             peer: target.peer,
             token_file: target.token_file,
             cluster_name: target.cluster_name,
@@ -117,6 +126,7 @@ pub(crate) struct Api {
     client: Client,
     pub(crate) meter: Arc<Meter>,
     pub(crate) versions: Arc<Versions>,
+    pub(crate) streaming: Arc<Streaming>,
     pub(crate) peer: Peer,
     token_file: Option<PathBuf>,
     pub(crate) cluster_name: Option<String>,
@@ -161,7 +171,8 @@ impl Api {
     /// The next bytes of an answer; `None` behind the last.
     pub(crate) async fn more(&self, answer: &mut Answer, action: &Action) -> Result<Option<Bytes>, Failure> {
         loop {
-            let Some(frame) = answer.body.frame().await else { return Ok(None) };
+            let frame = self.unless_silent(answer.body.frame(), action).await?;
+            let Some(frame) = frame else { return Ok(None) };
             let frame = frame.map_err(|error| error::unanswered(&self.peer, action, &error))?;
             // What is not data are trailers.
             if let Ok(bytes) = frame.into_data() {
@@ -176,11 +187,17 @@ impl Api {
             return Err(error::over_budget(&self.peer, action));
         }
         let request = self.request(path, accept)?;
-        self.client.send(request).await.map_err(|error| error::unanswered(&self.peer, action, &error))
+        let response = self.unless_silent(self.client.send(request), action).await?;
+        response.map_err(|error| error::unanswered(&self.peer, action, &error))
+    }
+
+    /// What comes, if it comes in time.
+    async fn unless_silent<T>(&self, coming: impl Future<Output = T>, action: &Action) -> Result<T, Failure> {
+        tokio::time::timeout(SILENT, coming).await.map_err(|_| error::silent(&self.peer, action))
     }
 
     async fn whole(&self, body: Body, action: &Action) -> Result<Bytes, Failure> {
-        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = self.unless_silent(Limited::new(body, MAX_ANSWER).collect(), action).await?;
         let body = body.map_err(|error| error::unanswered(&self.peer, action, &*error))?.to_bytes();
         self.meter.received(body.len());
         Ok(body)

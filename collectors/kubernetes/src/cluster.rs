@@ -64,7 +64,9 @@ pub(crate) fn view(
 /// Takes apart the failures after which other requests may still succeed.
 fn passable<T>(result: Result<T, Failure>) -> Result<Result<T, CollectError>, CollectError> {
     match result {
-        Err(Failure { kind: FailureKind::Unreachable | FailureKind::Unauthenticated, error }) => Err(error),
+        Err(Failure { kind: FailureKind::Unreachable | FailureKind::Silent | FailureKind::Unauthenticated, error }) => {
+            Err(error)
+        }
         other => Ok(other.map_err(CollectError::from)),
     }
 }

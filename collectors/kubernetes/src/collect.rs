@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What to do where namespaces cannot be listed.
-pub(crate) const ADVICE: &str = "or name in `namespaces` those that it may list";
+const ADVICE: &str = "or name in `namespaces` those that it may list";
 
 /// Namespaces that are listed at the same time, where each is listed on its own.
 const CONCURRENT_LISTS: usize = 4;
@@ -208,15 +208,14 @@ impl Look<'_> {
         let own = Text::from(self.api.own_namespace.as_str());
         let guess = self.settings.namespaces.matches(&own) && names.insert(own.clone());
         self.each(names, guess.then_some(own.as_str())).await;
-        let advice = ADVICE;
         if !self.has_seen {
-            let message = format!("{refused}, {advice}; it may list no nodes and no namespaces either");
+            let message = format!("{refused}, {ADVICE}; it may list no nodes and no namespaces either");
             self.error = Some(match refused {
                 CollectError::Denied { source: Some(source), .. } => CollectError::denied(message, source),
                 _ => CollectError::Denied { message, source: None },
             });
         }
-        Coverage::Partial { reason: format!("there may be more namespaces: {}; {advice}", unlisted.full_message()) }
+        Coverage::Partial { reason: format!("there may be more namespaces: {}; {ADVICE}", unlisted.full_message()) }
     }
 
     fn emit(&mut self, scope: ObservedScope) {

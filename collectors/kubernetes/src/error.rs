@@ -9,7 +9,7 @@ use rustls::pki_types::pem;
 use stocktake_core::CollectError;
 
 use crate::{
-    api::MAX_ANSWER,
+    api::{MAX_ANSWER, SILENT},
     decode::{Broken, MAX_OBJECT},
     wire::Status,
 };
@@ -33,10 +33,24 @@ pub(crate) enum FailureKind {
     NotFound,
     /// 410: the rest of the list can no longer be had.
     Gone,
+    /// Nothing came for too long.
+    Silent,
+    /// 429: it has too much to do.
+    Busy,
     /// The settings allow no more requests in this minute.
     OverBudget,
     /// Anything else.
     Other,
+}
+
+impl FailureKind {
+    /// Whether the same request may be answered otherwise without anybody's doing.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::Silent | Self::Unauthenticated | Self::Gone | Self::OverBudget | Self::Busy
+        )
+    }
 }
 
 impl From<Failure> for CollectError {
@@ -154,7 +168,7 @@ pub(crate) fn refused(peer: &Peer, action: &Action, status: StatusCode, said: &s
             CollectError::unavailable(format!("{peer} is behind what it answered before to {action} (504)"), cause),
         ),
         StatusCode::TOO_MANY_REQUESTS => (
-            FailureKind::Other,
+            FailureKind::Busy,
             CollectError::unavailable(format!("{peer} has too much to do to {action} (429); look less often"), cause),
         ),
         status if status.is_server_error() => (
@@ -260,6 +274,21 @@ pub(crate) fn watch_ended(peer: &Peer, action: &Action, status: &Status) -> Fail
     refused(peer, action, code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &one_line(said))
 }
 
+/// A server that has taken a request and says nothing.
+pub(crate) fn silent(peer: &Peer, action: &Action) -> Failure {
+    let message = format!(
+        "{peer} has been silent for {} seconds after it was asked to {action}; check it and any proxy in between",
+        SILENT.as_secs()
+    );
+    Failure { kind: FailureKind::Silent, error: CollectError::Unavailable { message, source: None } }
+}
+
+/// A list that does not say of which version it is, so that nothing can go on from there.
+pub(crate) fn unversioned(peer: &Peer, action: &Action) -> Failure {
+    let message = format!("{peer} does not say of which version its answer is when asked to {action}");
+    Failure { kind: FailureKind::Other, error: CollectError::Unsupported { message } }
+}
+
 /// A request that is not sent, because the settings allow no more of them.
 pub(crate) fn over_budget(peer: &Peer, action: &Action) -> Failure {
     let message = format!(
@@ -350,7 +379,8 @@ mod tests {
         assert_eq!(name(403), ("denied", FailureKind::Forbidden));
         assert_eq!(name(404), ("unsupported", FailureKind::NotFound));
         assert_eq!(name(410), ("unavailable", FailureKind::Gone));
-        for status in [429, 500, 502, 503, 504] {
+        assert_eq!(name(429), ("unavailable", FailureKind::Busy));
+        for status in [500, 502, 503, 504] {
             assert_eq!(name(status), ("unavailable", FailureKind::Other), "{status}");
         }
         for status in [302, 400, 405, 406] {

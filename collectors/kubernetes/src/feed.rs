@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytesize::ByteSize;
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -10,7 +11,7 @@ use stocktake_core::model::Text;
 
 use crate::{
     api::Api,
-    error::Failure,
+    error::{self, Failure, FailureKind},
     list::{Lister, Query, Step},
     live::{Kind, Live},
     pods,
@@ -24,8 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Failure),
-    /// It would take more memory than allowed.
-    TooMuch,
+    /// It would take more memory than this, which is what is allowed.
+    TooMuch(ByteSize),
 }
 
 impl std::convert::From<Failure> for Stop {
@@ -121,6 +122,26 @@ pub(crate) struct Feed {
 pub(crate) type Fed = BoxStream<'static, (usize, Result<bool, Stop>)>;
 
 impl Feed {
+    /// Of all resources that `live` was made ready for.
+    pub(crate) fn all(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>) -> Vec<Self> {
+        let state = live.lock();
+        let resources = state.resources.iter().enumerate();
+        let feeds = resources.map(|(position, resource)| Self {
+            api: api.clone(),
+            live: Arc::clone(live),
+            settings: Arc::clone(settings),
+            position,
+            kind: resource.kind,
+            query: resource.query.clone(),
+        });
+        feeds.collect()
+    }
+
+    /// How far the objects' changes are known.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.live.lock().version(self.position)
+    }
+
     /// Lists all objects. The version of the list.
     pub(crate) async fn list(&self) -> Result<String, Stop> {
         match self.kind {
@@ -144,6 +165,9 @@ impl Feed {
             }
         }
         let version = lister.version().to_owned();
+        if version.is_empty() {
+            return Err(error::unversioned(&self.api.peer, &self.query.action()).into());
+        }
         let mut state = self.live.lock();
         T::retain(self.kind, self.query.namespace.as_deref(), &found, &mut state.store);
         state.reached(self.position, Some(version.clone()));
@@ -175,7 +199,7 @@ impl Feed {
     }
 
     async fn next<T: Stored>(&self, watch: &mut Watch<T>, listed: &mut HashSet<Text>) -> Result<bool, Stop> {
-        let told = watch.next().await?;
+        let told = watch.next().await.inspect_err(|failure| self.failed(failure))?;
         let is_known = watch.version().is_some();
         match told {
             Told::Present(object) => {
@@ -195,9 +219,23 @@ impl Feed {
         Ok(is_known)
     }
 
+    /// What has changed since can no longer be told, so that all of it has to be listed; as it was then, or newer.
+    fn failed(&self, failure: &Failure) {
+        if failure.kind == FailureKind::Gone {
+            let mut state = self.live.lock();
+            if let Some(version) = state.version(self.position) {
+                self.api.versions.note(self.query.collection(), version);
+            }
+            state.reached(self.position, None);
+        }
+    }
+
     fn put<T: Stored>(&self, object: T) -> Result<Option<Text>, Stop> {
         let mut state = self.live.lock();
         let key = object.put(self.kind, &mut state.store, &self.settings);
-        if self.settings.exceeds_memory(state.store.kept_bytes()) { Err(Stop::TooMuch) } else { Ok(key) }
+        match self.settings.max_memory {
+            Some(limit) if self.settings.exceeds_memory(state.store.kept_bytes()) => Err(Stop::TooMuch(limit)),
+            _ => Ok(key),
+        }
     }
 }

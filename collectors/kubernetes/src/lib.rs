@@ -19,6 +19,7 @@ mod encryption;
 mod error;
 mod feed;
 mod file;
+mod fill;
 mod image;
 mod kubeconfig;
 mod list;
@@ -31,6 +32,7 @@ mod put_off;
 mod scope;
 mod settings;
 mod store;
+mod streaming;
 mod subscription;
 mod sweep;
 mod target;
@@ -108,10 +110,10 @@ impl RuntimeCollector for KubernetesCollector {
         for warning in &api.warnings {
             sink.warning(warning.clone());
         }
-        let result = match self.live.collect(&self.settings, select, sink) {
-            Some(coverage) => Ok(coverage),
-            None => collect::collect(&api, &self.settings, select, sink).await,
-        };
+        let is_known = self.live.collect(&self.settings, select, sink)
+            || streaming::look(&api, &self.settings, select, sink).await;
+        let result =
+            if is_known { Ok(Coverage::Complete) } else { collect::collect(&api, &self.settings, select, sink).await };
         sink.cost(Cost { kept_bytes: self.live.kept_bytes(), ..api.meter.take() });
         self.take_note(result).await
     }

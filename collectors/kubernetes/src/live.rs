@@ -14,12 +14,13 @@ use tokio::sync::Notify;
 
 use crate::{
     cluster::ClusterView,
-    collect::{ADVICE, nonexistent},
+    collect::nonexistent,
     list::Query,
     owners::LINKS,
     pods::{self, DeniedLinks},
     settings::Settings,
     store::Store,
+    versions::Versions,
 };
 
 /// What is watched of a cluster, and what is known of it.
@@ -123,15 +124,23 @@ impl Live {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes ready for a subscription. Whether nothing has to be listed, because all of it is known up to some version.
-    pub(crate) fn prepare(&self, settings: &Settings) -> bool {
+    /// Makes ready to be filled.
+    pub(crate) fn prepare(&self, settings: &Settings) {
         let mut state = self.lock();
         if state.resources.is_empty() {
             state.resources = resources(settings);
         }
         // What was refused before may have been granted since.
         state.resources.iter_mut().for_each(|resource| resource.unseen = None);
-        state.resources.iter().all(|resource| resource.version.is_some())
+    }
+
+    /// Whatever is listed from now on shall be no older than what was watched.
+    pub(crate) fn note_versions(&self, versions: &Versions) {
+        for resource in &self.lock().resources {
+            if let Some(version) = &resource.version {
+                versions.note(resource.query.collection(), version.clone());
+            }
+        }
     }
 
     /// Forgets everything, so that all of it is listed again.
@@ -144,24 +153,19 @@ impl Live {
         self.lock().store.kept_bytes() as u64
     }
 
-    /// Hands over what is selected, if every change is being told; without a request.
-    pub(crate) fn collect(
-        &self,
-        settings: &Settings,
-        select: &Selection,
-        sink: &mut dyn ScopeSink,
-    ) -> Option<Coverage> {
+    /// Hands over what is selected, if every change is being told; without a request. Whether it did.
+    pub(crate) fn collect(&self, settings: &Settings, select: &Selection, sink: &mut dyn ScopeSink) -> bool {
         let mut state = self.lock();
         if !state.is_standing {
-            return None;
+            return false;
         }
-        let coverage = state.collect(settings, select, sink);
+        state.collect(settings, select, sink);
         let has_changed = state.store.has_changed();
         drop(state);
         if has_changed {
             self.handed_over.notify_one();
         }
-        Some(coverage)
+        true
     }
 }
 
@@ -190,7 +194,8 @@ impl State {
         self.resources.iter().find(|resource| resource.kind == kind).and_then(|resource| resource.unseen.as_ref())
     }
 
-    fn collect(&mut self, settings: &Settings, select: &Selection, sink: &mut dyn ScopeSink) -> Coverage {
+    /// Hands over what is selected. All scopes are known: those that are named, or where all pods are seen those of pods.
+    pub(crate) fn collect(&mut self, settings: &Settings, select: &Selection, sink: &mut dyn ScopeSink) {
         let is_exact = settings.namespaces.is_exact();
         let error = |kind| self.unseen(kind).and_then(Unseen::error);
         let ClusterView { scope, namespaces } =
@@ -206,7 +211,9 @@ impl State {
             _ if is_exact => settings.namespaces.exact_names().map(Text::from).collect(),
             _ => self.store.names(settings),
         };
+        // What is not watched is not known to be absent.
         if *select == Selection::All
+            && self.resources.iter().any(|resource| resource.kind == Kind::Namespaces)
             && let Ok(known) = &namespaces
         {
             nonexistent(&mut names, known, settings, sink);
@@ -226,12 +233,6 @@ impl State {
             }
         }
         [denied.warning(), self.store.stray.warning()].into_iter().flatten().for_each(|warning| sink.warning(warning));
-        match namespaces {
-            Err(unlisted) if !is_exact && *select == Selection::All => Coverage::Partial {
-                reason: format!("there may be more namespaces: {}; {ADVICE}", unlisted.full_message()),
-            },
-            _ => Coverage::Complete,
-        }
     }
 
     /// How completely the pods of a namespace are known.

@@ -6,10 +6,11 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stocktake_core::model::Cost;
+use tokio::time::Instant;
 
 /// What `max_requests_per_minute` is about.
 const MINUTE: Duration = Duration::from_mins(1);

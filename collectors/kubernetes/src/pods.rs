@@ -228,7 +228,8 @@ pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String,
             Ok(Some(Step::Restarted)) => scope = PodScope::default(),
             Ok(None) => break None,
             Err(failure) => {
-                if matches!(failure.kind, FailureKind::Unreachable | FailureKind::Unauthenticated) {
+                if matches!(failure.kind, FailureKind::Unreachable | FailureKind::Silent | FailureKind::Unauthenticated)
+                {
                     let _ = down.set(Coverage::from_error(&failure.error));
                 }
                 break Some(failure.error);

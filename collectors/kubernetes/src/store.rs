@@ -105,6 +105,9 @@ impl Store {
             kept.is_gone = true;
             self.kept_bytes += kept.pod.kept_bytes();
         }
+        if of_namespace.is_empty() {
+            self.pods.remove(namespace);
+        }
         self.changes.of_namespace(namespace);
     }
 
@@ -120,9 +123,9 @@ impl Store {
 
     /// Takes out the pods of these namespaces, or of all, that a whole list did not have.
     pub(crate) fn retain_pods(&mut self, namespace: Option<&str>, listed: &HashSet<Text>) {
-        for (name, pods) in &mut self.pods {
+        self.pods.retain(|name, pods| {
             if namespace.is_some_and(|namespace| namespace != name) {
-                continue;
+                return true;
             }
             let before = pods.len();
             pods.retain(|uid, kept| {
@@ -133,7 +136,8 @@ impl Store {
             if pods.len() < before {
                 self.changes.of_namespace(name);
             }
-        }
+            !pods.is_empty()
+        });
     }
 
     /// A node is there, or is now like this.
@@ -246,9 +250,8 @@ impl Store {
 
     /// The namespaces that there are, and those that pods are in.
     pub(crate) fn names(&self, settings: &Settings) -> BTreeSet<Text> {
-        let of_pods = self.pods.iter().filter(|(_, pods)| !pods.is_empty()).map(|(name, _)| name);
         let selected = self.namespaces.keys().filter(|name| settings.namespaces.matches(name));
-        of_pods.chain(selected).cloned().collect()
+        self.pods.keys().chain(selected).cloned().collect()
     }
 
     /// Hands over a namespace. A pod that was kept for the sake of this report is gone from the next.

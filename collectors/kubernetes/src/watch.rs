@@ -1,12 +1,9 @@
 //! One watch: what changes of one resource, from a version on or from the beginning.
 
-use std::{
-    collections::BTreeMap,
-    marker::PhantomData,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, marker::PhantomData, time::Duration};
 
 use stocktake_core::CollectError;
+use tokio::time::Instant;
 
 use crate::{
     api::{Answer, Api},
@@ -19,10 +16,7 @@ use crate::{
 /// How long a server may keep one watch open. It ends the watch then and is asked for the next, which spreads watches over
 /// the servers of a cluster; client-go asks for five to ten minutes.
 const LASTS: Duration = Duration::from_mins(8);
-/// How long a watch may be silent. A server sends a bookmark about once a minute (`bookmarkFrequency` of its watch cache),
-/// so that a connection which is silent for longer is likely to be dead without having been closed.
-const SILENT: Duration = Duration::from_secs(150);
-/// A watch that ends sooner than this without having told anything would be asked for again and again.
+/// A watch that ends sooner than this without having told of a change would be asked for again and again.
 const TOO_SOON: Duration = Duration::from_secs(2);
 /// On the bookmark that ends the objects that there were when a streaming list began (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -104,6 +98,7 @@ struct Open {
     answer: Answer,
     decoder: WatchDecoder,
     since: Instant,
+    /// Whether it has told of an object.
     has_told: bool,
 }
 
@@ -132,16 +127,19 @@ impl<T: Watched> Watch<T> {
             };
             let broken = |broken| error::broken(&self.api.peer, &self.action, &broken);
             if let Some(event) = open.decoder.next::<T>().map_err(broken)? {
-                open.has_told = true;
                 return self.told(event);
             }
-            match tokio::time::timeout(SILENT, self.api.more(&mut open.answer, &self.action)).await {
-                Ok(Ok(Some(bytes))) => open.decoder.push(&bytes),
-                Ok(Ok(None)) => self.ended()?,
-                Ok(Err(failure)) => return Err(failure),
-                Err(_) if self.from == From::Beginning => return Err(self.is_silent()),
-                Err(_) => {
-                    tracing::debug!("nothing was told for {SILENT:?} of what is asked to {}, asking anew", self.action);
+            // A server that takes no notice of what a streaming list is would go on for ever.
+            if self.from == From::Beginning && open.since.elapsed() > LASTS {
+                return Err(self.has_no_end());
+            }
+            match self.api.more(&mut open.answer, &self.action).await {
+                Ok(Some(bytes)) => open.decoder.push(&bytes),
+                Ok(None) => self.ended()?,
+                Err(failure) if failure.kind != FailureKind::Silent => return Err(failure),
+                Err(_) if self.from == From::Beginning => return Err(self.has_no_end()),
+                Err(failure) => {
+                    tracing::debug!(reason = failure.error.full_message(), "asking anew");
                     self.open = None;
                 }
             }
@@ -151,8 +149,9 @@ impl<T: Watched> Watch<T> {
     fn path(&self) -> String {
         let seconds = LASTS.as_secs().to_string();
         let common = [("watch", "1"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", &*seconds)];
+        let newest = self.api.versions.newest(&self.query.collection());
         let beginning =
-            [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", "0")];
+            [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", &*newest)];
         match &self.from {
             From::Version(version) => self.query.path(&[&common[..], &[("resourceVersion", version)]].concat()),
             From::Beginning => self.query.path(&[&common[..], &beginning].concat()),
@@ -167,9 +166,16 @@ impl<T: Watched> Watch<T> {
         };
         let version = object.version().filter(|version| !version.is_empty()).map(str::to_owned);
         let is_end = self.from == From::Beginning && matches!(event, Event::Bookmark(_)) && object.ends_list();
-        match (version, is_end || self.from != From::Beginning) {
-            (Some(version), true) => self.from = From::Version(version),
-            (None, true) if is_end => return Err(self.is_silent()),
+        let is_bookmark = matches!(event, Event::Bookmark(_));
+        match version {
+            Some(version) if is_end || self.from != From::Beginning => {
+                let from = From::Version(version);
+                if let Some(open) = &mut self.open {
+                    open.has_told |= !is_bookmark && self.from != from;
+                }
+                self.from = from;
+            }
+            None if is_end => return Err(self.has_no_end()),
             _ => {}
         }
         Ok(match event {
@@ -187,7 +193,7 @@ impl<T: Watched> Watch<T> {
             return Err(error::broken(&self.api.peer, &self.action, &crate::decode::Broken::Short));
         }
         if self.from == From::Beginning {
-            return Err(self.is_silent());
+            return Err(self.has_no_end());
         }
         if !open.has_told && open.since.elapsed() < TOO_SOON {
             let message = format!("{} ends at once what it is asked to {}; see its log", self.api.peer, self.action);
@@ -199,34 +205,13 @@ impl<T: Watched> Watch<T> {
         Ok(())
     }
 
-    fn is_silent(&self) -> Failure {
+    /// A streaming list that is none.
+    fn has_no_end(&self) -> Failure {
+        self.api.streaming.remember(false);
         let message = format!(
             "{} does not say where what there was ends when it is asked to {} with `sendInitialEvents`; set `list` to `cache`",
             self.api.peer, self.action
         );
         Failure { kind: FailureKind::Other, error: CollectError::Protocol { message, source: None } }
     }
-}
-
-/// Whether the server answers streaming lists, by asking for one of a single object. A server that does not know them
-/// refuses the request, or takes it for a watch and never says where what there was ends; its version would not tell, for
-/// they can be switched on and off.
-pub(crate) async fn streams_lists(api: &Api) -> bool {
-    /// Of a list of one object.
-    const ENOUGH: Duration = Duration::from_secs(3);
-    let query = Query { field_selector: Some("metadata.name=kube-system".into()), ..Query::core("namespaces") };
-    let mut watch = Watch::<Namespace>::new(api.clone(), query, From::Beginning);
-    let found = tokio::time::timeout(ENOUGH, async {
-        loop {
-            match watch.next().await {
-                Ok(Told::AllPresent) => return true,
-                Ok(_) => {}
-                Err(failure) => {
-                    tracing::debug!(reason = failure.error.full_message(), "no streaming lists");
-                    return false;
-                }
-            }
-        }
-    });
-    found.await.unwrap_or(false)
 }

@@ -1,0 +1,152 @@
+//! Watching where not everything is allowed, and what is asked for.
+
+use serde_json::{Value, json};
+use stocktake_core::{CollectError, ScopeChange, model::Coverage};
+
+use crate::{
+    cluster::Cluster,
+    fake::{Answer, Recorded, pod},
+    look::{Changes, collect, collector, look, look_at_watched, scopes},
+};
+
+/// A cluster of two pods, of which what is like this is refused.
+fn refusing(is_refused: impl Fn(&Recorded) -> bool + Send + 'static) -> Cluster {
+    let cluster = Cluster::start(&["a", "b"]);
+    let mut owned = pod("a", "1");
+    owned["metadata"]["ownerReferences"] =
+        json!([{"kind": "ReplicaSet", "apiVersion": "apps/v1", "name": "web-1", "uid": "rs", "controller": true}]);
+    cluster.put("pods", owned);
+    cluster.put("pods", pod("b", "1"));
+    cluster.script(move |request| {
+        is_refused(request).then(|| Answer::status(403, &format!("{} is forbidden: User \"x\"", request.path)))
+    });
+    cluster
+}
+
+#[tokio::test]
+async fn who_may_not_watch_lists() {
+    for resource in ["pods", "nodes", "namespaces", "replicasets"] {
+        let cluster = refusing(move |request| request.is_watch() && request.path.ends_with(resource));
+        let collector = collector(&cluster.server, json!({}));
+        Changes::of(&collector).ends().await;
+        let lists = cluster.lists();
+        let (result, sink) = look(&collector).await;
+        assert_eq!(result.unwrap(), Coverage::Complete);
+        assert_eq!(sink.namespace("a"), ("complete", vec!["1"]));
+        assert_eq!(cluster.lists(), lists + 4, "namespaces, nodes, pods and ReplicaSets");
+        assert_eq!(sink.cost.kept_bytes, 0, "what is not kept up to date is not kept");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_list_pods_is_told_so() {
+    let cluster = refusing(|request| request.path.ends_with("/pods"));
+    let collector = collector(&cluster.server, json!({}));
+    for _ in 0..2 {
+        let error = Changes::of(&collector).error().await;
+        assert!(matches!(error, CollectError::Denied { .. }), "{error:?}");
+        assert!(error.to_string().contains("grant `list` on `pods` in a ClusterRole"), "{error}");
+    }
+    cluster.no_script();
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All, "it was granted meanwhile");
+    look_at_watched(&collector, &cluster, json!({})).await;
+}
+
+/// The same coverage and remarks as one look has, which [`look_at_watched`] compares.
+#[tokio::test]
+async fn what_may_not_be_listed_beside_pods_is_said_and_the_rest_is_watched() {
+    for (refused, streams) in [
+        (&["nodes"][..], false),
+        (&["namespaces"], false),
+        (&["replicasets", "jobs"], false),
+        (&["nodes", "namespaces", "replicasets"], false),
+        (&["nodes"], true),
+        (&["replicasets"], true),
+    ] {
+        let cluster = refusing(|request| refused.iter().any(|resource| request.path.ends_with(resource)));
+        let cluster = if streams { cluster.streaming() } else { cluster };
+        let mut job = pod("a", "2");
+        job["metadata"]["ownerReferences"] =
+            json!([{"kind": "Job", "apiVersion": "batch/v1", "name": "j", "uid": "j", "controller": true}]);
+        cluster.put("pods", job);
+        let collector = collector(&cluster.server, json!({}));
+        let mut changes = Changes::of(&collector);
+        assert_eq!(changes.next().await, ScopeChange::All);
+        let sink = look_at_watched(&collector, &cluster, json!({})).await;
+        assert_eq!(sink.namespace("a"), ("complete", vec!["1", "2"]));
+        cluster.put("pods", pod("a", "3"));
+        assert_eq!(changes.next().await, scopes(&["a"]));
+        let sink = look_at_watched(&collector, &cluster, json!({})).await;
+        let owners = sink.warnings.iter().filter(|warning| warning.contains("grant `list`")).count();
+        assert_eq!(owners, usize::from(refused.contains(&"replicasets")), "{:?}", sink.warnings);
+        assert_eq!(sink.cluster().coverage.is_complete(), !refused.iter().any(|name| name.starts_with('n')));
+    }
+}
+
+#[tokio::test]
+async fn exact_names_are_watched_one_by_one() {
+    let cluster = refusing(|request| !request.path.contains("/namespaces/"));
+    let settings = json!({"namespaces": ["a", "c"], "cluster_objects": false, "label_selector": "app=x",
+        "include_not_running": false});
+    let collector = collector(&cluster.server, settings.clone());
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All);
+    for namespace in ["a", "c"] {
+        let [watch] = &cluster.watches(&format!("/api/v1/namespaces/{namespace}/pods"))[..] else { panic!() };
+        assert_eq!(watch.query("labelSelector"), Some("app=x"));
+        assert_eq!(watch.query("fieldSelector"), Some("status.phase!=Succeeded,status.phase!=Failed"));
+        assert_eq!(watch.header("accept"), "application/vnd.kubernetes.protobuf,application/json");
+        let owners = cluster.watches(&format!("/apis/apps/v1/namespaces/{namespace}/replicasets"));
+        assert!(owners[0].header("accept").contains("as=PartialObjectMetadata;"));
+    }
+    let sink = look_at_watched(&collector, &cluster, settings.clone()).await;
+    assert_eq!(sink.namespace("a"), ("complete", vec!["1"]));
+    assert_eq!(sink.namespace("c"), ("complete", vec![]));
+    cluster.put("pods", pod("b", "2"));
+    changes.is_quiet().await;
+    cluster.put("pods", pod("c", "1"));
+    assert_eq!(changes.next().await, scopes(&["c"]));
+    let sink = look_at_watched(&collector, &cluster, settings).await;
+    assert_eq!(sink.namespace("c"), ("complete", vec!["1"]));
+}
+
+#[tokio::test]
+async fn of_exact_names_one_may_be_refused() {
+    let cluster = refusing(|request| request.path.contains("/namespaces/b/"));
+    let settings = json!({"namespaces": ["a", "b"]});
+    let collector = collector(&cluster.server, settings.clone());
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All);
+    let (_, live) = look(&collector).await;
+    let (_, fresh) = collect(&cluster.server, settings).await;
+    assert_eq!(live.namespace("a"), ("complete", vec!["1"]));
+    assert_eq!(live.namespace("b"), ("denied", vec![]));
+    assert_eq!(live.reason("b"), fresh.reason("b"));
+}
+
+#[tokio::test]
+async fn a_server_without_versions_is_listed_from_time_to_time() {
+    let cluster = Cluster::start(&["a"]);
+    cluster.script(|request| {
+        (request.path == "/api/v1/namespaces").then(|| Answer::ok(&json!({"items": [{"metadata": {"name": "a"}}]})))
+    });
+    let collector = collector(&cluster.server, json!({}));
+    Changes::of(&collector).ends().await;
+    let (result, sink) = look(&collector).await;
+    assert_eq!(result.unwrap(), Coverage::Complete);
+    assert_eq!(sink.namespace("a"), ("complete", vec![]));
+}
+
+#[tokio::test]
+async fn a_server_of_pods_alone_has_no_owners() {
+    let cluster = Cluster::start(&["a"]);
+    cluster.script(|request| request.path.starts_with("/apis/").then(|| Answer::raw(404, "404 page not found")));
+    let collector = collector(&cluster.server, Value::from(serde_json::Map::new()));
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All);
+    cluster.put("pods", pod("a", "1"));
+    assert_eq!(changes.next().await, scopes(&["a"]));
+    let sink = look_at_watched(&collector, &cluster, json!({})).await;
+    assert_eq!((sink.namespace("a"), sink.warnings.len()), (("complete", vec!["1"]), 0));
+}
