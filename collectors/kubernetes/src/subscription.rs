@@ -121,6 +121,7 @@ impl Subscription {
             match told {
                 Ok(true) => drop(awaited.remove(&position)),
                 Ok(false) => {}
+                Err(Stop::Failed(failure)) if self.goes_without(position, &failure) => drop(awaited.remove(&position)),
                 Err(stop) => return Err(self.lost(position, stop)),
             }
         }
@@ -180,6 +181,18 @@ impl Subscription {
         // If no pods may be seen, nothing may.
         let mut pods = state.resources.iter().filter(|resource| resource.kind == Kind::Pods);
         if pods.all(|resource| resource.unseen.is_some()) { Err(failure.error.into()) } else { Ok(()) }
+    }
+
+    /// Whether the others are watched without what may not be watched, because it is asked for at each look: the node that
+    /// is looked at alone.
+    fn goes_without(&self, position: usize, failure: &Failure) -> bool {
+        let mut state = self.live.lock();
+        let is_node = state.resources.get(position).is_some_and(|resource| resource.kind == Kind::Nodes);
+        let goes = is_node && self.settings.node.is_some() && failure.kind == FailureKind::Forbidden;
+        if goes {
+            state.hide(position, Unseen::Denied(failure.error.full_message()));
+        }
+        goes
     }
 
     /// What the end of a watch means for the next subscription.

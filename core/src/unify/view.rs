@@ -52,7 +52,7 @@ pub(super) struct World<'a> {
     pub(super) source_of: Vec<usize>,
     /// Position among the source's scopes, for each of `seen`.
     pub(super) scope_of: Vec<usize>,
-    /// Nodes of each source, which a cluster's own scope has.
+    /// Nodes of each source, which a cluster's own scope has, or that of a node.
     pub(super) nodes: Vec<Vec<&'a Node>>,
     /// For each source, the nodes that its host is, each with the position of its cluster's source.
     pub(super) host_nodes: Vec<Vec<(usize, &'a Node)>>,
