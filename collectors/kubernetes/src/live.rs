@@ -242,7 +242,10 @@ impl State {
             _ if is_exact => settings.namespaces.exact_names().map(Text::from).collect(),
             _ => self.store.names(settings),
         };
+        // Namespaces that are not watched are not known to be absent.
+        let are_watched = self.resources.iter().any(|resource| resource.kind == Kind::Namespaces);
         if *select == Selection::All
+            && are_watched
             && let Ok(known) = &namespaces
         {
             nonexistent(&mut names, known, settings, sink);

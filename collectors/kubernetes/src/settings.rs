@@ -53,6 +53,7 @@ pub struct Settings {
     pub node: Option<String>,
     /// Reads the pods of `node` from its kubelet instead of the API server, which is asked where the kubelet refuses or is
     /// down. An empty table is enough.
+    #[schemars(example = serde_json::json!({ "url": "https://$HOST_IP:10250" }))]
     pub kubelet: Option<KubeletSettings>,
     /// Whether to report the cluster's own objects, nodes and namespaces, or with `node` that node; true by default.
     ///
@@ -69,11 +70,13 @@ pub struct Settings {
     /// containers runs is still reported, without containers.
     pub include_not_running: bool,
     /// How pods are listed; `auto` by default. The log says which way was taken.
+    #[schemars(example = &"cache")]
     pub list: ListWay,
     /// How many requests the API server may be asked in any minute; as many as it takes by default.
     ///
     /// A list in pages goes on as one from the watch cache, which is one request, before it would exceed this. What cannot
     /// be asked for is reported as not seen.
+    #[schemars(example = &60)]
     pub max_requests_per_minute: Option<u32>,
     /// How much memory the collector may use for what it has seen, such as `64MiB`; as much as it takes by default.
     ///

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use stocktake_collector_kubernetes::KubernetesCollector;
 use stocktake_core::{
     CollectorPlugin, ConfigError, Context, ObservedScope, RuntimeCollector, ScopeChange, ScopeSink, Selection,
-    model::{Scope, Warning},
+    model::{Coverage, Scope, Warning},
 };
 use stocktake_tests::{agent::Agent, needs, report::Report, repository};
 
@@ -100,14 +100,15 @@ struct Outcome {
     content: Content,
     /// What is said of what was not seen.
     says: Vec<String>,
+    /// The same of a look at what is watched.
+    of_look: Vec<String>,
     how: String,
 }
 
 /// Without addresses, and without what the API server adds, which names its user.
 fn documented(message: &str) -> String {
     let message = message.replace(&format!("the API server at {}", crate::account::SERVER), "the API server");
-    let message =
-        message.replace(&format!("the kubelet at {KUBELET}"), "the kubelet").replace("nodes/proxy`", "nodes/proxy`");
+    let message = message.replace(&format!("the kubelet at {KUBELET}"), "the kubelet");
     let mut kept = String::new();
     let mut rest = message.as_str();
     while let Some(at) = rest.find(" is forbidden: User ").or_else(|| rest.find(": Forbidden (user=")) {
@@ -122,8 +123,10 @@ fn documented(message: &str) -> String {
 fn each_once(says: Vec<(String, String)>) -> Vec<String> {
     let mut grouped: Vec<(String, Vec<String>)> = Vec::new();
     for (scope, said) in says {
-        let name = scope.split_once(' ').map(|(_, name)| format!("`{name}`")).unwrap_or_default();
-        let said = if name.is_empty() { said } else { said.replace(&name, "`NAME`") };
+        let said = match scope.split_once(' ') {
+            Some(("namespace", name)) => said.replace(&format!("`{name}`"), "`NAME`"),
+            _ => said,
+        };
         match grouped.iter_mut().find(|(known, _)| *known == said) {
             Some((_, scopes)) => scopes.push(scope),
             None => grouped.push((said, vec![scope])),
@@ -131,11 +134,29 @@ fn each_once(says: Vec<(String, String)>) -> Vec<String> {
     }
     let mut lines = Vec::new();
     for (said, scopes) in grouped {
-        let kind = scopes[0].split(' ').next().unwrap_or_default();
-        let scope = if scopes.len() > 1 { format!("each {kind}") } else { kind.to_owned() };
+        let kinds: BTreeSet<&str> = scopes.iter().filter_map(|scope| scope.split(' ').next()).collect();
+        let kinds: Vec<&str> = kinds.into_iter().collect();
+        let scope = if kinds.len() < scopes.len() { format!("each {}", kinds[0]) } else { kinds.join(" and ") };
         lines.push(format!("{scope} {said}"));
     }
     lines
+}
+
+/// What is said of what is not complete, and what is warned of.
+fn said<'a>(
+    scopes: impl IntoIterator<Item = (String, &'a Coverage)>,
+    warnings: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
+    let mut says = Vec::new();
+    for (what, coverage) in scopes {
+        assert_ne!(coverage.status(), "failed", "{what}: {coverage:?}");
+        if let Some(reason) = coverage.reason() {
+            says.push((what, format!("{}: {}", coverage.status(), documented(reason))));
+        }
+    }
+    let mut says = each_once(says);
+    says.extend(warnings.into_iter().map(|warning| format!("warning: {}", documented(warning))));
+    says
 }
 
 fn look(account: &Account, settings: &Value) -> Outcome {
@@ -147,21 +168,14 @@ fn look(account: &Account, settings: &Value) -> Outcome {
     assert!(!run.stdout.contains(&account.token), "a token is in the report");
     let report: Report = run.report();
     let source = report.source("k");
-    let mut says: Vec<(String, String)> = Vec::new();
-    let mut tell = |what: String, coverage: &stocktake_core::model::Coverage| {
-        assert_ne!(coverage.status(), "failed", "{what}: {coverage:?}");
-        if let Some(reason) = coverage.reason() {
-            says.push((what, format!("{}: {}", coverage.status(), documented(reason))));
-        }
-    };
-    tell("source".to_owned(), &source.coverage);
-    source.scopes.iter().for_each(|entry| tell(entry.id.to_string(), &entry.coverage));
-    let mut says = each_once(says);
-    says.extend(source.warnings.iter().map(|warning| format!("warning: {}", documented(&warning.message))));
+    let scopes = source.scopes.iter().map(|entry| (entry.id.to_string(), &entry.coverage));
+    let warnings = source.warnings.iter().map(|warning| warning.message.as_str());
+    let says = said([("source".to_owned(), &source.coverage)].into_iter().chain(scopes), warnings);
     let has_uid = source.cluster.as_ref().is_some_and(|cluster| cluster.uid.is_some());
     Outcome {
         content: Content::of(report.bodies("k").map(|(_, body)| body), has_uid),
         says,
+        of_look: Vec::new(),
         how: format!("exit status {}", run.code.unwrap()),
     }
 }
@@ -223,15 +237,21 @@ fn watch(settings: &Value) -> Outcome {
             None => ("looks from time to time", Vec::new()),
         };
         let mut sink = Sink::default();
-        drop(collector.collect(&Selection::All, &mut sink).await);
+        let collected = collector.collect(&Selection::All, &mut sink).await;
+        let of_list = collected.unwrap_or_else(|error| Coverage::from_error(&error));
         let has_uid = collector.probe().await.is_ok_and(|info| match info.location {
             stocktake_core::Location::Cluster(cluster) => cluster.uid.is_some(),
             _ => false,
         });
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         says.extend(log.lines().map(|line| documented(line.trim())));
+        // Of several namespaces any may be the first.
+        says.iter_mut().for_each(|said| *said = said.replace("`shop`", "`NAME`").replace("`batch`", "`NAME`"));
+        let scopes = sink.scopes.iter().map(|scope| (scope.id.to_string(), &scope.coverage));
+        let scopes = [("source".to_owned(), &of_list)].into_iter().chain(scopes);
         Outcome {
             content: Content::of(sink.scopes.iter().map(|scope| &scope.body), has_uid),
+            of_look: said(scopes, sink.warnings.iter().map(String::as_str)),
             says,
             how: how.to_owned(),
         }
@@ -260,7 +280,13 @@ fn row(
 
     let Some(removed) = removed else {
         assert!(looked.says.is_empty() && looked.how == "exit status 0", "{}: {looked:?}", role.file);
-        assert!(watched.is_none_or(|watched| watched.how == "watches" && watched.says.is_empty()), "{}", role.file);
+        assert!(
+            watched.is_none_or(|watched| watched.how == "watches"
+                && watched.says.is_empty()
+                && watched.of_look.is_empty()),
+            "{}",
+            role.file
+        );
         return (String::new(), (looked.content, of_watch));
     };
     let is_as_whole = seen == "everything" && looked.says.is_empty();
@@ -273,7 +299,7 @@ fn row(
     );
     // The cluster's uid is the one thing that goes without a word; containers are then told apart by the cluster's name.
     let grant = format!("`{}` on", removed.verb);
-    let said = looked.says.iter().chain(watched.iter().flat_map(|watched| &watched.says));
+    let said = looked.says.iter().chain(watched.iter().flat_map(|watched| watched.says.iter().chain(&watched.of_look)));
     let said: Vec<&String> = said.filter(|said| said.contains("grant ")).collect();
     let is_uid = removed.name.is_some();
     assert!(
@@ -285,8 +311,9 @@ fn row(
     let says = looked.says.join("<br>");
     let _ = write!(line, " {} |", if says.is_empty() { "nothing" } else { &says });
     if let (Some(watched), Some((how, seen))) = (&watched, still) {
-        let says = watched.says.join("<br>");
-        let says = if says.is_empty() { String::new() } else { format!(": {says}") };
+        let of_look = if watched.of_look == looked.says { &[][..] } else { &watched.of_look[..] };
+        let says: Vec<&str> = watched.says.iter().chain(of_look).map(String::as_str).collect();
+        let says = if says.is_empty() { String::new() } else { format!(": {}", says.join("<br>")) };
         let _ = write!(line, " {how}, sees {seen}{says} |");
     }
     (line, (looked.content, of_watch))
