@@ -170,6 +170,13 @@ impl Filling {
         };
         match self.feeds.get(position) {
             Some(feed) if may_be_listed => self.list(feed.clone()).await,
+            // It is asked for at each look: the node that is looked at alone.
+            Some(feed)
+                if kind == Some(FailureKind::Forbidden) && feed.kind == Kind::Nodes && feed.settings.node.is_some() =>
+            {
+                self.awaited.remove(&position);
+                unseen(feed, stop)
+            }
             _ => Err(stop.into()),
         }
     }

@@ -171,6 +171,9 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: Grou
             // What no kubelet made is in no namespace.
             None => ScopeId::cluster(),
         };
+        // Who looks at the node alone has all of it in one scope.
+        let of_node = ScopeId::node((*node).clone());
+        let scope = if ground.is_complete(cluster, &of_node) { of_node } else { scope };
         let was_there = existed_before(&first, source.observed_at);
         if was_there
             && source.shown != Shown::Part

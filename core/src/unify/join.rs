@@ -117,8 +117,9 @@ fn distance(seen: &Seen<'_>) -> u8 {
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 enum Key<'a> {
     Id(&'a str),
-    /// Of an orchestrator's container that no runtime has made yet, by pod.
-    Wanted(&'a str, ContainerKind, &'a str),
+    /// Of an orchestrator's container that no runtime has made yet: by pod, kind and name; by the hash and the node of a
+    /// static pod, whose uid is one to the API server and another to the kubelet.
+    Wanted(&'a str, Option<&'a str>, ContainerKind, &'a str),
 }
 
 impl<'a> Key<'a> {
@@ -126,7 +127,11 @@ impl<'a> Key<'a> {
         let container = seen.container;
         match (&container.id, &container.pod_uid) {
             (Some(id), _) => is_drawn_at_random(id).then_some(Self::Id(id)),
-            (None, Some(pod)) if seen.is_orchestrated() => Some(Self::Wanted(pod, container.kind, &container.name)),
+            (None, Some(uid)) if seen.is_orchestrated() => {
+                let hash = seen.pod.and_then(|pod| pod.config_hash.as_deref());
+                let node = hash.and(container.node_name.as_deref());
+                Some(Self::Wanted(hash.unwrap_or(uid), node, container.kind, &container.name))
+            }
             _ => None,
         }
     }

@@ -91,7 +91,7 @@ pub(super) struct World<'a> {
     pub(super) sources: Vec<&'a Source>,
     pub(super) scopes: Vec<ScopeSeen<'a>>,
     links: Vec<Links>,
-    /// Nodes of each source, which a cluster's own scope has.
+    /// Nodes of each source, which a cluster's own scope has, or that of a node.
     pub(super) nodes: Vec<Vec<&'a Node>>,
     /// For each source, the nodes that its host is, each with the position of its cluster's source.
     pub(super) host_nodes: Vec<Vec<(usize, &'a Node)>>,

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod access;
+mod account;
 mod connections;
 mod content;
+mod node;
+mod rbac;
 mod selection;
 
 use std::sync::RwLock;
