@@ -99,9 +99,8 @@ impl Stored for wire::Owned {
     }
 
     fn retain(kind: Kind, namespace: Option<&str>, listed: &HashSet<Text>, store: &mut Store) {
-        // Those of one namespace cannot be told from others; no pod asks for one that is gone.
-        if let (Some(link), None) = (kind.link(), namespace) {
-            store.owners.retain(link, listed);
+        if let Some(link) = kind.link() {
+            store.owners.retain(link, namespace, listed);
         }
     }
 }

@@ -97,6 +97,12 @@ pub(crate) async fn fill(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>) 
 
 impl Filling {
     async fn begin(&mut self, api: &Api, settings: &Settings) -> Result<(), Obstacle> {
+        let watches = self.feeds.len();
+        if let Some(limit) = api.meter.limit().filter(|limit| *limit < watches) {
+            let why =
+                format!("that takes {watches} requests at once, and `max_requests_per_minute` is {limit}; raise it");
+            return Err(Obstacle::Unable(why));
+        }
         let is_known = self.feeds.iter().all(|feed| feed.version().is_some());
         let streams = !is_known && api.streaming.is_answered(api, settings).await;
         for feed in self.feeds.clone() {

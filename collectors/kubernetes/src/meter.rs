@@ -44,6 +44,11 @@ impl Meter {
         true
     }
 
+    /// How many requests may be sent in any minute, if that is limited.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit
+    }
+
     /// How many more requests may be sent now, if that is limited.
     pub(crate) fn left(&self) -> Option<usize> {
         let limit = self.limit?;

@@ -89,7 +89,7 @@ impl Known {
     fn keep(&mut self, needed: &BTreeMap<Text, Needed>) {
         self.asked.retain(|uid| needed.contains_key(uid));
         for link in 0..LINKS.len() {
-            self.owners.retain(link, &self.asked);
+            self.owners.retain(link, None, &self.asked);
         }
     }
 

@@ -85,7 +85,15 @@ pub(crate) fn controller(owners: &[OwnerReference]) -> Option<&OwnerReference> {
 /// What manages the links that were listed, by the link's uid; for each of [`LINKS`] its own.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
-    above: [HashMap<Text, Arc<Owner>>; LINKS.len()],
+    above: [HashMap<Text, Above>; LINKS.len()],
+}
+
+/// What manages a link.
+#[derive(Debug)]
+struct Above {
+    /// Of the link.
+    namespace: Text,
+    manager: Arc<Owner>,
 }
 
 impl Owners {
@@ -100,8 +108,10 @@ impl Owners {
         match of.owner_of(&owned.owner_references) {
             Some(reference) => {
                 let manager = texts.owner(reference);
-                let before = above.insert(owned.uid.as_str().into(), Arc::clone(&manager));
-                before.is_none_or(|before| before != manager)
+                let namespace = texts.shared(owned.namespace.as_deref().unwrap_or_default());
+                let before =
+                    above.insert(owned.uid.as_str().into(), Above { namespace, manager: Arc::clone(&manager) });
+                before.is_none_or(|before| before.manager != manager)
             }
             None => self.remove(link, owned),
         }
@@ -112,10 +122,11 @@ impl Owners {
         self.above.get_mut(link).is_some_and(|above| above.remove(owned.uid.as_str()).is_some())
     }
 
-    /// Forgets all but these.
-    pub(crate) fn retain(&mut self, link: usize, listed: &HashSet<Text>) {
+    /// Forgets all but these, of one namespace or of all.
+    pub(crate) fn retain(&mut self, link: usize, namespace: Option<&str>, listed: &HashSet<Text>) {
         if let Some(above) = self.above.get_mut(link) {
-            above.retain(|uid, _| listed.contains(uid));
+            let is_other = |above: &Above| namespace.is_some_and(|namespace| above.namespace != *namespace);
+            above.retain(|uid, above| is_other(above) || listed.contains(uid));
         }
     }
 
@@ -129,7 +140,7 @@ impl Owners {
     pub(crate) fn outermost<'a>(&'a self, owner: &'a Owner) -> &'a Owner {
         let mut links = LINKS.iter().zip(&self.above);
         let above = links.find(|(link, _)| link.is(owner)).and_then(|(_, above)| above.get(&owner.uid));
-        above.map_or(owner, |above| above)
+        above.map_or(owner, |above| &above.manager)
     }
 }
 
@@ -174,6 +185,21 @@ mod tests {
         let foreign = owner("batch.volcano.sh/v1alpha1", "Job", "rs");
         assert_eq!(owners.outermost(&foreign), &foreign);
         assert!(owners.remove(0, &of_rollout) && !owners.remove(0, &of_rollout));
+    }
+
+    #[test]
+    fn what_a_list_does_not_have_is_forgotten_where_it_is_of() {
+        let (mut owners, mut texts) = (Owners::default(), Texts::default());
+        for (uid, namespace) in [("1", "a"), ("2", "a"), ("3", "b")] {
+            let manager = reference("apps/v1", "Deployment", "d");
+            owners.add(0, &OwnedMeta { namespace: Some(namespace.into()), ..owned(uid, vec![manager]) }, &mut texts);
+        }
+        let known =
+            |owners: &Owners, uid: &str| owners.outermost(&owner("apps/v1", "ReplicaSet", uid)).kind == "Deployment";
+        owners.retain(0, Some("a"), &["2".into()].into());
+        assert_eq!(["1", "2", "3"].map(|uid| known(&owners, uid)), [false, true, true]);
+        owners.retain(0, None, &["2".into()].into());
+        assert_eq!((owners.len(), known(&owners, "2")), (1, true));
     }
 
     #[test]

@@ -112,11 +112,14 @@ impl Store {
     }
 
     fn drop_pod(&mut self, namespace: &Text, pod: wire::Pod, settings: &Settings) {
+        // A pod whose labels no longer match is told as deleted too, and may well live.
+        let is_dead = pod.metadata.as_ref().is_some_and(|metadata| metadata.deletion_timestamp.is_some());
+        let has_ended = settings.include_not_running && (is_dead || settings.label_selector.is_none());
         let last = convert_pod(pod, namespace, &mut self.texts);
         let Some(of_namespace) = self.pods.get_mut(namespace) else { return };
         let Some(kept) = of_namespace.get_mut(&last.pod.uid) else { return };
         self.kept_bytes -= kept.pod.kept_bytes();
-        if kept.is_reported || !settings.include_not_running {
+        if kept.is_reported || !has_ended {
             of_namespace.remove(&last.pod.uid);
         } else {
             kept.pod = ended(last);

@@ -94,8 +94,8 @@ impl Subscription {
     /// What is known is no longer kept up to date, unless by another subscription.
     fn fall(&mut self) {
         if std::mem::take(&mut self.stands) {
-            self.live.lock().is_standing = false;
             self.live.note_versions(&self.connection.versions);
+            self.live.lock().is_standing = false;
         }
     }
 

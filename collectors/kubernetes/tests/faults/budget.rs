@@ -166,3 +166,13 @@ async fn a_subscription_goes_on_when_it_may_ask_again() {
     look_at_watched(&collector, &cluster, json!({})).await;
     assert_eq!(cluster.server.asked(|request| !request.is_watch()).len(), 5 + 3);
 }
+
+#[tokio::test]
+async fn more_watches_than_requests_are_not_begun() {
+    let cluster = Cluster::start(&["a", "b", "c"]);
+    let settings = json!({"namespaces": ["a", "b", "c"], "max_requests_per_minute": 10});
+    let collector = collector(&cluster.server, settings);
+    Changes::of(&collector).ends().await;
+    assert_eq!(cluster.server.requests(), 0, "three a namespace, and nodes and namespaces");
+    look(&collector).await.0.unwrap();
+}

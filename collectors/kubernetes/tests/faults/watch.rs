@@ -6,7 +6,7 @@ use stocktake_core::{RuntimeCollector as _, ScopeChange, Selection, model::Scope
 use crate::{
     cluster::Cluster,
     fake::{Chunk, pod},
-    look::{Changes, Sink, collector, look_at_watched, scopes},
+    look::{Changes, Sink, collector, look, look_at_watched, scopes},
 };
 
 /// A pod whose only container runs.
@@ -125,6 +125,28 @@ async fn a_pod_that_lived_and_died_between_two_reports_is_in_one() {
     let sink = look_at_watched(&collector, &cluster, json!({})).await;
     assert_eq!(sink.namespace("a"), ("complete", vec![]));
     changes.is_quiet().await;
+}
+
+/// As deleted is told what was deleted, and what merely no longer matches.
+#[tokio::test]
+async fn a_pod_that_is_no_longer_selected_has_not_died() {
+    let cluster = Cluster::start(&["a"]);
+    let settings = json!({"label_selector": "app=x"});
+    let collector = collector(&cluster.server, settings.clone());
+    let mut changes = Changes::of(&collector);
+    changes.next().await;
+    let mut dying = running("a", "dying");
+    dying["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    cluster.put("pods", dying);
+    cluster.put("pods", running("a", "relabelled"));
+    assert_eq!(changes.all().await, scopes(&["a"]));
+    cluster.delete("pods", "a", "dying");
+    cluster.delete("pods", "a", "relabelled");
+    assert_eq!(changes.all().await, scopes(&["a"]));
+    let (_, sink) = look(&collector).await;
+    assert_eq!(sink.namespace("a"), ("complete", vec!["dying"]));
+    assert_eq!(changes.next().await, scopes(&["a"]));
+    look_at_watched(&collector, &cluster, settings).await;
 }
 
 #[tokio::test]
