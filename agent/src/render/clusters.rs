@@ -148,7 +148,7 @@ fn of_cluster<'a>(inventory: &'a Inventory, source: &'a Source) -> impl Iterator
 }
 
 /// The nodes that a source looks at one by one.
-fn nodes_of<'a>(source: &'a Source) -> impl Iterator<Item = &'a str> {
+fn nodes_of(source: &Source) -> impl Iterator<Item = &str> {
     source.scopes.iter().filter(|entry| entry.id.kind == ScopeKind::Node).map(|entry| entry.id.name.as_str())
 }
 

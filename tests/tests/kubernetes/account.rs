@@ -106,6 +106,8 @@ pub(crate) struct Account {
 impl Account {
     /// The objects under another name and with another namespace than they were written with, in force.
     pub(crate) fn new(name: &str, objects: &[Value], granted: &[Permission]) -> Self {
+        // What the API server has logged of an account, and the kubelet remembers of it, is of this run alone.
+        let name = &format!("{name}-{}", std::process::id());
         let objects: Vec<String> = objects.iter().map(Value::to_string).collect();
         let objects = objects.join("\n").replace("stocktake-agent", name);
         let objects = objects.replace("\"namespace\":\"stocktake\"", "\"namespace\":\"default\"");

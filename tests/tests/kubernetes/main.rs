@@ -11,7 +11,10 @@ mod selection;
 
 use std::sync::RwLock;
 
-use stocktake_core::model::ScopeId;
+use stocktake_core::{
+    ObservedScope, ScopeSink,
+    model::{Cost, ScopeId, Warning},
+};
 use stocktake_tests::{
     agent::{Agent, Run},
     bed,
@@ -28,4 +31,26 @@ fn collect(user: &str, settings: &str) -> Run {
 
 fn namespace(name: &str) -> ScopeId {
     ScopeId::namespace(name)
+}
+
+/// What a collector handed over.
+#[derive(Default)]
+struct Sink {
+    scopes: Vec<ObservedScope>,
+    warnings: Vec<String>,
+    cost: Cost,
+}
+
+impl ScopeSink for Sink {
+    fn scope(&mut self, scope: ObservedScope) {
+        self.scopes.push(scope);
+    }
+
+    fn warning(&mut self, warning: Warning) {
+        self.warnings.push(warning.message);
+    }
+
+    fn cost(&mut self, cost: Cost) {
+        self.cost = cost;
+    }
 }

@@ -2,12 +2,17 @@
 
 use std::sync::PoisonError;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use stocktake_core::model::{Coverage, Pod, Scope, ScopeId, Text};
-use stocktake_tests::{agent::Agent, bed, needs, report::Report, tools};
+use stocktake_collector_kubernetes::KubernetesCollector;
+use stocktake_core::{
+    CollectorPlugin, ConfigError, Context, RuntimeCollector, ScopeChange, Selection,
+    model::{Coverage, Pod, Scope, ScopeId, Text},
+};
+use stocktake_tests::{agent::Agent, bed, cleanup::Cleanup, needs, report::Report, tools};
 
 use crate::{
-    BATCH,
+    BATCH, Sink,
     account::{Account, KUBELET, KUBELET_CA, granting, objects, permissions},
     collect, namespace,
 };
@@ -174,6 +179,59 @@ fn nothing_is_listed_of_the_cluster_for_one_node() {
         expected.sort();
         assert_eq!(requests, expected, "{file}");
     }
+}
+
+fn label(pod: &str, value: &str) {
+    let _ = tools::output(tools::kubectl().args(["-n", "batch", "label", "--overwrite", "pod", pod, value]));
+}
+
+#[test]
+fn what_changes_on_a_node_is_told_of_the_node_and_read_without_a_request() {
+    needs!("kubernetes");
+    let _alone = BATCH.write().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(follow_a_label());
+}
+
+async fn follow_a_label() {
+    let settings = json!({ "kubeconfig": bed::kubeconfig("reader"), "node": "bed-node" });
+    let collector = KubernetesCollector::new(ConfigError::deserialize(settings).unwrap(), Context::default()).unwrap();
+    let mut changes = collector.changes();
+    assert_eq!(changes.next().await.unwrap().unwrap(), ScopeChange::All);
+    let mut first = Sink::default();
+    collector.collect(&Selection::All, &mut first).await.unwrap();
+    assert!(first.cost.requests > 0 && first.scopes.len() == 1);
+
+    let pods = tools::output(tools::kubectl().args(["-n", "batch", "get", "pods", "-l", "app=nightly", "-o", "name"]));
+    let pod = pods.trim().trim_start_matches("pod/").to_owned();
+    let _cleanup = Cleanup::new(|| label(&pod, "watched-"));
+    label(&pod, "watched=yes");
+    let is_seen = async {
+        loop {
+            let change = changes.next().await.unwrap().unwrap();
+            assert_eq!(change, ScopeChange::Scopes([node()].into()));
+            let mut sink = Sink::default();
+            collector.collect(&change.into(), &mut sink).await.unwrap();
+            assert_eq!(sink.cost.requests, 0);
+            assert_eq!(sink.scopes.len(), 1);
+            let body = &sink.scopes[0].body;
+            assert_eq!((body.nodes.len(), body.pods.len()), (1, first.scopes[0].body.pods.len()));
+            if body.pods.iter().any(|pod| pod.labels.get("watched").is_some()) {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), is_seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kubelet_is_looked_at_from_time_to_time() {
+    needs!("kubernetes");
+    let settings = json!({
+        "kubeconfig": bed::kubeconfig("admin"), "node": "bed-node", "kubelet": { "url": KUBELET, "ca_file": KUBELET_CA },
+    });
+    let collector = KubernetesCollector::new(ConfigError::deserialize(settings).unwrap(), Context::default()).unwrap();
+    assert!(collector.changes().next().await.is_none());
 }
 
 #[test]

@@ -9,13 +9,13 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use stocktake_collector_kubernetes::KubernetesCollector;
 use stocktake_core::{
-    CollectorPlugin, ConfigError, Context, ObservedScope, RuntimeCollector, ScopeChange, ScopeSink, Selection,
-    model::{Coverage, Scope, Warning},
+    CollectorPlugin, ConfigError, Context, RuntimeCollector, ScopeChange, Selection,
+    model::{Coverage, Scope},
 };
 use stocktake_tests::{agent::Agent, needs, report::Report, repository};
 
 use crate::{
-    BATCH,
+    BATCH, Sink,
     account::{Account, KUBELET, KUBELET_CA, Permission, granting, objects, permissions},
 };
 
@@ -180,22 +180,6 @@ fn look(account: &Account, settings: &Value) -> Outcome {
     }
 }
 
-#[derive(Default)]
-struct Sink {
-    scopes: Vec<ObservedScope>,
-    warnings: Vec<String>,
-}
-
-impl ScopeSink for Sink {
-    fn scope(&mut self, scope: ObservedScope) {
-        self.scopes.push(scope);
-    }
-
-    fn warning(&mut self, warning: Warning) {
-        self.warnings.push(warning.message);
-    }
-}
-
 /// What a person reads of what is done.
 #[derive(Clone, Default)]
 struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
@@ -246,7 +230,9 @@ fn watch(settings: &Value) -> Outcome {
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         says.extend(log.lines().map(|line| documented(line.trim())));
         // Of several namespaces any may be the first.
-        says.iter_mut().for_each(|said| *said = said.replace("`shop`", "`NAME`").replace("`batch`", "`NAME`"));
+        for said in &mut says {
+            *said = said.replace("`shop`", "`NAME`").replace("`batch`", "`NAME`");
+        }
         let scopes = sink.scopes.iter().map(|scope| (scope.id.to_string(), &scope.coverage));
         let scopes = [("source".to_owned(), &of_list)].into_iter().chain(scopes);
         Outcome {
