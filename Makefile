@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect docs
+.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -38,6 +38,9 @@ bed-down:  ## stop them and remove their data
 
 bench-collect: release  ## collect beside `docker ps` and `ctr containers list`, on 300 containers
 	@tests/bench/collect-300
+
+bench-kubernetes: setup  ## reading and watching 10,000 and 50,000 pods of a real API server, beside curl
+	@tests/bench/kubernetes
 
 docs:  ## write the generated documents anew
 	STOCKTAKE_UPDATE_DOCS=1 cargo test --quiet --package stocktake-tests docs

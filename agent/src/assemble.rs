@@ -1,5 +1,4 @@
-//! From observations to one inventory: everything in its normal form, without the containers that are not to be reported,
-//! and what all sources say together.
+//! From observations to one report: without the containers that are not to be reported.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +6,51 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     filter::{Filters, Removed, limit_source},
-    model::{Agent, Counts, Inventory, Report, SCHEMA_VERSION, Scope, ScopeEntry, Text, Warning},
-    normalise, scope_digest,
+    model::{Agent, Report, SCHEMA_VERSION, Scope, Source, Text},
 };
 use uuid::Uuid;
 
-use crate::observe::Observation;
+use crate::observe::{Content, Observation};
 
 /// What is to be told of the runtimes.
 pub(crate) struct Assembled {
-    pub(crate) inventory: Inventory,
-    /// What was taken out of it, by collector.
+    pub(crate) report: Report,
+    /// Bodies by digest.
+    pub(crate) scopes: BTreeMap<Digest, Scope>,
+    /// What was taken out, by collector.
     pub(crate) removed: BTreeMap<Text, Removed>,
 }
 
-/// One inventory of all observations.
+/// One report of all observations.
 pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &Filters) -> Assembled {
+    let (report, scopes, removed) = manifest(report(agent), observations, filters);
+    Assembled { report, scopes, removed }
+}
+
+/// What is to be told of one runtime, and the bodies of its scopes.
+pub(crate) fn of_source(observation: Observation, filters: &Filters) -> Option<(Source, BTreeMap<Digest, Scope>)> {
+    let (report, scopes, _) = manifest(report(Agent::default()), vec![observation], filters);
+    report.sources.into_iter().next().map(|source| (source, scopes))
+}
+
+/// A report of nothing yet.
+pub(crate) fn report(agent: Agent) -> Report {
+    let (schema, id) = (SCHEMA_VERSION.to_owned(), Uuid::now_v7());
+    Report { schema, id, agent, created_at: Timestamp::now(), sources: Vec::new() }
+}
+
+fn manifest(
+    mut report: Report,
+    observations: Vec<Observation>,
+    filters: &Filters,
+) -> (Report, BTreeMap<Digest, Scope>, BTreeMap<Text, Removed>) {
     let mut scopes = BTreeMap::new();
     let mut sources = Vec::new();
-    for Observation { mut source, bodies, .. } in observations {
-        let mut of_scopes = Vec::with_capacity(bodies.len());
-        for (entry, (body, removed)) in source.scopes.iter_mut().zip(bodies) {
-            let (body, warning) = seal(entry, body, &removed);
-            scopes.extend(body);
-            source.warnings.extend(warning);
+    for Observation { mut source, contents, .. } in observations {
+        let mut of_scopes = Vec::with_capacity(contents.len());
+        for (entry, Content { body, removed, mended }) in source.scopes.iter().zip(contents) {
+            scopes.extend(entry.digest.clone().zip(body));
+            source.warnings.extend(mended);
             of_scopes.push(removed);
         }
         let of_source = limit_source(&mut source);
@@ -39,13 +59,10 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
     }
     sources.sort_by(|(a, ..), (b, ..)| a.collector.cmp(&b.collector));
     let mut cleaned = Vec::new();
-    let sources = sources.into_iter().map(|(source, of_source, of_scopes)| {
+    report.sources.extend(sources.into_iter().map(|(source, of_source, of_scopes)| {
         cleaned.push((of_source, of_scopes));
         source
-    });
-    let sources = sources.collect();
-    let report =
-        Report { schema: SCHEMA_VERSION.to_owned(), id: Uuid::now_v7(), agent, created_at: Timestamp::now(), sources };
+    }));
     let (mut report, scopes, mut removed) = if filters.selects_containers() {
         filters.remove_containers(report, scopes)
     } else {
@@ -61,22 +78,5 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
             removed.merge(of_scope);
         }
     }
-    Assembled { inventory: Inventory::new(report, scopes), removed }
-}
-
-/// Brings a body into the form that a digest is of, and fills in the scope's line in the manifest. The body of a scope of
-/// which nothing was seen is none. What had to be mended in it is said.
-fn seal(entry: &mut ScopeEntry, mut body: Scope, removed: &Removed) -> (Option<(Digest, Scope)>, Option<Warning>) {
-    entry.counts = normalise(&mut body);
-    entry.counts.truncated = removed.truncated();
-    let Counts { duplicates, dangling_references, .. } = entry.counts;
-    let warning = (duplicates + dangling_references > 0).then(|| {
-        Warning::new(format!(
-            "the runtime's answer about {} contradicts itself: {duplicates} entries with the key of another were dropped, \
-             {dangling_references} references to what is not there cut; report it to who makes the runtime or its collector",
-            entry.id
-        ))
-    });
-    entry.digest = entry.coverage.has_seen().then(|| scope_digest(&body));
-    (entry.digest.clone().map(|digest| (digest, body)), warning)
+    (report, scopes, removed)
 }

@@ -1,10 +1,16 @@
 //! The command line's grammar.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource,
 };
+use jiff::SignedDuration;
 
 use crate::render::MissingTag;
 
@@ -35,10 +41,22 @@ Exit status:
 
 Data goes to stdout, everything else to stderr.";
 
+const WATCH_AFTER_HELP: &str = "\
+Examples:
+  stocktake-agent watch                        what starts, changes and ends from now on
+  stocktake-agent watch --collector docker     the same of one runtime
+  stocktake-agent watch --format ndjson        for programs: docs/formats.md has the lines
+  stocktake-agent watch --interval 10s         look more often where nothing tells what changes
+
+Ends with exit status 0 at SIGINT (Ctrl-C) and SIGTERM, and when nobody reads any more.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look once at everything, and print it.
     Collect(Collect),
+    /// Look, and look again at what changes, until told to stop.
+    #[command(after_help = WATCH_AFTER_HELP)]
+    Watch(Watch),
     /// Check the configuration, and whether each runtime answers.
     Check(Check),
     /// List the types of collectors in this program.
@@ -95,6 +113,37 @@ pub(crate) struct Collect {
     /// Say on stderr what each filter, default and limit took out of what each collector saw, also where that is nothing.
     #[arg(long)]
     pub(crate) explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) source: Source,
+
+    /// Form of the output. Default: `changes` on a terminal, else `ndjson`.
+    #[arg(short, long, value_enum)]
+    format: Option<WatchFormat>,
+
+    /// How often to look at a runtime that does not tell what changes, or that was not seen as a whole (`30s`, `5m`). One
+    /// that does tell is looked at as a whole ten times less often.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WatchFormat {
+    /// For programs: each scope that differs, and everything in it, one line a thing.
+    Ndjson,
+    /// For people: one line a container that appeared (+), changed its state or image (~) or is gone (-).
+    Changes,
+}
+
+impl Watch {
+    /// The form that was asked for, or that suits who reads.
+    pub(crate) fn format(&self) -> WatchFormat {
+        let suitable = || if io::stdout().is_terminal() { WatchFormat::Changes } else { WatchFormat::Ndjson };
+        self.format.unwrap_or_else(suitable)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +256,13 @@ impl Collect {
         }
         Ok(())
     }
+}
+
+/// Less than a second would be a load and no interval.
+fn interval(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|_| "a duration is written like `30s` or `2m 30s`")?;
+    let duration = Duration::try_from(duration).unwrap_or_default();
+    if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("it is less than a second".to_owned()) }
 }
 
 /// A tag by the grammar of the OCI distribution specification.

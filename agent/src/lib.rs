@@ -17,6 +17,8 @@ mod discover;
 mod environment;
 mod exit;
 mod explain;
+mod follow;
+mod isolate;
 mod logging;
 mod observe;
 mod render;

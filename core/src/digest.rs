@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use oci_spec::image::DigestAlgorithm;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -42,6 +41,20 @@ impl Digest {
         Self(text.into())
     }
 
+    /// Whether `text` is a digest.
+    #[must_use]
+    pub fn is_digest(text: &str) -> bool {
+        let length = |algorithm| match algorithm {
+            "sha256" => Some(64),
+            "sha384" => Some(96),
+            "sha512" => Some(128),
+            _ => None,
+        };
+        let is_encoded = |encoded: &str| encoded.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        text.split_once(':')
+            .is_some_and(|(algorithm, encoded)| length(algorithm) == Some(encoded.len()) && is_encoded(encoded))
+    }
+
     /// The whole digest, algorithm included.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -72,9 +85,10 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(value: &str) -> Result<Self, InvalidDigest> {
-        match oci_spec::image::Digest::from_str(value) {
-            Ok(digest) if !matches!(digest.algorithm(), DigestAlgorithm::Other(_)) => Ok(Self(value.into())),
-            _ => Err(InvalidDigest { value: value.chars().take(100).collect() }),
+        if Self::is_digest(value) {
+            Ok(Self(value.into()))
+        } else {
+            Err(InvalidDigest { value: value.chars().take(100).collect() })
         }
     }
 }
@@ -114,6 +128,9 @@ impl JsonSchema for Digest {
 
 #[cfg(test)]
 mod tests {
+    use oci_spec::image::DigestAlgorithm;
+    use proptest::prelude::*;
+
     use super::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -138,5 +155,16 @@ mod tests {
     fn an_invalid_digest_does_not_deserialise() {
         assert!(serde_json::from_str::<Digest>("\"sha256:123\"").is_err());
         assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap().as_str(), EMPTY);
+    }
+
+    proptest! {
+        #[test]
+        fn digests_are_those_of_the_oci_crate_with_algorithms_of_known_length(
+            text in "(sha(256:[0-9a-f]{64}|256:[0-9a-f]{63,65}|384:[0-9a-f]{96}|384:[0-9a-g]{96}|512:[0-9a-fA]{128}|1:[0-9a-f]{40})|[a-z:+0]{0,9})"
+        ) {
+            let theirs = oci_spec::image::Digest::from_str(&text);
+            let is_known = theirs.is_ok_and(|digest| !matches!(digest.algorithm(), DigestAlgorithm::Other(_)));
+            prop_assert_eq!(text.parse::<Digest>().is_ok(), is_known, "{}", text);
+        }
     }
 }

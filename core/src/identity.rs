@@ -220,12 +220,7 @@ pub fn choose_repo_digest<'a>(
     let all: Vec<&RepoDigest> = repo_digests.into_iter().collect();
     let requested = requested.and_then(|name| name.parse::<ImageReference>().ok());
     let Some(requested) = requested else { return same_digest(&all) };
-    let repository = requested.canonical_repository();
-    let of_repository: Vec<&RepoDigest> = all
-        .iter()
-        .copied()
-        .filter(|repo| repo.canonical_repository().as_deref() == Some(repository.as_str()))
-        .collect();
+    let of_repository: Vec<&RepoDigest> = all.into_iter().filter(|repo| repo.is_of(&requested)).collect();
     let pinned = of_repository.iter().copied().find(|repo| requested.digest() == Some(&repo.digest));
     pinned.or_else(|| same_digest(&of_repository))
 }

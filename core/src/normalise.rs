@@ -2,8 +2,8 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map::Entry},
-    hash::Hash,
+    collections::{BTreeSet, HashSet},
+    hash::{BuildHasher as _, Hash, RandomState},
     io,
 };
 
@@ -12,12 +12,13 @@ use sha2::Digest as _;
 
 use crate::{
     Digest,
-    model::{Container, Counts, DigestFact, Image, MissingReason, Pod, Scope, Text},
+    model::{Container, ContainerKind, Counts, DigestFact, Image, MissingReason, Pod, Scope, Text},
 };
 
 /// Sorts everything, drops entities whose key another one has, and cuts references to what the scope does not hold.
 ///
-/// What was taken out is counted, never silent. The holder of a reference that leads nowhere is kept: a container whose
+/// It works in place and gives back the room that a list was not filled to: what is held next to it is a number for each entity,
+/// not a second one. What was taken out is counted, never silent. The holder of a reference that leads nowhere is kept: a container whose
 /// pod was listed a moment too late still runs.
 #[must_use]
 pub fn normalise(scope: &mut Scope) -> Counts {
@@ -31,25 +32,24 @@ pub fn normalise(scope: &mut Scope) -> Counts {
     sort(&mut scope.pods, |a, b| a.uid.cmp(&b.uid));
     sort(&mut scope.containers, |a, b| container_order(a).cmp(&container_order(b)));
 
-    counts.duplicates += drop_duplicates(&mut scope.nodes, |node| Some(node.name.clone()));
-    counts.duplicates += drop_duplicates(&mut scope.namespaces, |namespace| Some(namespace.name.clone()));
-    counts.duplicates += drop_duplicates(&mut scope.workloads, |workload| Some(workload.id.clone()));
-    counts.duplicates += drop_duplicates(&mut scope.pods, |pod| Some(pod.uid.clone()));
-    // A container that the runtime has not made yet has no id; within its pod its kind and name are unique.
+    counts.duplicates += drop_duplicates(&mut scope.nodes, |node| Some(Key::Own(&node.name)));
+    counts.duplicates += drop_duplicates(&mut scope.namespaces, |namespace| Some(Key::Own(&namespace.name)));
+    counts.duplicates += drop_duplicates(&mut scope.workloads, |workload| Some(Key::Own(&workload.id)));
+    counts.duplicates += drop_duplicates(&mut scope.pods, |pod| Some(Key::Own(&pod.uid)));
     counts.duplicates += drop_duplicates(&mut scope.containers, |container| match &container.id {
-        Some(id) => Some((id.clone(), None)),
-        None => container.pod_uid.clone().map(|uid| (uid, Some((container.kind, container.name.clone())))),
+        Some(id) => Some(Key::Own(id)),
+        None => container.pod_uid.as_ref().map(|uid| Key::InPod(uid, container.kind, &container.name)),
     });
 
     let workloads: BTreeSet<&str> = scope.workloads.iter().map(|workload| workload.id.as_str()).collect();
     let images: BTreeSet<&str> = scope.images.iter().map(|image| image.id.as_str()).collect();
-    let pods: BTreeSet<Text> = scope.pods.iter().map(|pod| pod.uid.clone()).collect();
     for Pod { workload, .. } in &mut scope.pods {
         counts.dangling_references += cut(workload, |id| workloads.contains(id));
     }
+    let has_pod = |uid: &str| scope.pods.binary_search_by(|pod| pod.uid.as_str().cmp(uid)).is_ok();
     for container in &mut scope.containers {
         counts.dangling_references += cut(&mut container.workload, |id| workloads.contains(id));
-        counts.dangling_references += cut(&mut container.pod_uid, |uid| pods.contains(uid));
+        counts.dangling_references += cut(&mut container.pod_uid, has_pod);
         let cut_image = cut(&mut container.image_ref, |id| images.contains(id));
         if cut_image > 0 {
             container.image_missing = Some(MissingReason::DanglingReference);
@@ -57,12 +57,20 @@ pub fn normalise(scope: &mut Scope) -> Counts {
         counts.dangling_references += cut_image;
     }
 
-    counts.nodes = scope.nodes.len();
-    counts.namespaces = scope.namespaces.len();
-    counts.workloads = scope.workloads.len();
-    counts.pods = scope.pods.len();
-    counts.containers = scope.containers.len();
-    counts.images = scope.images.len();
+    let Scope { nodes, namespaces, workloads, pods, containers, images } = scope;
+    nodes.shrink_to_fit();
+    namespaces.shrink_to_fit();
+    workloads.shrink_to_fit();
+    pods.shrink_to_fit();
+    containers.shrink_to_fit();
+    images.shrink_to_fit();
+
+    counts.nodes = nodes.len();
+    counts.namespaces = namespaces.len();
+    counts.workloads = workloads.len();
+    counts.pods = pods.len();
+    counts.containers = containers.len();
+    counts.images = images.len();
     counts
 }
 
@@ -93,44 +101,63 @@ fn container_order(container: &Container) -> impl Ord + use<'_> {
     (&container.pod_uid, container.kind, &container.name, &container.id)
 }
 
-/// Leaves one entity a key. Those that say the same again (several containers may each name their pod) go without a
-/// word; those that say something else are counted.
-fn drop_duplicates<T: PartialEq, K: Hash + Eq>(entities: &mut Vec<T>, key: impl Fn(&T) -> Option<K>) -> usize {
-    let mut kept: Vec<T> = Vec::with_capacity(entities.len());
-    let mut by_key: HashMap<K, usize> = HashMap::with_capacity(entities.len());
+/// What no two entities of a list have in common.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Own(&'a Text),
+    /// Of a container that the runtime has not made yet: within its pod its kind and name are unique.
+    InPod(&'a Text, ContainerKind, &'a Text),
+}
+
+/// Leaves one entity a key, the first. Those that say the same again (several containers may each name their pod) go without
+/// a word; those that say something else are counted.
+fn drop_duplicates<T: PartialEq>(entities: &mut Vec<T>, key: impl for<'e> Fn(&'e T) -> Option<Key<'e>>) -> usize {
+    // Sorted hashes are a third of a map of keys.
+    let keys = RandomState::new();
+    let hash = |(position, entity)| Some((keys.hash_one(key(entity)?), position));
+    let mut hashed: Vec<(u64, usize)> = entities.iter().enumerate().filter_map(hash).collect();
+    hashed.sort_unstable();
     let mut contradictory = 0;
-    for entity in entities.drain(..) {
-        match key(&entity).map(|key| by_key.entry(key)) {
-            Some(Entry::Occupied(first)) => contradictory += usize::from(kept[*first.get()] != entity),
-            Some(Entry::Vacant(vacant)) => {
-                vacant.insert(kept.len());
-                kept.push(entity);
+    let mut dropped: HashSet<usize> = HashSet::new();
+    for alike in hashed.chunk_by(|one, other| one.0 == other.0) {
+        for (number, (_, position)) in alike.iter().enumerate().skip(1) {
+            let entity = &entities[*position];
+            let mut before = alike[..number].iter().map(|(_, before)| &entities[*before]);
+            if let Some(first) = before.find(|before| key(before) == key(entity)) {
+                contradictory += usize::from(first != entity);
+                dropped.insert(*position);
             }
-            None => kept.push(entity),
         }
     }
-    *entities = kept;
+    if !dropped.is_empty() {
+        let mut position = 0;
+        entities.retain(|_| {
+            position += 1;
+            !dropped.contains(&(position - 1))
+        });
+    }
     contradictory
 }
 
 /// Several containers may each describe the image that they share, one knowing more of it than another.
 fn merge_images(images: &mut Vec<Image>) -> usize {
-    let mut by_id: BTreeMap<Text, Image> = BTreeMap::new();
     let mut contradictions = 0;
-    for image in images.drain(..) {
-        match by_id.entry(image.id.clone()) {
-            btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(image);
-            }
-            btree_map::Entry::Occupied(mut occupied) => contradictions += merge_image(occupied.get_mut(), image),
+    sort_by(images, |a, b| a.id.cmp(&b.id));
+    images.dedup_by(|other, image| {
+        let is_same = other.id == image.id;
+        if is_same {
+            let other = std::mem::replace(other, Image::unresolved(Text::default(), MissingReason::Other));
+            contradictions += merge_image(image, other);
         }
-    }
-    images.extend(by_id.into_values());
+        is_same
+    });
     for image in images {
         image.names.sort_unstable();
         image.names.dedup();
+        image.names.shrink_to_fit();
         image.repo_digests.sort_unstable();
         image.repo_digests.dedup();
+        image.repo_digests.shrink_to_fit();
     }
     contradictions
 }
@@ -189,7 +216,25 @@ fn merge_value<T: Ord>(value: &mut Option<T>, other: Option<T>) -> usize {
 
 /// Sorts, and puts entities that contradict each other under one key into an order that does not depend on theirs.
 fn sort<T: Serialize + PartialEq>(entities: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
-    entities.sort_by(|a, b| order(a, b).then_with(|| if a == b { Ordering::Equal } else { json(a).cmp(&json(b)) }));
+    sort_by(entities, |a, b| order(a, b).then_with(|| if a == b { Ordering::Equal } else { json(a).cmp(&json(b)) }));
+}
+
+/// Sorts in place, and equal ones stay in their order. Entities are large: their numbers are sorted, and each then moves once.
+fn sort_by<T>(entities: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
+    let mut places: Vec<usize> = (0..entities.len()).collect();
+    places.sort_unstable_by(|a, b| order(&entities[*a], &entities[*b]).then(a.cmp(b)));
+    for start in 0..places.len() {
+        // Round the circle of those that take each other's places.
+        let mut place = start;
+        loop {
+            let from = std::mem::replace(&mut places[place], place);
+            if from == start {
+                break;
+            }
+            entities.swap(place, from);
+            place = from;
+        }
+    }
 }
 
 fn json<T: Serialize>(entity: &T) -> String {
@@ -211,7 +256,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{ContainerKind, Provenance, Workload};
+    use crate::model::{Provenance, Workload};
 
     fn container(id: &str, image: &str) -> Container {
         Container {

@@ -7,6 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{Digest, model::Text};
 
+mod grammar;
+
+use grammar::{LIBRARY, Parts};
+
 /// An image name read by the grammar of the distribution specification: `[registry[:port]/]repository[:tag][@digest]`.
 ///
 /// Names are resolved as Docker resolves them (`distribution/reference` "normalized" form): without a registry they
@@ -25,7 +29,13 @@ pub struct ImageReference {
 #[error("`{value}` is not an image name: {reason}")]
 pub struct InvalidReference {
     value: String,
-    reason: String,
+    reason: &'static str,
+}
+
+impl InvalidReference {
+    fn new(value: &str, reason: &'static str) -> Self {
+        Self { value: value.chars().take(100).collect(), reason }
+    }
 }
 
 impl ImageReference {
@@ -64,36 +74,27 @@ impl FromStr for ImageReference {
     type Err = InvalidReference;
 
     fn from_str(value: &str) -> Result<Self, InvalidReference> {
-        let invalid = |reason: String| InvalidReference { value: value.chars().take(100).collect(), reason };
-        // 64 hexadecimal digits are an image id to every runtime (`distribution/reference`, ParseNormalizedNamed).
-        if value.len() == 64 && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid("64 hexadecimal digits are an image id".into()));
-        }
-        if value.parse::<Digest>().is_ok() {
-            return Err(invalid("a bare digest names no repository".into()));
-        }
-        let parsed = oci_spec::distribution::Reference::from_str(value).map_err(|error| invalid(error.to_string()))?;
-        let digest = parsed
-            .digest()
-            .map(str::parse)
-            .transpose()
-            .map_err(|error: crate::InvalidDigest| invalid(error.to_string()))?;
+        let Parts { registry, is_library, repository, tag, digest } =
+            parts(value).map_err(|reason| InvalidReference::new(value, reason))?;
         Ok(Self {
-            registry: parsed.registry().into(),
-            repository: parsed.repository().into(),
-            tag: parsed.tag().filter(|tag| written_tag(value) == Some(tag)).map(Into::into),
-            digest,
+            registry: registry.into(),
+            repository: if is_library { format!("{LIBRARY}{repository}").into() } else { repository.into() },
+            tag: tag.map(Into::into),
+            digest: digest.and_then(|digest| digest.parse().ok()),
         })
     }
 }
 
-/// The tag as it stands in `name`; the parser fills in `latest` where there is none, which is a default for pulling
-/// and not a fact about what runs.
-fn written_tag(name: &str) -> Option<&str> {
-    let without_digest = name.split_once('@').map_or(name, |(before, _)| before);
-    let last_component = without_digest.rsplit('/').next().unwrap_or(without_digest);
-    // In `localhost:5000/x` the colon stands before the last slash; in `x:1.0` behind it.
-    last_component.split_once(':').map(|(_, tag)| tag)
+/// The parts of what is an image name to every runtime.
+fn parts(value: &str) -> Result<Parts<'_>, &'static str> {
+    // `distribution/reference`, ParseNormalizedNamed.
+    if value.len() == 64 && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("64 hexadecimal digits are an image id");
+    }
+    if Digest::is_digest(value) {
+        return Err("a bare digest names no repository");
+    }
+    grammar::read(value)
 }
 
 impl fmt::Display for ImageReference {
@@ -129,14 +130,22 @@ impl RepoDigest {
     pub fn canonical_repository(&self) -> Option<String> {
         self.repository.parse::<ImageReference>().ok().map(|reference| reference.canonical_repository())
     }
+
+    /// Whether it is of the repository that `reference` names, both in canonical form.
+    #[must_use]
+    pub fn is_of(&self, reference: &ImageReference) -> bool {
+        let Ok(Parts { registry, is_library, repository, .. }) = parts(&self.repository) else { return false };
+        let of_registry = reference.repository();
+        let named = if is_library { of_registry.strip_prefix(LIBRARY) } else { Some(of_registry) };
+        registry == reference.registry() && named == Some(repository)
+    }
 }
 
 impl FromStr for RepoDigest {
     type Err = InvalidReference;
 
     fn from_str(value: &str) -> Result<Self, InvalidReference> {
-        let invalid =
-            |reason: &str| InvalidReference { value: value.chars().take(100).collect(), reason: reason.to_owned() };
+        let invalid = |reason| InvalidReference::new(value, reason);
         let (repository, digest) = value.rsplit_once('@').ok_or_else(|| invalid("expected `repository@digest`"))?;
         if repository.is_empty() {
             return Err(invalid("the repository before `@` is empty"));
@@ -226,6 +235,11 @@ mod tests {
         let short: RepoDigest = format!("busybox@{DIGEST}").parse().unwrap();
         let long: RepoDigest = format!("docker.io/library/busybox@{DIGEST}").parse().unwrap();
         assert_eq!(short.canonical_repository(), long.canonical_repository());
+        for name in ["busybox:1", "library/busybox", "docker.io/busybox", "a.b/busybox", "a/busybox"] {
+            let reference: ImageReference = name.parse().unwrap();
+            let is_same = long.canonical_repository() == Some(reference.canonical_repository());
+            assert_eq!((short.is_of(&reference), long.is_of(&reference)), (is_same, is_same), "{name}");
+        }
         let none: RepoDigest = format!("<none>@{DIGEST}").parse().unwrap();
         assert_eq!(none.canonical_repository(), None);
         assert!("busybox".parse::<RepoDigest>().is_err());

@@ -17,6 +17,8 @@ pub struct NamePattern {
 
 #[derive(Clone, Debug)]
 enum Matcher {
+    /// `*`, which every selector has unless somebody writes another: it needs no automaton.
+    Everything,
     Exact,
     Glob(globset::GlobMatcher),
     Regex(regex::Regex),
@@ -35,6 +37,7 @@ impl NamePattern {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match &self.matcher {
+            Matcher::Everything => true,
             Matcher::Exact => self.text == name,
             Matcher::Glob(glob) => glob.is_match(name),
             Matcher::Regex(regex) => regex.is_match(name),
@@ -55,6 +58,8 @@ impl FromStr for NamePattern {
         let invalid = |reason: String| InvalidPattern { pattern: text.to_owned(), reason };
         let matcher = if text.is_empty() {
             return Err(invalid("it is empty; write `*` for all".into()));
+        } else if text == "*" {
+            Matcher::Everything
         } else if let Some(expression) = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
             let whole = format!("^(?:{expression})$");
             Matcher::Regex(regex::Regex::new(&whole).map_err(|error| invalid(last_line(&error.to_string())))?)
@@ -137,8 +142,7 @@ impl Default for NameSelector {
 }
 
 fn everything() -> NamePattern {
-    let glob = globset::Glob::new("*").map(|glob| Matcher::Glob(glob.compile_matcher()));
-    NamePattern { text: "*".into(), matcher: glob.unwrap_or(Matcher::Exact) }
+    NamePattern { text: "*".into(), matcher: Matcher::Everything }
 }
 
 impl NameSelector {

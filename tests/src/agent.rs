@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::report::Report;
+use crate::{report::Report, running::Running};
 
 /// The binary: `$STOCKTAKE_AGENT`, or the one that cargo puts beside the tests.
 #[must_use]
@@ -104,9 +104,9 @@ impl Agent {
         &mut self.command
     }
 
-    /// Runs it to its end.
+    /// Starts it.
     #[must_use]
-    pub fn run(mut self) -> Run {
+    pub fn start(mut self) -> Running {
         let mut child = self
             .command
             .stdin(Stdio::piped())
@@ -115,11 +115,15 @@ impl Agent {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.command.get_program().display()));
         let mut stdin = child.stdin.take().expect("it is piped");
+        let running = Running::new(child, self.folder);
         stdin.write_all(self.stdin.as_bytes()).expect("the agent reads or ignores its input");
-        drop(stdin);
-        let output = child.wait_with_output().expect("the agent ends");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the agent writes UTF-8");
-        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        running
+    }
+
+    /// Runs it to its end.
+    #[must_use]
+    pub fn run(self) -> Run {
+        self.start().finish()
     }
 }
 

@@ -44,6 +44,17 @@ impl Process {
         process
     }
 
+    /// The process that runs now.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.lock().expect("no holder panics").as_ref().map(Child::id)
+    }
+
+    /// Kills it, and is back when it answers again.
+    pub fn restart(&self) {
+        Daemon::kill(self).and_then(|()| Daemon::start(self)).unwrap_or_else(|error| panic!("{error}"));
+    }
+
     fn signal(&self, signal: Signal) -> io::Result<u32> {
         let child = self.child.lock().expect("no holder panics");
         let child = child.as_ref().ok_or_else(|| io::Error::other(format!("{} does not run", self.name)))?;

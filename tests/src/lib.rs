@@ -15,12 +15,15 @@
 pub mod agent;
 pub mod bed;
 pub mod cleanup;
+pub mod cluster;
 pub mod daemon;
 pub mod fake;
+pub mod gate;
 pub mod home;
 pub mod meter;
 pub mod relay;
 pub mod report;
+pub mod running;
 pub mod sandbox;
 pub mod tools;
 

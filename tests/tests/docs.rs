@@ -49,9 +49,10 @@ fn command_line() -> String {
         "# Command line\n\n\
          Generated from the program's own help by `tests/tests/docs.rs`; the test that compares them says how to write it anew.\n",
     );
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &[],
         &["collect"],
+        &["watch"],
         &["check"],
         &["collectors"],
         &["config"],

@@ -1,7 +1,7 @@
 //! `collect`: look once at everything, and print it.
 
 use std::{
-    io::{self, BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _},
     sync::Arc,
 };
 
@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use stocktake_core::{
     Registry,
     filter::Filters,
-    model::{Agent, Inventory},
+    model::{Agent, Inventory, Report},
+    unify::{Conclusions, Document, KnownFindings},
 };
 
 use super::{configuration, is_broken_pipe};
@@ -30,32 +31,61 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
         Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };
-    let (mut exit, Assembled { mut inventory, mut removed }) = look(&collectors, &filters).await;
-    let has_findings = inventory.unified.as_ref().is_some_and(|unified| !unified.findings.is_empty());
-    if has_findings && arguments.shows_findings() {
-        tracing::info!("looking again, because sources disagree");
-        let earlier = inventory.unified.take();
-        (exit, Assembled { inventory, removed }) = look(&collectors, &filters).await;
-        if let (Some(unified), Some(earlier)) = (&mut inventory.unified, &earlier) {
-            unified.confirm(earlier);
+    let mut earlier: Option<KnownFindings> = None;
+    loop {
+        let (exit, Assembled { report, scopes, removed }) = look(&collectors, &filters).await;
+        let mut conclusions = Conclusions::of(&report.sources, &scopes);
+        match &earlier {
+            Some(earlier) => conclusions.confirm(earlier),
+            None if arguments.shows_findings() && !conclusions.findings().is_empty() => {
+                tracing::info!("looking again, because sources disagree");
+                earlier = Some(conclusions.known_findings());
+                // This look is let go before the next begins: two of them take twice the memory.
+                continue;
+            }
+            None => {}
         }
+        if arguments.explain {
+            explain(&filters, &report.sources, &removed);
+        }
+        let document = Document { report: &report, scopes: &scopes, unified: &conclusions };
+        let (report, printed) = match arguments.format {
+            Format::Json => {
+                let printed = print(|out| Ok(render::json(&document, io::stdout().is_terminal(), out)?));
+                (report, printed)
+            }
+            Format::Ndjson => {
+                let printed = print(|out| Ok(render::ndjson(&document, out)?));
+                (report, printed)
+            }
+            _ => {
+                let unified = Some(conclusions.unified());
+                let inventory = Inventory { report, scopes, unified };
+                let printed = match exchange(&arguments) {
+                    Some(exchange) => print_exchange(&inventory, &exchange),
+                    None => print_table(&inventory, &arguments),
+                };
+                (inventory.report, printed)
+            }
+        };
+        return match printed {
+            Ok(()) => {
+                warn(&report);
+                Ok(exit)
+            }
+            // Who reads has seen enough (`| head`), which does not make the inventory complete.
+            Err(error) if is_broken_pipe(&error) => Ok(exit),
+            Err(error) => Err(error),
+        };
     }
-    if arguments.explain {
-        explain(&filters, &inventory.report.sources, &removed);
-    }
+}
 
-    match print(&inventory, &arguments) {
-        Ok(()) => {}
-        // Who reads has seen enough (`| head`), which does not make the inventory complete.
-        Err(error) if is_broken_pipe(&error) => return Ok(exit),
-        Err(error) => return Err(error),
-    }
-    for source in &inventory.report.sources {
+fn warn(report: &Report) {
+    for source in &report.sources {
         for warning in &source.warnings {
             say::warning(&format!("{}: {}", source.collector, warning.message));
         }
     }
-    Ok(exit)
 }
 
 async fn look(collectors: &[Configured], filters: &Arc<Filters>) -> (Exit, Assembled) {
@@ -65,42 +95,41 @@ async fn look(collectors: &[Configured], filters: &Arc<Filters>) -> (Exit, Assem
     (exit, assemble(agent, observations, filters))
 }
 
-fn print(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
-    let stdout = io::stdout();
-    let exchange = match arguments.format {
-        Format::Table => {
-            let mut out = BufWriter::new(anstream::AutoStream::auto(stdout));
-            let view = match (arguments.by_source, arguments.by_image) {
-                (true, _) => TableView::BySource,
-                (_, true) => TableView::ByImage,
-                _ => TableView::Unified,
-            };
-            render::table(inventory, view, render::terminal_width(), &mut out)?;
-            return Ok(out.flush()?);
-        }
-        Format::Json => {
-            let indented = stdout.is_terminal();
-            let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
-            render::json(inventory, indented, &mut out)?;
-            return Ok(out.flush()?);
-        }
-        Format::Ndjson => {
-            let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
-            render::ndjson(inventory, &mut out)?;
-            return Ok(out.flush()?);
-        }
-        Format::Csv => Exchange::Csv,
-        Format::Cyclonedx => Exchange::CycloneDx,
-        Format::KaiJson => Exchange::KaiJson(arguments.missing_tag()),
-        Format::KaiTable => Exchange::KaiTable(arguments.missing_tag()),
-        Format::K8sInventory => Exchange::K8sInventory(arguments.missing_tag()),
-    };
-    let for_people = stdout.is_terminal();
-    let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
-    let remarks = render::exchange(inventory, &exchange, for_people, &mut out)?;
+/// The format, if others have made it.
+fn exchange(arguments: &Collect) -> Option<Exchange> {
+    match arguments.format {
+        Format::Table | Format::Json | Format::Ndjson => None,
+        Format::Csv => Some(Exchange::Csv),
+        Format::Cyclonedx => Some(Exchange::CycloneDx),
+        Format::KaiJson => Some(Exchange::KaiJson(arguments.missing_tag())),
+        Format::KaiTable => Some(Exchange::KaiTable(arguments.missing_tag())),
+        Format::K8sInventory => Some(Exchange::K8sInventory(arguments.missing_tag())),
+    }
+}
+
+/// Prints for programs, as it is made.
+fn print<T>(document: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let printed = document(&mut out)?;
     out.flush()?;
-    for remark in remarks {
+    Ok(printed)
+}
+
+fn print_exchange(inventory: &Inventory, format: &Exchange) -> anyhow::Result<()> {
+    let for_people = io::stdout().is_terminal();
+    for remark in print(|out| render::exchange(inventory, format, for_people, out))? {
         say::warning(&remark);
     }
     Ok(())
+}
+
+fn print_table(inventory: &Inventory, arguments: &Collect) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(anstream::AutoStream::auto(io::stdout()));
+    let view = match (arguments.by_source, arguments.by_image) {
+        (true, _) => TableView::BySource,
+        (_, true) => TableView::ByImage,
+        _ => TableView::Unified,
+    };
+    render::table(inventory, view, render::terminal_width(), &mut out)?;
+    Ok(out.flush()?)
 }

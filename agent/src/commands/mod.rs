@@ -4,16 +4,19 @@ mod check;
 mod collect;
 mod collectors;
 mod config;
+mod watch;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::CommandFactory as _;
 use stocktake_core::{Registry, nearest};
+use tokio::runtime::Runtime;
 
 use crate::{
     cli::{self, Cli, Command, ConfigCommand},
@@ -25,6 +28,10 @@ use crate::{
     observe::Configured,
     say,
 };
+
+/// How long what is under way when following ends may take to be dropped: what it has started, such as a program, ends by
+/// that. Whatever blocks its thread longer is left behind.
+const TO_BE_DROPPED: Duration = Duration::from_millis(500);
 
 /// Parses the arguments and runs the command they name.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -53,6 +60,12 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     match command {
         Command::Collect(arguments) => block_on(collect::run(arguments, registry)),
+        Command::Watch(arguments) => {
+            let runtime = runtime()?;
+            let exit = runtime.block_on(watch::run(arguments, registry));
+            runtime.shutdown_timeout(TO_BE_DROPPED);
+            exit
+        }
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
@@ -70,11 +83,15 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
 }
 
 fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let exit = runtime.block_on(command);
     // A collector that missed its deadline may still block a thread; the process does not wait for it.
     runtime.shutdown_background();
     exit
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

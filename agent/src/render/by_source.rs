@@ -87,6 +87,9 @@ fn lines(entry: &ScopeEntry, scope: &Scope, observed_at: Timestamp) -> Vec<Line>
             let requested = container.image.as_deref();
             let repo = image.and_then(|image| choose_repo_digest(&image.repo_digests, requested));
             let since = container.started_at.or(container.created_at);
+            // The pods of a node are of many namespaces.
+            let of_pod = pod.filter(|_| entry.id.kind == ScopeKind::Node).map(|pod| pod.namespace.as_str());
+            let namespace = of_pod.unwrap_or(namespace);
             let line = Line {
                 namespace: namespace.to_owned(),
                 pod: pod_name(pod, namespace),

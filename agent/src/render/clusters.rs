@@ -53,8 +53,10 @@ pub(super) fn clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<
     let mut clusters = Vec::new();
     for (key, sources) in by_key {
         let cluster = cluster(view, key, &sources);
+        remarks.extend(node_by_node(&cluster, &sources));
         // An empty document would say that the cluster is.
-        if cluster.namespaces.is_empty() && !sources.iter().all(|source| source.is_complete()) {
+        let is_whole = sources.iter().all(|source| source.is_complete() && nodes_of(source).next().is_none());
+        if cluster.namespaces.is_empty() && !is_whole {
             remarks.push(format!(
                 "no namespace of cluster {} was completely seen: nothing is printed of it",
                 cluster.name
@@ -110,7 +112,8 @@ fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a S
         content.namespace = objects.get(name).copied();
     }
     for container in &view.containers {
-        let seen = container.seen.iter().find(|seen| key(view.inventory, seen.source) == Some(key_of_cluster));
+        let mut seen = container.seen.iter().filter(|seen| seen.entry.id.kind == ScopeKind::Namespace);
+        let seen = seen.find(|seen| key(view.inventory, seen.source) == Some(key_of_cluster));
         let Some((seen, pod)) = seen.and_then(|seen| Some((seen, seen.pod?))) else { continue };
         let Some(content) = cluster.namespaces.get_mut(seen.entry.id.name.as_str()) else { continue };
         if is_read(container.container.kind, pod) {
@@ -142,6 +145,26 @@ fn complete_namespaces<'a>(
 fn of_cluster<'a>(inventory: &'a Inventory, source: &'a Source) -> impl Iterator<Item = &'a Scope> {
     let entries = source.scopes.iter().filter(|entry| entry.id.kind == ScopeKind::Cluster);
     entries.filter_map(|entry| inventory.scopes.get(entry.digest.as_ref()?))
+}
+
+/// The nodes that a source looks at one by one.
+fn nodes_of(source: &Source) -> impl Iterator<Item = &str> {
+    source.scopes.iter().filter(|entry| entry.id.kind == ScopeKind::Node).map(|entry| entry.id.name.as_str())
+}
+
+/// The remark on what was seen of single nodes, which is no namespace completely.
+fn node_by_node(cluster: &Cluster<'_>, sources: &[&Source]) -> Option<String> {
+    let nodes: BTreeSet<&str> = sources.iter().flat_map(|source| nodes_of(source)).collect();
+    (!nodes.is_empty()).then(|| {
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        format!(
+            "cluster {}: what was seen of {} alone ({}) is left out; who reads this format replaces all that it has of a \
+             namespace",
+            cluster.name,
+            counted(nodes.len(), "node", "nodes"),
+            nodes.join(", ")
+        )
+    })
 }
 
 /// A remark on the containers that no cluster has, for each set of collectors that saw some.

@@ -4,11 +4,14 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::Value;
-use stocktake_core::model::{Inventory, ScopeEntry, ScopeId, Source};
+use stocktake_core::{
+    model::{Report, Scope, ScopeEntry, ScopeId, Source},
+    unify::Document,
+};
 
 /// One document.
-pub(crate) fn json(inventory: &Inventory, indented: bool, out: &mut impl Write) -> io::Result<()> {
-    document(inventory, indented, out)
+pub(crate) fn json(of: &Document<'_>, indented: bool, out: &mut impl Write) -> io::Result<()> {
+    document(of, indented, out)
 }
 
 /// One document, of whatever format.
@@ -19,34 +22,51 @@ pub(super) fn document(value: &impl Serialize, indented: bool, out: &mut impl Wr
 
 /// One line for the report, then one a source, then one a scope followed by one for each thing in it, then one for each
 /// thing of the unified view. Each line says what it is (`type`) and where it was seen (`collector`, `scope`).
-pub(crate) fn ndjson(inventory: &Inventory, out: &mut impl Write) -> io::Result<()> {
-    let report = without(serde_json::to_value(&inventory.report)?, "sources");
-    line(out, &Line { kind: "report", collector: None, scope: None, body: &report })?;
-    for source in &inventory.report.sources {
-        let collector = source.collector.as_str();
-        let header = without(serde_json::to_value(Source { scopes: Vec::new(), ..source.clone() })?, "scopes");
-        line(out, &Line { kind: "source", collector: None, scope: None, body: &header })?;
+pub(crate) fn ndjson(document: &Document<'_>, out: &mut impl Write) -> io::Result<()> {
+    let Document { report, scopes, unified } = document;
+    report_line(report, out)?;
+    for source in &report.sources {
+        source_line(source, out)?;
         for entry in &source.scopes {
-            let ScopeEntry { id, digest, .. } = entry;
-            line(out, &Line { kind: "scope", collector: Some(collector), scope: None, body: entry })?;
-            let Some(scope) = digest.as_ref().and_then(|digest| inventory.scopes.get(digest)) else { continue };
-            let place = (collector, id);
-            lines(out, "node", place, &scope.nodes)?;
-            lines(out, "namespace", place, &scope.namespaces)?;
-            lines(out, "workload", place, &scope.workloads)?;
-            lines(out, "pod", place, &scope.pods)?;
-            lines(out, "container", place, &scope.containers)?;
-            lines(out, "image", place, &scope.images)?;
+            let body = entry.digest.as_ref().and_then(|digest| scopes.get(digest));
+            scope_lines(&source.collector, entry, body, out)?;
         }
     }
-    let Some(unified) = &inventory.unified else { return Ok(()) };
-    of_all(out, "unified_container", &unified.containers)?;
-    of_all(out, "unified_image", &unified.images)?;
-    of_all(out, "finding", &unified.findings)
+    of_all(out, "unified_container", unified.containers())?;
+    of_all(out, "unified_image", unified.images())?;
+    of_all(out, "finding", unified.findings().iter())
 }
 
-fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, things: &[T]) -> io::Result<()> {
-    things.iter().try_for_each(|body| line(out, &Line { kind, collector: None, scope: None, body }))
+/// A report without its sources.
+pub(super) fn report_line(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    tagged("report", None, None, &without(serde_json::to_value(report)?, "sources"), out)
+}
+
+/// A source without its scopes.
+pub(super) fn source_line(source: &Source, out: &mut impl Write) -> io::Result<()> {
+    tagged("source", None, None, &without(serde_json::to_value(source)?, "scopes"), out)
+}
+
+/// A scope, and each thing in it.
+pub(super) fn scope_lines(
+    collector: &str,
+    entry: &ScopeEntry,
+    body: Option<&Scope>,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    tagged("scope", Some(collector), None, entry, out)?;
+    let Some(Scope { nodes, namespaces, workloads, pods, containers, images }) = body else { return Ok(()) };
+    let place = (collector, &entry.id);
+    lines(out, "node", place, nodes)?;
+    lines(out, "namespace", place, namespaces)?;
+    lines(out, "workload", place, workloads)?;
+    lines(out, "pod", place, pods)?;
+    lines(out, "container", place, containers)?;
+    lines(out, "image", place, images)
+}
+
+fn of_all<T: Serialize>(out: &mut impl Write, kind: &str, mut things: impl Iterator<Item = T>) -> io::Result<()> {
+    things.try_for_each(|body| tagged(kind, None, None, &body, out))
 }
 
 /// A list that has its own lines is not there, instead of empty.
@@ -63,7 +83,7 @@ fn lines<T: Serialize>(
     (collector, scope): (&str, &ScopeId),
     things: &[T],
 ) -> io::Result<()> {
-    things.iter().try_for_each(|body| line(out, &Line { kind, collector: Some(collector), scope: Some(scope), body }))
+    things.iter().try_for_each(|body| tagged(kind, Some(collector), Some(scope), body, out))
 }
 
 /// A thing with where it was seen. `type` and not `kind`, which is a field of things.
@@ -79,7 +99,14 @@ struct Line<'a, T> {
     body: &'a T,
 }
 
-fn line<T: Serialize>(out: &mut impl Write, line: &Line<'_, T>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
+/// One line.
+pub(super) fn tagged<T: Serialize>(
+    kind: &str,
+    collector: Option<&str>,
+    scope: Option<&ScopeId>,
+    body: &T,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Line { kind, collector, scope, body }).map_err(io::Error::from)?;
     writeln!(out)
 }

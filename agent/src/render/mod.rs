@@ -2,6 +2,7 @@
 
 mod by_image;
 mod by_source;
+mod changes;
 mod clusters;
 mod csv;
 mod cyclonedx;
@@ -17,13 +18,16 @@ mod missing_tag;
 mod plain;
 #[cfg(test)]
 mod sample;
+mod stream;
 mod table;
 mod unified;
 
 pub(crate) use by_source::describe;
+pub(crate) use changes::Changes;
 pub(crate) use exchange::{Exchange, exchange};
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
 pub(crate) use missing_tag::MissingTag;
 pub(crate) use plain::plain;
+pub(crate) use stream::ndjson_update;
 pub(crate) use table::{TableView, table};

@@ -21,7 +21,7 @@ use crate::{
     address::Target,
     decode::Encoding,
     error::{self, Action, Failure, FailureKind, Peer},
-    file,
+    file, kubelet,
     meter::Meter,
     put_off::PutOff,
     settings::Settings,
@@ -33,6 +33,8 @@ use crate::{
 
 /// One object that is answered in JSON whatever it is.
 pub(crate) const JSON: &str = "application/json";
+/// One object of which the metadata is enough.
+pub(crate) const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// Objects and lists: protobuf, which costs the API server a quarter of what JSON does, or JSON where somebody answers it.
 pub(crate) const OBJECTS: &str = "application/vnd.kubernetes.protobuf,application/json";
 
@@ -57,6 +59,12 @@ pub(crate) struct Connection {
 }
 
 struct State {
+    server: Known,
+    kubelet: Option<Known>,
+}
+
+/// Who is asked, and the client for it once it was needed.
+struct Known {
     target: Target,
     api: Option<Api>,
 }
@@ -64,23 +72,33 @@ struct State {
 impl Connection {
     /// Checks the settings and reads the files that they name.
     pub(crate) fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
-        let target = target::resolve(&settings, &context)?;
+        let state = Mutex::new(State::read(&settings, &context)?);
         let meter = Arc::new(Meter::new(settings.max_requests_per_minute));
-        let state = Mutex::new(State { target, api: None });
         Ok(Self { settings, context, meter, versions: Arc::default(), streaming: Arc::default(), state })
     }
 
     /// The API server, ready to be asked.
     pub(crate) async fn api(&self) -> Result<Api, CollectError> {
-        let mut state = self.state.lock().await;
+        self.ready(&mut self.state.lock().await.server).await
+    }
+
+    /// The node's kubelet, ready to be asked, if the settings say so.
+    pub(crate) async fn kubelet(&self) -> Option<Result<Api, CollectError>> {
+        match &mut self.state.lock().await.kubelet {
+            Some(kubelet) => Some(self.ready(kubelet).await),
+            None => None,
+        }
+    }
+
+    async fn ready(&self, known: &mut Known) -> Result<Api, CollectError> {
         let expires = |api: &&Api| {
             let soon = Timestamp::now() + SignedDuration::from_secs(10);
             api.client.valid_until().is_none_or(|until| until > soon)
         };
-        if let Some(api) = state.api.as_ref().filter(expires) {
+        if let Some(api) = known.api.as_ref().filter(expires) {
             return Ok(api.clone());
         }
-        let target = state.target.clone();
+        let target = known.target.clone();
         let client = build_client(target.config, &target.peer).await?;
         let api = Api {
             client,
@@ -93,7 +111,7 @@ impl Connection {
             own_namespace: target.own_namespace,
             warnings: target.warnings,
         };
-        state.api = Some(api.clone());
+        known.api = Some(api.clone());
         Ok(api)
     }
 
@@ -103,11 +121,25 @@ impl Connection {
             return;
         }
         let mut state = self.state.lock().await;
-        state.api = None;
-        match target::resolve(&self.settings, &self.context) {
-            Ok(target) => state.target = target,
-            Err(error) => tracing::warn!(%error, "cannot read the cluster's configuration again, keeping the last"),
+        match State::read(&self.settings, &self.context) {
+            Ok(read) => *state = read,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the cluster's configuration again, keeping the last");
+                state.server.api = None;
+                if let Some(kubelet) = &mut state.kubelet {
+                    kubelet.api = None;
+                }
+            }
         }
+    }
+}
+
+impl State {
+    fn read(settings: &Settings, context: &Context) -> Result<Self, ConfigError> {
+        let target = target::resolve(settings, context)?;
+        let kubelet = kubelet::target(settings, &context.environment, &target)?;
+        let known = |target| Known { target, api: None };
+        Ok(Self { server: known(target), kubelet: kubelet.map(known) })
     }
 }
 
@@ -138,7 +170,17 @@ pub(crate) struct Api {
 impl Api {
     /// Gets and decodes one object. `path` starts with a slash and may have a query.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, action: &Action) -> Result<T, Failure> {
-        let answer = self.ask(path, JSON, action).await?;
+        self.get_as(path, JSON, action).await
+    }
+
+    /// The same of another media type, which has to be JSON.
+    pub(crate) async fn get_as<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: &str,
+        action: &Action,
+    ) -> Result<T, Failure> {
+        let answer = self.ask(path, accept, action).await?;
         let body = self.whole(answer.body, action).await?;
         serde_json::from_slice(&body).map_err(|error| error::garbled(&self.peer, action, &error))
     }

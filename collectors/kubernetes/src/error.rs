@@ -68,6 +68,10 @@ pub(crate) enum Action {
     Watch { resource: String, namespace: Option<String> },
     /// To read one namespace.
     GetNamespace { name: String },
+    /// To read one object of a resource.
+    Get { resource: String, namespace: Option<String>, name: String },
+    /// To list the pods of a node, of its kubelet.
+    PodsOfKubelet,
     /// To tell its version.
     Version,
 }
@@ -84,6 +88,14 @@ impl fmt::Display for Action {
             }
             Self::Watch { resource, namespace: None } => write!(f, "watch `{resource}` throughout the cluster"),
             Self::GetNamespace { name } => write!(f, "get namespace `{name}`"),
+            Self::Get { resource, namespace, name } => {
+                write!(f, "get `{}` of `{resource}`", one_line(name))?;
+                match namespace {
+                    Some(namespace) => write!(f, " in namespace `{}`", one_line(namespace)),
+                    None => Ok(()),
+                }
+            }
+            Self::PodsOfKubelet => f.write_str("get `/pods`"),
             Self::Version => f.write_str("get `/version`"),
         }
     }
@@ -105,6 +117,12 @@ impl Action {
         let (verb, resource, namespace) = match self {
             Self::List { resource, namespace } => ("list", resource, namespace),
             Self::Watch { resource, namespace } => ("watch", resource, namespace),
+            Self::Get { resource, namespace, .. } => ("get", resource, namespace),
+            Self::PodsOfKubelet => {
+                return "grant `get` on `nodes/pods` in a ClusterRole, or on `nodes/proxy` for a kubelet before 1.33, with which \
+                        whoever has it may also run commands in all pods of the nodes"
+                    .into();
+            }
             Self::GetNamespace { name } => {
                 return format!("grant `get` on `namespaces` named `{name}` in a ClusterRole");
             }
@@ -123,15 +141,26 @@ impl Action {
 /// Who is asked, as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// URL of the API server.
+    /// Its URL.
     pub(crate) server: String,
     /// Where the credentials come from.
     pub(crate) credentials: String,
+    pub(crate) kind: PeerKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerKind {
+    ApiServer,
+    Kubelet,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the API server at {}", self.server)
+        let kind = match self.kind {
+            PeerKind::ApiServer => "API server",
+            PeerKind::Kubelet => "kubelet",
+        };
+        write!(f, "the {kind} at {}", self.server)
     }
 }
 
@@ -355,7 +384,7 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer { server: "https://k8s:6443".into(), credentials: "user `u` in `f`".into() }
+        Peer { server: "https://k8s:6443".into(), credentials: "user `u` in `f`".into(), kind: PeerKind::ApiServer }
     }
 
     fn pods() -> Action {

@@ -182,6 +182,11 @@ impl Filling {
             (Some(Begun::Streamed), Some(FailureKind::Gone | FailureKind::Forbidden | FailureKind::NotFound)) => {
                 self.list(feed).await
             }
+            // It is asked for at each look: the node that is looked at alone.
+            (_, Some(FailureKind::Forbidden)) if feed.kind == Kind::Nodes && feed.settings.node.is_some() => {
+                self.awaited.remove(&position);
+                unseen(&feed, stop)
+            }
             _ => Err(stop.into()),
         }
     }

@@ -14,7 +14,7 @@ use stocktake_core::{ConfigError, Environment, nearest};
 
 use crate::{
     address::{Target, display, parse_url},
-    error::{Peer, one_line},
+    error::{Peer, PeerKind, one_line},
     file::{self, unreadable},
     proxy,
     settings::Settings,
@@ -167,7 +167,11 @@ fn of_context(
     }
     config.proxy_url = proxy::for_server(&url, cluster.proxy_url.as_deref(), environment)?;
     Ok(Target {
-        peer: Peer { server: display(&url), credentials: format!("user `{user}` in `{file}`") },
+        peer: Peer {
+            server: display(&url),
+            credentials: format!("user `{user}` in `{file}`"),
+            kind: PeerKind::ApiServer,
+        },
         own_namespace: config.default_namespace.clone(),
         config,
         cluster_name: Some(chosen.cluster.clone()).filter(|name| !name.is_empty()),

@@ -22,9 +22,12 @@ mod file;
 mod fill;
 mod image;
 mod kubeconfig;
+mod kubelet;
 mod list;
 mod live;
 mod meter;
+mod node;
+mod node_owners;
 mod owners;
 mod pods;
 mod proxy;
@@ -44,19 +47,24 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, Resource, RuntimeCollector,
     RuntimeInfo, ScopeChange, ScopeSink, Selection, Stability,
     model::{Cluster, Cost, Coverage, RuntimeVersion, Shown},
 };
 
-pub use settings::{ListWay, Settings};
+pub use settings::{KubeletSettings, ListWay, Settings};
 
 use crate::{
     api::{Api, Connection},
     error::{Action, FailureKind},
     live::Live,
+    node::NodeLook,
+    node_owners::NodeOwners,
     subscription::Subscription,
 };
 
@@ -68,6 +76,7 @@ pub struct KubernetesCollector {
     settings: Arc<Settings>,
     connection: Arc<Connection>,
     live: Arc<Live>,
+    node_owners: NodeOwners,
 }
 
 stocktake_core::register_collector!(KubernetesCollector);
@@ -88,8 +97,10 @@ impl CollectorPlugin for KubernetesCollector {
     type Settings = Settings;
 
     fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
+        let settings = node::resolve(settings, &context.environment)?;
         let connection = Arc::new(Connection::new(settings.clone(), context)?);
-        Ok(Self { settings: Arc::new(settings), connection, live: Arc::default() })
+        let node_owners = NodeOwners::default();
+        Ok(Self { settings: Arc::new(settings), connection, live: Arc::default(), node_owners })
     }
 
     fn discover(environment: &Environment) -> Vec<Candidate> {
@@ -110,29 +121,56 @@ impl RuntimeCollector for KubernetesCollector {
         for warning in &api.warnings {
             sink.warning(warning.clone());
         }
-        let is_known = self.live.collect(&self.settings, select, sink)
-            || streaming::look(&api, &self.settings, select, sink).await;
-        let result =
-            if is_known { Ok(Coverage::Complete) } else { collect::collect(&api, &self.settings, select, sink).await };
+        let result = if let Some(name) = &self.settings.node {
+            self.collect_node(&api, name, select, sink).await
+        } else if self.live.collect(&self.settings, select, sink)
+            || streaming::look(&api, &self.settings, select, sink).await
+        {
+            Ok(Coverage::Complete)
+        } else {
+            collect::collect(&api, &self.settings, select, sink).await
+        };
         sink.cost(Cost { kept_bytes: self.live.kept_bytes(), ..api.meter.take() });
         self.take_note(result).await
     }
 
     fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        // A kubelet does not tell what changes.
+        if self.settings.kubelet.is_some() {
+            return stream::empty().boxed();
+        }
         let (connection, settings) = (Arc::clone(&self.connection), Arc::clone(&self.settings));
         Subscription::new(connection, settings, Arc::clone(&self.live)).into_stream()
     }
 
     fn shown(&self) -> Shown {
-        match (&self.settings.label_selector, self.settings.include_not_running) {
-            (Some(_), _) => Shown::Part,
-            (None, true) => Shown::All,
-            (None, false) => Shown::Running,
+        // A namespace that is not selected is no scope, and of a node's scope a part.
+        let is_part_of_node = self.settings.node.is_some() && !self.settings.namespaces.is_everything();
+        match (self.settings.label_selector.is_some() || is_part_of_node, self.settings.include_not_running) {
+            (true, _) => Shown::Part,
+            (false, true) => Shown::All,
+            (false, false) => Shown::Running,
         }
     }
 }
 
 impl KubernetesCollector {
+    async fn collect_node(
+        &self,
+        api: &Api,
+        name: &str,
+        select: &Selection,
+        sink: &mut dyn ScopeSink,
+    ) -> Result<Coverage, CollectError> {
+        let kubelet = self.connection.kubelet().await;
+        if let Some(Ok(kubelet)) = &kubelet {
+            kubelet.warnings.iter().for_each(|warning| sink.warning(warning.clone()));
+        }
+        let (settings, live, owners) = (&*self.settings, &*self.live, &self.node_owners);
+        let look = NodeLook { api, kubelet, settings, live, owners, name: name.into() };
+        look.collect(select, sink).await
+    }
+
     async fn take_note<T>(&self, result: Result<T, CollectError>) -> Result<T, CollectError> {
         if let Err(error) = &result {
             self.connection.forget_if_denied(error).await;

@@ -2,13 +2,13 @@
 //! long as the first stands.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use stocktake_core::{
     CollectError, ObservedScope, ScopeSink, Selection,
-    model::{Coverage, Scope, ScopeId, ScopeKind, Text},
+    model::{Coverage, Node, Scope, ScopeId, ScopeKind, Text},
 };
 use tokio::sync::Notify;
 
@@ -16,6 +16,8 @@ use crate::{
     cluster::ClusterView,
     collect::nonexistent,
     list::Query,
+    node::{self, Found},
+    node_owners::{Needed, needed},
     owners::LINKS,
     pods::{self, DeniedLinks},
     settings::Settings,
@@ -79,7 +81,8 @@ impl Kind {
 }
 
 impl Unseen {
-    fn error(&self) -> Option<CollectError> {
+    /// The error that it is, if it is one.
+    pub(crate) fn error(&self) -> Option<CollectError> {
         match self {
             Self::Denied(message) => Some(CollectError::Denied { message: message.clone(), source: None }),
             Self::Absent => None,
@@ -88,7 +91,7 @@ impl Unseen {
 }
 
 impl Resource {
-    fn new(kind: Kind, query: Query) -> Self {
+    pub(crate) fn new(kind: Kind, query: Query) -> Self {
         Self { kind, query, version: None, unseen: None }
     }
 }
@@ -97,17 +100,16 @@ impl Resource {
 fn resources(settings: &Settings) -> Vec<Resource> {
     let selector = &settings.namespaces;
     let mut resources = Vec::new();
+    if settings.node.is_some() {
+        return node::resources(settings);
+    }
     if settings.cluster_objects || !selector.is_exact() {
         resources.push(Resource::new(Kind::Namespaces, Query::core("namespaces")));
     }
     if settings.cluster_objects {
         resources.push(Resource::new(Kind::Nodes, Query::core("nodes")));
     }
-    let places: Vec<Option<String>> = if selector.is_exact() {
-        selector.exact_names().map(|name| Some(name.to_owned())).collect()
-    } else {
-        vec![None]
-    };
+    let places = pods::places(settings);
     for place in &places {
         let owned = LINKS.iter().enumerate();
         resources
@@ -129,6 +131,7 @@ impl Live {
         let mut state = self.lock();
         if state.resources.is_empty() {
             state.resources = resources(settings);
+            state.store.look_at_node(settings.node.as_deref());
         }
         // What was refused before may have been granted since.
         state.resources.iter_mut().for_each(|resource| resource.unseen = None);
@@ -169,6 +172,38 @@ impl Live {
     }
 }
 
+/// What is known of a node that is watched.
+pub(crate) struct OfNode {
+    /// The links that its pods have.
+    pub(crate) needed: BTreeMap<Text, Needed>,
+    /// The node itself, if that is watched and there.
+    pub(crate) node: Option<Node>,
+}
+
+impl Live {
+    /// What is known of the node that is looked at alone, if every change is being told.
+    pub(crate) fn of_node(&self, name: &str) -> Option<OfNode> {
+        let state = self.lock();
+        let node = state.store.node(name).filter(|_| state.unseen(Kind::Nodes).is_none()).cloned();
+        state.is_standing.then(|| OfNode { needed: needed(state.store.pods()), node })
+    }
+
+    /// The pods of the node, for a report.
+    pub(crate) fn take_node(&self) -> Found {
+        let mut state = self.lock();
+        let pods = state.store.take_all();
+        let unseen = state.resources.iter().filter(|resource| resource.kind == Kind::Pods);
+        let errors = unseen.filter_map(|resource| resource.unseen.as_ref().and_then(Unseen::error)).collect();
+        let found = Found { pods, errors, stray: state.store.stray, ..Found::default() };
+        let has_changed = state.store.has_changed();
+        drop(state);
+        if has_changed {
+            self.handed_over.notify_one();
+        }
+        found
+    }
+}
+
 impl State {
     /// How far the changes of the resource at `position` are known.
     pub(crate) fn version(&self, position: usize) -> Option<String> {
@@ -190,7 +225,8 @@ impl State {
         }
     }
 
-    fn unseen(&self, kind: Kind) -> Option<&Unseen> {
+    /// Why this kind of resource cannot be seen.
+    pub(crate) fn unseen(&self, kind: Kind) -> Option<&Unseen> {
         self.resources.iter().find(|resource| resource.kind == kind).and_then(|resource| resource.unseen.as_ref())
     }
 

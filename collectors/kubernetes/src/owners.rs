@@ -13,6 +13,7 @@ use std::{
 use stocktake_core::model::Text;
 
 use crate::{
+    api::percent_encode,
     texts::Texts,
     wire::{OwnedMeta, OwnerReference},
 };
@@ -51,6 +52,12 @@ impl Link {
     /// The resource with its API group, as a role names it: `replicasets.apps`.
     pub(crate) fn qualified(&self) -> String {
         format!("{}.{}", self.resource, self.group)
+    }
+
+    /// Path of one object.
+    pub(crate) fn path(&self, namespace: &str, name: &str) -> String {
+        let (namespace, name) = (percent_encode(namespace), percent_encode(name));
+        format!("{}/namespaces/{namespace}/{}/{name}", self.api, self.resource)
     }
 
     /// Whether `owner` is of this kind.

@@ -25,17 +25,26 @@ use crate::{
 /// The list of pods that the settings select.
 pub(crate) fn query(settings: &Settings, namespace: Option<String>) -> Query {
     // What is left out anyway need not be sent.
-    let field_selector =
-        (!settings.include_not_running).then(|| "status.phase!=Succeeded,status.phase!=Failed".to_owned());
+    let running = (!settings.include_not_running).then(|| "status.phase!=Succeeded,status.phase!=Failed".to_owned());
+    // Nothing in a node's name needs escaping, which was checked.
+    let of_node = settings.node.as_ref().map(|name| format!("spec.nodeName={name}"));
+    let fields: Vec<String> = of_node.into_iter().chain(running).collect();
+    let field_selector = (!fields.is_empty()).then(|| fields.join(","));
     Query { namespace, label_selector: settings.label_selector.clone(), field_selector, ..Query::core("pods") }
+}
+
+/// The namespaces that are listed one by one, or the cluster as a whole.
+pub(crate) fn places(settings: &Settings) -> Vec<Option<String>> {
+    let selector = &settings.namespaces;
+    if selector.is_exact() { selector.exact_names().map(|name| Some(name.to_owned())).collect() } else { vec![None] }
 }
 
 /// How pods are listed, throughout the cluster or in one namespace.
 ///
 /// The watch cache is searched as a whole for the pods of one namespace (Kubernetes before 1.31), of which etcd reads no
-/// others: so many namespaces, one by one, are cheaper in pages.
+/// others: so many namespaces, one by one, are cheaper in pages. By node the watch cache has an index, and etcd reads all.
 pub(crate) fn way(settings: &Settings, namespace: Option<&str>) -> Way {
-    match (settings.list, namespace) {
+    match (settings.list, namespace.filter(|_| settings.node.is_none())) {
         (ListWay::Pages, _) | (ListWay::Auto, Some(_)) => Way::Pages,
         (ListWay::Cache | ListWay::Stream, _) | (ListWay::Auto, None) => Way::Cache,
     }
@@ -69,17 +78,22 @@ impl Stray {
     }
 }
 
+/// Whether the settings select the pod, of those of its namespace.
+pub(crate) fn is_selected(pod: &wire::Pod, settings: &Settings) -> bool {
+    settings.include_not_running || !has_ended(pod)
+}
+
 /// Adds a pod to its namespace's scope, if the settings select it.
 pub(crate) fn add(scope: &mut PodScope, pod: wire::Pod, namespace: &Text, texts: &mut Texts, settings: &Settings) {
-    if settings.include_not_running || !has_ended(&pod) {
+    if is_selected(&pod, settings) {
         scope.add(convert_pod(pod, namespace, texts), settings.include_not_running);
     }
 }
 
-/// What is said where `max_memory` ends a list.
-pub(crate) fn over_memory(settings: &Settings, namespace: &str) -> CollectError {
+/// What is said where `max_memory` ends a list of the pods of `place`.
+pub(crate) fn over_memory(settings: &Settings, place: &str) -> CollectError {
     let limit = settings.max_memory.unwrap_or_default();
-    let message = format!("the pods of namespace `{namespace}` take more than the {limit} of `max_memory`; raise it");
+    let message = format!("the pods of {place} take more than the {limit} of `max_memory`; raise it");
     CollectError::Unavailable { message, source: None }
 }
 
@@ -148,28 +162,35 @@ pub(crate) fn owner_query(link: &Link, namespace: Option<String>) -> Query {
     }
 }
 
-/// The lists of links that were refused, for one remark on all of them.
+/// The links that may not be seen, for one remark on all of them.
 #[derive(Debug, Default)]
-pub(crate) struct DeniedLinks(BTreeMap<String, BTreeSet<Option<String>>>);
+pub(crate) struct DeniedLinks {
+    refused: BTreeMap<String, BTreeSet<Option<String>>>,
+    /// Whether each was asked for by name instead of all being listed.
+    one_by_one: bool,
+}
 
 impl DeniedLinks {
     /// Takes note of one.
     pub(crate) fn add(&mut self, action: &Action) {
-        if let Action::List { resource, namespace } = action {
-            self.0.entry(resource.clone()).or_default().insert(namespace.clone());
+        if let Action::List { resource, namespace } | Action::Get { resource, namespace, .. } = action {
+            self.refused.entry(resource.clone()).or_default().insert(namespace.clone());
+            self.one_by_one |= matches!(action, Action::Get { .. });
         }
     }
 
     /// Adds those of another list.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (resource, namespaces) in other.0 {
-            self.0.entry(resource).or_default().extend(namespaces);
+        for (resource, namespaces) in other.refused {
+            self.refused.entry(resource).or_default().extend(namespaces);
         }
+        self.one_by_one |= other.one_by_one;
     }
 
     /// The remark.
     pub(crate) fn warning(&self) -> Option<Warning> {
-        let refused = self.0.iter().map(|(resource, namespaces)| {
+        let verb = if self.one_by_one { "get" } else { "list" };
+        let refused = self.refused.iter().map(|(resource, namespaces)| {
             let places: Vec<_> = namespaces.iter().flatten().map(|namespace| format!("`{namespace}`")).collect();
             if places.is_empty() { format!("`{resource}`") } else { format!("`{resource}` in {}", places.join(", ")) }
         });
@@ -177,7 +198,7 @@ impl DeniedLinks {
         (!refused.is_empty()).then(|| {
             Warning::new(format!(
                 "pods of Deployments and CronJobs are shown under their ReplicaSets and Jobs, because the agent may not \
-                 list {refused}; grant `list` on that to see the outermost owners"
+                 {verb} {refused}; grant `{verb}` on that to see the outermost owners"
             ))
         })
     }
@@ -221,7 +242,7 @@ pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String,
                 }
                 add(&mut scope, pod, &namespace, &mut texts, settings);
                 if settings.exceeds_memory(scope.kept_bytes()) {
-                    break Some(over_memory(settings, &name));
+                    break Some(over_memory(settings, &format!("namespace `{name}`")));
                 }
             }
             Ok(Some(Step::Page(_))) => {}

@@ -45,7 +45,17 @@ pub struct Settings {
     /// `cluster_objects = false` if nothing else may be listed.
     #[schemars(example = serde_json::json!({ "include": ["shop", "team-*"], "exclude": ["/kube-.*/"] }))]
     pub namespaces: NameSelector,
-    /// Whether to report the cluster's own objects, nodes and namespaces; true by default.
+    /// Name of the one node whose pods are looked at, for an agent on each node; the whole cluster by default.
+    ///
+    /// `$NODE_NAME` is the value of the environment variable `NODE_NAME`, which a `DaemonSet` sets with `fieldRef: spec.nodeName`.
+    /// All that is seen is then one scope, that of the node; namespaces are not listed, and no other node is.
+    #[schemars(example = &"$NODE_NAME")]
+    pub node: Option<String>,
+    /// Reads the pods of `node` from its kubelet instead of the API server, which is asked where the kubelet refuses or is
+    /// down. An empty table is enough.
+    #[schemars(example = serde_json::json!({ "url": "https://$HOST_IP:10250" }))]
+    pub kubelet: Option<KubeletSettings>,
+    /// Whether to report the cluster's own objects, nodes and namespaces, or with `node` that node; true by default.
     ///
     /// False for credentials that are good for a few namespaces alone: what they may not list is then not asked for, and
     /// not missed.
@@ -60,11 +70,13 @@ pub struct Settings {
     /// containers runs is still reported, without containers.
     pub include_not_running: bool,
     /// How pods are listed; `auto` by default. The log says which way was taken.
+    #[schemars(example = &"cache")]
     pub list: ListWay,
     /// How many requests the API server may be asked in any minute; as many as it takes by default.
     ///
     /// A list in pages goes on as one from the watch cache, which is one request, before it would exceed this. What cannot
     /// be asked for is reported as not seen.
+    #[schemars(example = &60)]
     pub max_requests_per_minute: Option<u32>,
     /// How much memory the collector may use for what it has seen, such as `64MiB`; as much as it takes by default.
     ///
@@ -72,6 +84,25 @@ pub struct Settings {
     /// namespace is larger, it is reported as seen in part.
     #[schemars(with = "Option<String>", example = &"64MiB")]
     pub max_memory: Option<ByteSize>,
+}
+
+/// Where a node's kubelet is and how it proves itself. It is asked with the credentials for the API server, and has to allow
+/// `get` on `nodes/pods`, or on `nodes/proxy` before Kubernetes 1.33.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubeletSettings {
+    /// URL of the kubelet; `https://127.0.0.1:10250` by default, which is the node itself for a pod with `hostNetwork`.
+    ///
+    /// `$HOST_IP` is the value of the environment variable `HOST_IP`, as `fieldRef: status.hostIP` sets it. Where the host is
+    /// this machine (`127.0.0.1`, `localhost`) the certificate has to be that of `node`.
+    #[schemars(example = &"https://$HOST_IP:10250")]
+    pub url: Option<String>,
+    /// Path of the certificates that vouch for the kubelet, in PEM; by default those that vouch for the API server.
+    #[schemars(example = &"/var/lib/kubelet/pki/kubelet.crt")]
+    pub ca_file: Option<PathBuf>,
+    /// Whether to take any certificate, such as one that the kubelet has signed itself. Whoever is in between can then take
+    /// the agent's credentials: each report warns of it.
+    pub danger_accept_invalid_certificates: bool,
 }
 
 /// How pods are listed.
@@ -102,6 +133,8 @@ impl Default for Settings {
             token: None,
             cluster: None,
             namespaces: NameSelector::default(),
+            node: None,
+            kubelet: None,
             cluster_objects: true,
             label_selector: None,
             include_not_running: true,
@@ -153,6 +186,15 @@ impl Settings {
                 return Err(ConfigError::new(key, "found an empty string").hint("remove the key for the default"));
             }
         }
+        if self.kubelet.is_some() {
+            if self.node.is_none() {
+                return Err(ConfigError::new("kubelet", "`kubelet` is used with `node` alone, and `node` is not set")
+                    .hint("set `node`, or remove the table"));
+            }
+            if self.label_selector.is_some() {
+                return contradict("kubelet", "label_selector", "a kubelet cannot select pods");
+            }
+        }
         // Below that not even the cluster's objects and the first list of pods can be asked for.
         if self.max_requests_per_minute.is_some_and(|limit| limit < MIN_REQUESTS) {
             return Err(ConfigError::new(
@@ -188,6 +230,8 @@ mod tests {
         both(json!({"token": "b"}), ["token", "server"]);
         both(json!({"token_file": "/b", "kubeconfig": "/c"}), ["token_file", "server"]);
         both(json!({"ca_file": "/b"}), ["ca_file", "server"]);
+        both(json!({"kubelet": {}}), ["kubelet", "node"]);
+        both(json!({"kubelet": {}, "node": "a", "label_selector": "b"}), ["kubelet", "label_selector"]);
     }
 
     #[test]

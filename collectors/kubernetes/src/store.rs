@@ -49,21 +49,39 @@ struct Kept {
 #[derive(Debug, Default)]
 struct Changes {
     scopes: BTreeSet<ScopeId>,
+    /// The node that is looked at alone, whose scope has everything.
+    node: Option<Text>,
     /// Whether namespaces have come or gone.
     of_all: bool,
 }
 
 impl Changes {
     fn of_namespace(&mut self, name: &Text) {
-        self.scopes.insert(ScopeId::namespace(name.clone()));
+        let of_node = self.node.clone().map(ScopeId::node);
+        self.scopes.insert(of_node.unwrap_or_else(|| ScopeId::namespace(name.clone())));
     }
 
     fn of_cluster(&mut self) {
-        self.scopes.insert(ScopeId::cluster());
+        self.scopes.insert(self.node.clone().map_or_else(ScopeId::cluster, ScopeId::node));
     }
 }
 
 impl Store {
+    /// Makes everything that changes a change of this node.
+    pub(crate) fn look_at_node(&mut self, name: Option<&str>) {
+        self.changes.node = name.map(Text::from);
+    }
+
+    /// A node, if it is there.
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// All pods, each with its namespace.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &ConvertedPod> {
+        self.pods.values().flat_map(HashMap::values).map(|kept| &kept.pod)
+    }
+
     /// A pod is there, or is now like this. Its uid, unless it is not selected.
     pub(crate) fn put_pod(&mut self, pod: wire::Pod, settings: &Settings) -> Option<Text> {
         let namespace = self.namespace_of(&pod, settings)?;
@@ -227,7 +245,9 @@ impl Store {
 
     /// What has changed since this was last asked.
     pub(crate) fn take_changes(&mut self) -> ScopeChange {
-        let Changes { scopes, of_all } = std::mem::take(&mut self.changes);
+        let node = self.changes.node.clone();
+        let Changes { scopes, of_all, .. } =
+            std::mem::replace(&mut self.changes, Changes { node, ..Changes::default() });
         if of_all { ScopeChange::All } else { ScopeChange::Scopes(scopes) }
     }
 
@@ -260,29 +280,43 @@ impl Store {
     /// Hands over a namespace. A pod that was kept for the sake of this report is gone from the next.
     pub(crate) fn emit(&mut self, name: &Text, coverage: Coverage, settings: &Settings, sink: &mut dyn ScopeSink) {
         let mut scope = PodScope::default();
-        if let Some(pods) = self.pods.get_mut(name) {
-            let mut has_gone = false;
-            for kept in pods.values_mut() {
-                kept.is_reported = true;
-                has_gone |= kept.is_gone;
-                scope.add(kept.pod.clone(), settings.include_not_running);
-            }
-            if has_gone {
-                pods.retain(|_, kept| {
-                    self.kept_bytes -= if kept.is_gone { kept.pod.kept_bytes() } else { 0 };
-                    !kept.is_gone
-                });
-                self.changes.of_namespace(name);
-            }
-            if pods.is_empty() {
-                self.pods.remove(name);
-            }
+        for pod in self.take(name) {
+            scope.add(pod, settings.include_not_running);
         }
         sink.scope(ObservedScope {
             id: ScopeId::namespace(name.clone()),
             coverage,
             body: scope.into_body(&self.owners),
         });
+    }
+
+    /// The pods of all namespaces, for a report.
+    pub(crate) fn take_all(&mut self) -> Vec<ConvertedPod> {
+        let names: Vec<Text> = self.pods.keys().cloned().collect();
+        names.iter().flat_map(|name| self.take(name)).collect()
+    }
+
+    /// The pods of a namespace, for a report.
+    fn take(&mut self, name: &Text) -> Vec<ConvertedPod> {
+        let Some(pods) = self.pods.get_mut(name) else { return Vec::new() };
+        let mut has_gone = false;
+        let mut taken = Vec::with_capacity(pods.len());
+        for kept in pods.values_mut() {
+            kept.is_reported = true;
+            has_gone |= kept.is_gone;
+            taken.push(kept.pod.clone());
+        }
+        if has_gone {
+            pods.retain(|_, kept| {
+                self.kept_bytes -= if kept.is_gone { kept.pod.kept_bytes() } else { 0 };
+                !kept.is_gone
+            });
+            self.changes.of_namespace(name);
+        }
+        if pods.is_empty() {
+            self.pods.remove(name);
+        }
+        taken
     }
 }
 

@@ -103,7 +103,7 @@ impl Sweep {
     pub(crate) fn emit(&mut self, name: Text, owners: &OwnerLists<'_>, settings: &Settings) -> ObservedScope {
         let scope = self.open.remove(&name).unwrap_or_default();
         let coverage = if self.cut.remove(&name) {
-            scope.coverage_after(&over_memory(settings, &name))
+            scope.coverage_after(&over_memory(settings, &format!("namespace `{name}`")))
         } else {
             owners.coverage()
         };

@@ -12,7 +12,7 @@ use stocktake_core::{ConfigError, Context, Environment};
 use crate::{
     address::{Target, display, parse_url},
     encryption,
-    error::{Peer, told_by},
+    error::{Peer, PeerKind, told_by},
     file::{self, unreadable},
     kubeconfig, proxy,
     settings::Settings,
@@ -70,7 +70,11 @@ fn in_cluster(url: &str, directory: &Path) -> Result<Target, ConfigError> {
     config.auth_info.token_file = Some(directory.join("token").display().to_string());
     let namespace = file::read_text(&directory.join("namespace")).unwrap_or_default();
     Ok(Target {
-        peer: Peer { server: display(&config.cluster_url), credentials: "the pod's service account".into() },
+        peer: Peer {
+            server: display(&config.cluster_url),
+            credentials: "the pod's service account".into(),
+            kind: PeerKind::ApiServer,
+        },
         config,
         cluster_name: None,
         own_namespace: Some(namespace.trim().to_owned()).filter(|name| !name.is_empty()).unwrap_or("default".into()),
@@ -101,7 +105,7 @@ fn explicit(settings: &Settings, server: &str, environment: &Environment) -> Res
     };
     config.proxy_url = proxy::for_server(&config.cluster_url, None, environment)?;
     Ok(Target {
-        peer: Peer { server: display(&config.cluster_url), credentials },
+        peer: Peer { server: display(&config.cluster_url), credentials, kind: PeerKind::ApiServer },
         config,
         cluster_name: None,
         own_namespace: "default".into(),
@@ -122,7 +126,7 @@ fn take_over_token_file(target: &mut Target) {
 }
 
 /// Certificates that cannot be used are a mistake in the configuration, not a server that is down.
-fn check_certificates(target: &Target) -> Result<(), ConfigError> {
+pub(crate) fn check_certificates(target: &Target) -> Result<(), ConfigError> {
     let config = &target.config;
     // A credential plug-in may bring the client certificate, and running it is not for the start.
     if config.cluster_url.scheme() == Some(&Scheme::HTTP) || config.auth_info.exec.is_some() {
@@ -134,7 +138,8 @@ fn check_certificates(target: &Target) -> Result<(), ConfigError> {
     })
 }
 
-fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, ConfigError> {
+/// The certificates in a file.
+pub(crate) fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, ConfigError> {
     use rustls::pki_types::{CertificateDer, pem::PemObject as _};
     let pem = read(key, path)?;
     let found: Vec<Vec<u8>> = CertificateDer::pem_slice_iter(&pem).flatten().map(|der| der.to_vec()).collect();

@@ -172,7 +172,11 @@ async fn comes_back(suite: &mut Suite, truth: &Truth, collector: &Arc<dyn Runtim
 }
 
 /// Does something to the daemon, which may block, for at most [`DAEMON_LIMIT`].
-async fn act(daemon: &Arc<dyn Daemon>, done: &str, action: fn(&dyn Daemon) -> io::Result<()>) -> Result<(), String> {
+pub(super) async fn act(
+    daemon: &Arc<dyn Daemon>,
+    done: &str,
+    action: fn(&dyn Daemon) -> io::Result<()>,
+) -> Result<(), String> {
     let daemon = Arc::clone(daemon);
     let acting = tokio::task::spawn_blocking(move || action(&*daemon));
     match tokio::time::timeout(DAEMON_LIMIT, acting).await {

@@ -16,7 +16,7 @@ use crate::{RuntimeCollector, Selection};
 
 /// Collections of each sort. What one leaves behind is there so often, which tells it from a pool that fills and from
 /// what else the process does: half as much is allowed.
-const ROUNDS: usize = 24;
+pub(super) const ROUNDS: usize = 24;
 /// Slow runtimes have fewer rounds, but not fewer than prove anything.
 const ENOUGH: Duration = Duration::from_secs(8);
 const MIN_ROUNDS: usize = 8;
@@ -62,10 +62,10 @@ async fn rounds(suite: &mut Suite, collector: &Arc<dyn RuntimeCollector>, sort: 
 }
 
 /// What the process has open.
-struct Residue([(&'static str, usize); 4]);
+pub(super) struct Residue([(&'static str, usize); 4]);
 
 impl Residue {
-    fn measure() -> Option<Self> {
+    pub(super) fn measure() -> Option<Self> {
         Some(Self([
             ("open files", fs::read_dir("/proc/self/fd").ok()?.count()),
             ("threads", fs::read_dir("/proc/self/task").ok()?.count()),
@@ -75,7 +75,7 @@ impl Residue {
     }
 
     /// What there is more of than is allowed, for longer than settling takes.
-    async fn growth(&self, allowance: usize) -> Option<String> {
+    pub(super) async fn growth(&self, allowance: usize) -> Option<String> {
         let began = Instant::now();
         loop {
             let after = Self::measure()?;

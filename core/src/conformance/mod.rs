@@ -12,6 +12,7 @@
 //! What a daemon's end, hang and return do to a collector is tried only with a [`Daemon`] that the suite may treat so; the
 //! outcome says of every rule whether it was tried.
 
+mod changes;
 mod content;
 mod failure;
 mod identity;

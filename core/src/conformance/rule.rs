@@ -69,6 +69,16 @@ pub(super) const KILLED: Rule = rule(
 );
 pub(super) const COMES_BACK: Rule =
     rule("C-30", "When the runtime answers again, the same collector MUST bring all of it.");
+pub(super) const STREAM_DROPPED: Rule = rule(
+    "C-31",
+    "A stream of changes MUST do nothing before it is polled, and MUST leave nothing behind when it is dropped.",
+);
+pub(super) const STREAM_STANDS: Rule =
+    rule("C-32", "A stream of changes MUST begin with `All` within the deadline, or end without an item.");
+pub(super) const STREAM_ENDS: Rule = rule(
+    "C-33",
+    "When the runtime dies, a stream of changes MUST end with an error in time; when it is back, another one MUST stand.",
+);
 
 /// All rules, by number.
 pub const RULES: &[Rule] = &[
@@ -102,4 +112,7 @@ pub const RULES: &[Rule] = &[
     HUNG,
     KILLED,
     COMES_BACK,
+    STREAM_DROPPED,
+    STREAM_STANDS,
+    STREAM_ENDS,
 ];

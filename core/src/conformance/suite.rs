@@ -3,7 +3,7 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use super::{
-    Daemon, Outcome, Subject, Verdict, content, failure, identity, leftovers,
+    Daemon, Outcome, Subject, Verdict, changes, content, failure, identity, leftovers,
     look::{Fate, Look, look},
     plugin, repetition, rule,
     rule::{RULES, Rule},
@@ -64,6 +64,7 @@ impl Suite {
         }
         repetition::check(self, &collector, &truth).await;
         leftovers::check(self, &truth, first.polls).await;
+        changes::check(self, &truth).await;
         failure::check(self, &truth).await;
     }
 

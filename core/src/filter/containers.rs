@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Example, Filters, Removed, Rule, Setting, Thing};
 use crate::{
     Digest, ImageReference,
-    model::{Container, ContainerKind, Counts, DigestFact, Image, Pod, Report, Scope, ScopeId, Text},
+    model::{Container, ContainerKind, Counts, DigestFact, Image, Pod, Report, Scope, ScopeId, Source, Text},
     normalise, scope_digest,
-    unify::{Containers, Seen, Sighted, containers},
+    unify::{Drawn, Seen, Sighted},
 };
 
 impl Filters {
@@ -22,7 +22,8 @@ impl Filters {
         mut report: Report,
         mut scopes: BTreeMap<Digest, Scope>,
     ) -> (Report, BTreeMap<Digest, Scope>, BTreeMap<Text, Removed>) {
-        let plan = self.plan(&containers(&report.sources, &scopes));
+        let sources: Vec<&Source> = report.sources.iter().collect();
+        let plan = self.plan(&Drawn::of(&sources, &scopes));
         let mut removed: BTreeMap<Text, Removed> = BTreeMap::new();
         let mut reported = BTreeMap::new();
         let mut untouched = BTreeSet::new();
@@ -49,18 +50,20 @@ impl Filters {
         (report, reported, removed)
     }
 
-    fn plan(&self, world: &Containers<'_>) -> Plan {
-        let names_of_images: Vec<BTreeSet<String>> = world.images.iter().map(|image| image_names([image])).collect();
+    fn plan(&self, world: &Drawn<'_>) -> Plan {
+        let names_of_images: Vec<BTreeSet<String>> = world.images().map(|image| image_names([image])).collect();
         let mut plan = Plan::default();
         let mut fates: HashMap<&str, Fate> = HashMap::new();
         let mut sandboxes = Vec::new();
-        for container in &world.containers {
+        for container in world.containers() {
             let is_sandbox = container.seen.iter().all(|seen| seen.container.kind == ContainerKind::Sandbox);
             let image = container.image.and_then(|position| names_of_images.get(position));
-            let cause = self.cause(container, image, is_sandbox).filter(|cause| !is_sandbox || cause.is_by_name());
+            let cause = self.cause(&container, image, is_sandbox).filter(|cause| !is_sandbox || cause.is_by_name());
             if is_sandbox && cause.is_none() {
-                sandboxes.push(container);
-            } else if !is_sandbox {
+                sandboxes.extend(container.seen);
+                continue;
+            }
+            if !is_sandbox {
                 for pod in container.seen.iter().filter_map(|seen| seen.pod) {
                     let fate = fates.entry(pod_key(pod)).or_default();
                     fate.is_left |= cause.is_none();
@@ -74,7 +77,7 @@ impl Filters {
         let gone = fates.into_iter().filter(|(_, fate)| !fate.is_left);
         plan.pods = gone.filter_map(|(pod, fate)| Some((pod.to_owned(), fate.cause?.rule))).collect();
         // Nobody asked for a sandbox to run: it goes when its pod does.
-        for seen in sandboxes.into_iter().flat_map(|sandbox| &sandbox.seen) {
+        for seen in &sandboxes {
             if let Some(rule) = seen.pod.and_then(|pod| plan.pods.get(pod_key(pod)).copied()) {
                 plan.take(seen, &Cause { rule, name: None });
             }

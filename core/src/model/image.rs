@@ -10,7 +10,7 @@ use super::Text;
 use crate::{Digest, RepoDigest};
 
 /// An image that a container of the scope was made from, or asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Image {
     /// Key within the scope: the runtime's own identifier of the image where it has one, else the name asked for, in a
     /// form that is no identifier. It means different digests to different runtimes and joins nothing outside its scope;
@@ -66,7 +66,7 @@ fn known_repo_digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 }
 
 /// A digest with how it was learnt, or why it is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum DigestFact {
     /// The digest is known.

@@ -3,8 +3,6 @@
 //! A unified view holds conclusions and where they come from, never what a scope's body says already: a [`Sighting`] leads
 //! to the entity in the body, whose order is canonical, so that a position in it means the same for good.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,26 +22,6 @@ pub struct Unified {
     /// Where sources that saw everything disagree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
-}
-
-impl Unified {
-    /// Keeps the findings that an earlier look at the same sources has too.
-    ///
-    /// Sources look at slightly different times, and a container that ends between two of them is there for one and gone
-    /// for the other. What is so again at the next look is so.
-    pub fn confirm(&mut self, earlier: &Self) {
-        let recurring: Vec<Finding> = {
-            let known: BTreeSet<_> = earlier.findings.iter().map(|finding| earlier.key(finding)).collect();
-            self.findings.iter().filter(|finding| known.contains(&self.key(finding))).cloned().collect()
-        };
-        self.findings = recurring;
-    }
-
-    /// By what a finding is known again: positions differ from look to look.
-    fn key<'a>(&'a self, finding: &'a Finding) -> impl Ord + use<'a> {
-        let container = self.containers.get(finding.container);
-        (finding.kind, container.map(|container| (&container.id, &container.name)), &finding.not_seen_by)
-    }
 }
 
 /// A container, seen by one or more sources.

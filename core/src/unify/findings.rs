@@ -4,7 +4,7 @@
 //! that it sees the same things, by sharing a running container, or a node that is the host. Both scopes have to have been
 //! seen completely, the other one's settings have to show what would contradict, and the container has to have been there
 //! before that one looked. Sources look at slightly different times all the same, so that a finding of one look is to be
-//! confirmed by the next ([`Unified::confirm`](crate::model::Unified::confirm)).
+//! confirmed by the next ([`Conclusions::confirm`](super::Conclusions::confirm)).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -13,18 +13,22 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     conclude::has_process,
     images::Identified,
-    join::{Group, is_drawn_at_random},
-    view::{Seen, World},
+    join::{Group, Groups, is_drawn_at_random},
+    world::{Seen, World},
 };
 use crate::model::{ContainerState, Finding, FindingKind, ScopeId, ScopeKind, Shown, Text, VantagePoint};
 
-pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identified<'_>) -> Vec<Finding> {
+pub(super) fn findings(world: &World<'_>, groups: &Groups, identified: &Identified) -> Vec<Finding> {
+    // Nobody contradicts himself.
+    if world.sources.len() < 2 {
+        return Vec::new();
+    }
     let ground = Ground::of(world, groups);
     let mut findings = Vec::new();
     for (position, group) in groups.iter().enumerate() {
         unknown_to_orchestrator(&ground, position, group, &mut findings);
         unknown_to_runtime(&ground, position, group, &mut findings);
-        let contradicted_by = &identified.of_groups[position].contradicted_by;
+        let contradicted_by = identified.contradicted_by(world, position, group);
         if !contradicted_by.is_empty() {
             let agreeing = group.members.iter().filter(|member| !contradicted_by.contains(member));
             findings.push(Finding {
@@ -32,7 +36,7 @@ pub(super) fn findings(world: &World<'_>, groups: &[Group], identified: &Identif
                 container: position,
                 node_name: node_name(world, group),
                 seen_by: points(world, agreeing),
-                not_seen_by: points(world, contradicted_by),
+                not_seen_by: points(world, &contradicted_by),
             });
         }
     }
@@ -61,7 +65,7 @@ struct Ground<'a, 'w> {
 }
 
 impl<'a, 'w> Ground<'a, 'w> {
-    fn of(world: &'w World<'a>, groups: &[Group]) -> Self {
+    fn of(world: &'w World<'a>, groups: &Groups) -> Self {
         let mut ground = Self {
             world,
             shared: BTreeMap::new(),
@@ -72,14 +76,14 @@ impl<'a, 'w> Ground<'a, 'w> {
             pods: HashSet::new(),
             static_pods: HashSet::new(),
         };
-        for group in groups {
+        for group in groups.iter() {
             ground.share(group);
             if group.joined_by.is_some() {
-                ground.sharing.extend(group.members.iter().map(|member| world.source_of[*member]));
+                ground.sharing.extend(group.members.iter().map(|member| world.source_of(*member)));
             }
         }
-        for (position, seen) in world.seen.iter().enumerate() {
-            if seen.pod.is_none() {
+        for position in world.positions() {
+            if world.seen(position).pod.is_none() {
                 ground.podless.insert(place(world, position));
             }
         }
@@ -105,18 +109,18 @@ impl<'a, 'w> Ground<'a, 'w> {
     }
 
     /// A container that several see running shows that their scopes see the same things, and its node which host it is.
-    fn share(&mut self, group: &Group) {
+    fn share(&mut self, group: Group<'_>) {
         let world = self.world;
-        let running = |member: &&usize| world.seen[**member].container.state == ContainerState::Running;
-        let complete = |member: &&usize| world.seen[**member].entry.coverage.is_complete();
-        let members: Vec<usize> = group.members.iter().filter(running).filter(complete).copied().collect();
+        let running = |member: &&u32| world.seen(**member).container.state == ContainerState::Running;
+        let complete = |member: &&u32| world.seen(**member).entry.coverage.is_complete();
+        let members: Vec<u32> = group.members.iter().filter(running).filter(complete).copied().collect();
         for one in &members {
             let others = members.iter().filter(|other| other != &one);
             self.shared.entry(place(world, *one)).or_default().extend(others.map(|other| place(world, *other)));
-            let node = world.seen[*one].container.node_name.as_ref();
-            for host in members.iter().map(|member| world.source_of[*member]) {
+            let node = world.seen(*one).container.node_name.as_ref();
+            for host in members.iter().map(|member| world.source_of(*member)) {
                 if let (Some(node), Some(_)) = (node, &world.sources[host].host) {
-                    self.nodes.entry((world.source_of[*one], host)).or_insert(node);
+                    self.nodes.entry((world.source_of(*one), host)).or_insert(node);
                 }
             }
         }
@@ -124,9 +128,9 @@ impl<'a, 'w> Ground<'a, 'w> {
 
     /// Whether the container would have been recognised, did the cluster know it: its id is one that joins, or its source
     /// is one that others share containers with. Some tell the same process under a name of their own.
-    fn could_be_joined(&self, member: usize) -> bool {
-        let id = self.world.seen[member].container.id.as_deref();
-        id.is_some_and(is_drawn_at_random) || self.sharing.contains(&self.world.source_of[member])
+    fn could_be_joined(&self, member: u32) -> bool {
+        let id = self.world.seen(member).container.id.as_deref();
+        id.is_some_and(is_drawn_at_random) || self.sharing.contains(&self.world.source_of(member))
     }
 
     fn is_complete(&self, source: usize, scope: &ScopeId) -> bool {
@@ -144,21 +148,21 @@ impl<'a, 'w> Ground<'a, 'w> {
 
 /// A container with a process on a cluster's node, of which the cluster knows nothing. What has ended is forgotten by
 /// orchestrators in the ordinary course of things.
-fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Group, findings: &mut Vec<Finding>) {
+fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: Group<'_>, findings: &mut Vec<Finding>) {
     let world = ground.world;
-    if group.members.iter().any(|member| world.seen[*member].is_orchestrated()) {
+    if group.members.iter().any(|member| world.seen(*member).is_orchestrated()) {
         return;
     }
-    let witnesses: Vec<usize> = group
+    let witnesses: Vec<u32> = group
         .members
         .iter()
         .copied()
-        .filter(|member| has_process(world.seen[*member].container.state))
-        .filter(|member| world.seen[*member].entry.coverage.is_complete() && ground.could_be_joined(*member))
+        .filter(|member| has_process(world.seen(*member).container.state))
+        .filter(|member| world.seen(*member).entry.coverage.is_complete() && ground.could_be_joined(*member))
         .collect();
-    let Some(first) = witnesses.first().map(|member| &world.seen[*member]) else { return };
+    let Some(first) = witnesses.first().map(|member| world.seen(*member)) else { return };
     for (cluster, source) in world.sources.iter().enumerate() {
-        let node = witnesses.iter().find_map(|member| ground.nodes.get(&(cluster, world.source_of[*member])));
+        let node = witnesses.iter().find_map(|member| ground.nodes.get(&(cluster, world.source_of(*member))));
         let (Some(_), Some(node)) = (&source.cluster, node) else { continue };
         let scope = match first.pod {
             // An earlier attempt, or the sandbox, of a pod that is known.
@@ -167,7 +171,10 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
             // What no kubelet made is in no namespace.
             None => ScopeId::cluster(),
         };
-        let was_there = existed_before(first, source.observed_at);
+        // Who looks at the node alone has all of it in one scope.
+        let of_node = ScopeId::node((*node).clone());
+        let scope = if ground.is_complete(cluster, &of_node) { of_node } else { scope };
+        let was_there = existed_before(&first, source.observed_at);
         if was_there
             && source.shown != Shown::Part
             && source.coverage.is_complete()
@@ -185,13 +192,13 @@ fn unknown_to_orchestrator(ground: &Ground<'_, '_>, position: usize, group: &Gro
 }
 
 /// A container that somebody sees running, and that is in no scope of a runtime which has shown to see that one's.
-fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, findings: &mut Vec<Finding>) {
+fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: Group<'_>, findings: &mut Vec<Finding>) {
     let world = ground.world;
-    let sources: BTreeSet<usize> = group.members.iter().map(|member| world.source_of[*member]).collect();
+    let sources: BTreeSet<usize> = group.members.iter().map(|member| world.source_of(*member)).collect();
     let mut witnesses = BTreeSet::new();
     let mut blind = BTreeSet::new();
-    for member in &group.members {
-        let seen = &world.seen[*member];
+    for member in group.members {
+        let seen = world.seen(*member);
         // A source that does not say where it is may tell of any host.
         let is_placed = seen.is_orchestrated() || seen.source.host.is_some();
         if seen.container.state != ContainerState::Running || !seen.entry.coverage.is_complete() || !is_placed {
@@ -201,7 +208,7 @@ fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, f
         let without = scopes.into_iter().filter(|(source, _)| !sources.contains(source)).filter(|(source, _)| {
             let looked = world.sources[*source];
             // Where what has ended is not shown, it may be there.
-            looked.coverage.is_complete() && looked.shown == Shown::All && existed_before(seen, looked.observed_at)
+            looked.coverage.is_complete() && looked.shown == Shown::All && existed_before(&seen, looked.observed_at)
         });
         let before = blind.len();
         blind.extend(without);
@@ -221,15 +228,15 @@ fn unknown_to_runtime(ground: &Ground<'_, '_>, position: usize, group: &Group, f
 }
 
 /// Scopes of runtimes of the container's node that have shown to see the pods of its cluster.
-fn runtimes_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
-    let node = ground.world.seen[member].container.node_name.as_deref();
-    let key = node.map(|node| (ground.world.source_of[member], node));
+fn runtimes_of(ground: &Ground<'_, '_>, member: u32) -> Vec<Place> {
+    let node = ground.world.seen(member).container.node_name.as_deref();
+    let key = node.map(|node| (ground.world.source_of(member), node));
     key.and_then(|key| ground.runtimes.get(&key)).into_iter().flatten().copied().collect()
 }
 
 /// Scopes of other kinds of runtimes on the same host that have shown to see what this one does.
-fn siblings_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
-    let seen = &ground.world.seen[member];
+fn siblings_of(ground: &Ground<'_, '_>, member: u32) -> Vec<Place> {
+    let seen = ground.world.seen(member);
     let source = seen.source;
     // A runtime beneath the kubelet may run more than pods; whoever tells of pods alone need not know that.
     let is_of_a_whole_host = seen.entry.id.kind == ScopeKind::Host && seen.pod.is_none();
@@ -244,8 +251,8 @@ fn siblings_of(ground: &Ground<'_, '_>, member: usize) -> Vec<Place> {
         .collect()
 }
 
-fn place(world: &World<'_>, member: usize) -> Place {
-    (world.source_of[member], world.scope_of[member])
+fn place(world: &World<'_>, member: u32) -> Place {
+    (world.source_of(member), world.scope_of(member))
 }
 
 /// Whether the container was there when another one began to look. Docker and Kubernetes tell times in whole seconds, cut.
@@ -254,11 +261,11 @@ fn existed_before(seen: &Seen<'_>, looked: Timestamp) -> bool {
     made.is_none_or(|made| looked.duration_since(made) > SignedDuration::from_secs(1))
 }
 
-fn node_name(world: &World<'_>, group: &Group) -> Option<Text> {
-    group.members.iter().find_map(|member| world.seen[*member].container.node_name.clone())
+fn node_name(world: &World<'_>, group: Group<'_>) -> Option<Text> {
+    group.members.iter().find_map(|member| world.seen(*member).container.node_name.clone())
 }
 
-fn points<'m>(world: &World<'_>, members: impl IntoIterator<Item = &'m usize>) -> Vec<VantagePoint> {
+fn points<'m>(world: &World<'_>, members: impl IntoIterator<Item = &'m u32>) -> Vec<VantagePoint> {
     let places: BTreeSet<Place> = members.into_iter().map(|member| place(world, *member)).collect();
     places.into_iter().map(|place| point(world, place)).collect()
 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{join::Group, view::World};
+use super::{
+    join::{Group, Groups},
+    world::{World, narrow},
+};
 use crate::{
     Digest, RepoDigest,
     identity::{DigestGraph, Identity, identify},
@@ -10,75 +13,194 @@ use crate::{
 };
 
 /// The images of all containers.
-pub(super) struct Identified<'a> {
-    /// One for each group of sightings, in their order.
-    pub(super) of_groups: Vec<ImageOf<'a>>,
-    pub(super) images: Vec<UnifiedImage>,
+pub(super) struct Identified {
+    /// For each group of sightings, in their order, the position of what follows for it.
+    of_groups: Vec<Option<u32>>,
+    conclusions: Vec<Conclusion>,
+    images: Vec<Identifiable>,
+}
+
+/// What follows from all that is said of a container's image. Most containers of an image have the same.
+struct Conclusion {
+    /// The image's key.
+    id: Text,
+    /// What the repository that was asked for serves.
+    repo_digest: Option<RepoDigest>,
+    /// Which statements count for nothing, because they are of another image than one before them.
+    contradicted_by: Vec<usize>,
+}
+
+/// An image, and the scopes and positions there in which it is told of.
+struct Identifiable {
+    image: Image,
+    seen: Vec<(u32, u32)>,
 }
 
 /// What is known of one container's image.
 pub(super) struct ImageOf<'a> {
     pub(super) requested: Option<&'a Text>,
-    pub(super) image_ref: Option<Text>,
+    pub(super) image_ref: Option<&'a Text>,
     pub(super) missing: Option<MissingReason>,
-    pub(super) repo_digest: Option<RepoDigest>,
-    /// Sightings that lead to another image than one before them.
-    pub(super) contradicted_by: Vec<usize>,
+    pub(super) repo_digest: Option<&'a RepoDigest>,
 }
 
-pub(super) fn identify_all<'a>(world: &World<'a>, groups: &[Group], graph: &DigestGraph) -> Identified<'a> {
-    let mut look = Look { world, graph, images: BTreeMap::new(), known: HashMap::new() };
-    let of_groups = groups.iter().map(|group| look.of_group(group, machine(world, group))).collect();
-    Identified { of_groups, images: look.images.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
+impl Identified {
+    /// The images of `groups`.
+    pub(super) fn of(world: &World<'_>, groups: &Groups) -> Self {
+        let graph = DigestGraph::of(world.images());
+        let contents = Contents::of(world);
+        let mut look = Look {
+            world,
+            graph: &graph,
+            contents,
+            known: HashMap::new(),
+            conclusions: Vec::new(),
+            drafts: BTreeMap::new(),
+        };
+        let of_groups = groups.iter().map(|group| look.of_group(group)).collect();
+        let Look { conclusions, drafts, .. } = look;
+        Self { of_groups, conclusions, images: drafts.into_iter().map(|(id, draft)| draft.finish(id)).collect() }
+    }
+
+    fn conclusion(&self, position: usize) -> Option<&Conclusion> {
+        self.of_groups[position].and_then(|conclusion| self.conclusions.get(conclusion as usize))
+    }
+
+    /// The image of the group at `position`.
+    pub(super) fn image_of<'a>(&'a self, world: &World<'a>, position: usize, group: Group<'_>) -> ImageOf<'a> {
+        let conclusion = self.conclusion(position);
+        let missing = || {
+            let reasons = group.members.iter().filter_map(|member| world.seen(*member).container.image_missing);
+            reasons.min().unwrap_or(MissingReason::NotReported)
+        };
+        ImageOf {
+            requested: requested(world, group),
+            image_ref: conclusion.map(|conclusion| &conclusion.id),
+            missing: conclusion.is_none().then(missing),
+            repo_digest: conclusion.and_then(|conclusion| conclusion.repo_digest.as_ref()),
+        }
+    }
+
+    /// The position of the image of the group at `position`, among all images.
+    pub(super) fn number_of(&self, position: usize) -> Option<usize> {
+        let id = &self.conclusion(position)?.id;
+        self.images.binary_search_by(|known| known.image.id.cmp(id)).ok()
+    }
+
+    /// Sightings that lead to another image than one before them.
+    pub(super) fn contradicted_by(&self, world: &World<'_>, position: usize, group: Group<'_>) -> Vec<u32> {
+        let contradicted_by = self.conclusion(position).map(|conclusion| conclusion.contradicted_by.as_slice());
+        let Some(contradicted_by) = contradicted_by.filter(|positions| !positions.is_empty()) else {
+            return Vec::new();
+        };
+        let statements: Vec<Statement<'_>> = statements(world, group).collect();
+        contradicted_by.iter().map(|position| statements[*position].0).collect()
+    }
+
+    /// What is concluded of each image, by key.
+    pub(super) fn images(&self) -> impl ExactSizeIterator<Item = &Image> {
+        self.images.iter().map(|known| &known.image)
+    }
+
+    /// Each image, by key, with where it is told of.
+    pub(super) fn unified<'a>(&'a self, world: &'a World<'_>) -> impl ExactSizeIterator<Item = UnifiedImage> + 'a {
+        let sighting = |(scope, index): &(u32, u32)| {
+            let scope = &world.scopes[*scope as usize];
+            let collector = world.sources[scope.source].collector.clone();
+            Sighting { collector, scope: scope.entry.id.clone(), index: *index as usize }
+        };
+        self.images.iter().map(move |known| {
+            let mut seen: Vec<Sighting> = known.seen.iter().map(sighting).collect();
+            seen.sort();
+            seen.dedup();
+            UnifiedImage { image: known.image.clone(), seen }
+        })
+    }
+}
+
+/// The first is closest to the people who asked; which image runs, the runtime says.
+fn requested<'a>(world: &World<'a>, group: Group<'_>) -> Option<&'a Text> {
+    group.members.iter().find_map(|member| world.seen(*member).container.image.as_ref())
 }
 
 /// What one sighting says of the image: the container's position, the image's position in its scope, the image.
-type Statement<'a> = (usize, usize, &'a Image);
+type Statement<'a> = (u32, usize, &'a Image);
 
-/// All that an image's identity depends on. An image is known by the scope that it is told in (scopes may share a body) and
-/// by its position there.
-type Evidence<'a> = (Vec<(usize, usize, usize)>, Option<&'a Text>, Option<Machine<'a>>);
+/// What is said of a container's image, the most trusted first.
+fn statements<'a>(world: &World<'a>, group: Group<'_>) -> impl Iterator<Item = Statement<'a>> {
+    let said_by = move |orchestrator: bool| {
+        let seen = group.members.iter().map(|member| (*member, world.seen(*member)));
+        let said = seen.filter(move |(_, seen)| seen.is_orchestrated() == orchestrator);
+        said.filter_map(|(member, seen)| seen.image.map(|(index, image)| (member, index, image)))
+    };
+    said_by(false).chain(said_by(true))
+}
+
+/// Numbers for images: what one source says of an image in several scopes has one.
+struct Contents {
+    numbers: Vec<u32>,
+    /// Where those of each scope begin.
+    begin: Vec<usize>,
+}
+
+impl Contents {
+    fn of(world: &World<'_>) -> Self {
+        let mut known: HashMap<(usize, &Image), u32> = HashMap::new();
+        let (mut numbers, mut begin) = (Vec::new(), Vec::with_capacity(world.scopes.len()));
+        for scope in &world.scopes {
+            begin.push(numbers.len());
+            for image in &scope.body.images {
+                let next = narrow(known.len());
+                numbers.push(*known.entry((scope.source, image)).or_insert(next));
+            }
+        }
+        Self { numbers, begin }
+    }
+
+    fn number(&self, scope: u32, index: usize) -> u32 {
+        self.numbers[self.begin[scope as usize] + index]
+    }
+}
+
+/// All that an image's identity depends on: the first statement and the others, what was asked for, and the machine.
+type Evidence<'a> = (u32, Vec<u32>, Option<&'a Text>, Option<Machine<'a>>);
 
 /// Operating system and architecture.
 type Machine<'a> = (&'a Text, &'a Text);
 
-/// What follows from it: the image's key, what the repository serves, and which statements count for nothing.
-type Conclusion = (Text, Option<RepoDigest>, Vec<usize>);
-
 struct Look<'a, 'w> {
     world: &'w World<'a>,
     graph: &'w DigestGraph,
-    images: BTreeMap<Text, Draft<'a>>,
-    /// Most containers of an image are alike, and names are slow to read.
-    known: HashMap<Evidence<'a>, Conclusion>,
+    contents: Contents,
+    known: HashMap<Evidence<'a>, u32>,
+    conclusions: Vec<Conclusion>,
+    drafts: BTreeMap<Text, Draft<'a>>,
 }
 
 impl<'a> Look<'a, '_> {
-    fn of_group(&mut self, group: &Group, machine: Option<Machine<'a>>) -> ImageOf<'a> {
-        let seen = |member: &usize| &self.world.seen[*member];
-        // The first is closest to the people who asked; which image runs, the runtime says.
-        let requested = group.members.iter().find_map(|member| seen(member).container.image.as_ref());
-        let runtimes = group.members.iter().filter(|member| !seen(member).is_orchestrated());
-        let orchestrators = group.members.iter().filter(|member| seen(member).is_orchestrated());
-        let statements: Vec<Statement<'a>> = runtimes
-            .chain(orchestrators)
-            .filter_map(|member| seen(member).image.map(|(index, image)| (*member, index, image)))
-            .collect();
-        if statements.is_empty() {
-            let reasons = group.members.iter().filter_map(|member| seen(member).container.image_missing);
-            let missing = Some(reasons.min().unwrap_or(MissingReason::NotReported));
-            return ImageOf { requested, image_ref: None, missing, repo_digest: None, contradicted_by: Vec::new() };
+    /// What follows for a container, if anything says what its image is.
+    fn of_group(&mut self, group: Group<'_>) -> Option<u32> {
+        let world = self.world;
+        let mut numbers =
+            statements(world, group).map(|(member, index, _)| self.contents.number(world.scope_number(member), index));
+        let first = numbers.next()?;
+        let evidence: Evidence<'a> = (first, numbers.collect(), requested(world, group), machine(world, group));
+        let found = self.known.get(&evidence).copied();
+        let conclusion = found.unwrap_or_else(|| {
+            let conclusion = self.conclude(statements(world, group).collect(), evidence.2, evidence.3);
+            self.conclusions.push(conclusion);
+            let position = narrow(self.conclusions.len() - 1);
+            self.known.insert(evidence, position);
+            position
+        });
+        let Conclusion { id, contradicted_by, .. } = self.conclusions.get(conclusion as usize)?;
+        let draft = self.drafts.get_mut(id)?;
+        for (position, (member, index, _)) in statements(world, group).enumerate() {
+            if !contradicted_by.contains(&position) {
+                draft.seen.insert((world.scope_number(member), narrow(index)));
+            }
         }
-        let told =
-            |(member, index, _): &Statement<'a>| (self.world.source_of[*member], self.world.scope_of[*member], *index);
-        let evidence: Evidence<'a> = (statements.iter().map(told).collect(), requested, machine);
-        if !self.known.contains_key(&evidence) {
-            let conclusion = self.conclude(statements.clone(), requested, machine);
-            self.known.insert(evidence.clone(), conclusion);
-        }
-        let (id, repo_digest, contradicted_by) = self.known.get(&evidence).cloned().unwrap_or_default();
-        let contradicted_by = contradicted_by.into_iter().map(|position| statements[position].0).collect();
-        ImageOf { requested, image_ref: Some(id), missing: None, repo_digest, contradicted_by }
+        Some(conclusion)
     }
 
     /// Takes what is said together, and adds it to what is known of the image.
@@ -109,17 +231,16 @@ impl<'a> Look<'a, '_> {
         }
         // The first statement is contradicted by none before it.
         let (first, _, image) = statements[0];
-        let id = key(&identity, &self.world.seen[first].source.collector, &image.id);
-        let draft = self.images.entry(id.clone()).or_default();
-        for (member, index, image) in &statements {
-            draft.seen.insert(Sighting { index: *index, ..self.world.seen[*member].sighting() });
+        let id = key(&identity, &self.world.seen(first).source.collector, &image.id);
+        let draft = self.drafts.entry(id.clone()).or_default();
+        for (.., image) in &statements {
             draft.add(image);
         }
         let Identity { index_digest, manifest_digest, config_digest, repo_digest, .. } = identity;
         for (facts, fact) in draft.facts.iter_mut().zip([index_digest, manifest_digest, config_digest]) {
             facts.add(fact);
         }
-        (id, repo_digest, contradicted_by)
+        Conclusion { id, repo_digest, contradicted_by }
     }
 }
 
@@ -135,10 +256,10 @@ fn key(identity: &Identity, collector: &str, id: &str) -> Text {
 }
 
 /// What the machine is that runs the container, as its node says.
-fn machine<'a>(world: &World<'a>, group: &Group) -> Option<Machine<'a>> {
+fn machine<'a>(world: &World<'a>, group: Group<'_>) -> Option<Machine<'a>> {
     let of_member = group.members.iter().find_map(|member| world.node(*member));
     let of_source = |source: usize| world.host_nodes[source].first().map(|(_, node)| *node);
-    let of_host = || group.members.iter().find_map(|member| of_source(world.source_of[*member]));
+    let of_host = || group.members.iter().find_map(|member| of_source(world.source_of(*member)));
     let node = of_member.or_else(of_host)?;
     Some((node.operating_system.as_ref()?, node.architecture.as_ref()?))
 }
@@ -152,7 +273,8 @@ struct Draft<'a> {
     created_at: Option<jiff::Timestamp>,
     /// Of index, manifest, configuration.
     facts: [Facts; 3],
-    seen: BTreeSet<Sighting>,
+    /// Scopes, and positions in them.
+    seen: BTreeSet<(u32, u32)>,
 }
 
 impl<'a> Draft<'a> {
@@ -164,9 +286,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Sizes are left out: each runtime counts something else.
-    fn finish(self, id: Text) -> UnifiedImage {
+    fn finish(self, id: Text) -> Identifiable {
         let [index_digest, manifest_digest, config_digest] = self.facts.map(Facts::conclude);
-        UnifiedImage {
+        Identifiable {
             image: Image {
                 id,
                 names: self.names.into_iter().cloned().collect(),

@@ -107,6 +107,8 @@ impl World {
         let unified = unify(&self.sources, &self.scopes);
         let backwards: Vec<Source> = self.sources.iter().rev().cloned().collect();
         assert_eq!(unified, unify(&backwards, &self.scopes), "the order of the sources matters");
+        let written = serde_json::to_string(&Conclusions::of(&self.sources, &self.scopes)).unwrap();
+        assert_eq!(written, serde_json::to_string(&unified).unwrap(), "what is never held is written otherwise");
         unified
     }
 }
@@ -298,6 +300,34 @@ fn a_static_pod_is_found_by_its_hash_and_node() {
     let other = unified.containers.iter().find(|container| container.seen.len() == 1).unwrap();
     assert_eq!(collectors(other), ["api"], "the other node's stays alone");
     assert!(unified.findings.is_empty(), "{:?}", unified.findings);
+}
+
+/// The kubelet knows the same pod by the hash alone.
+#[test]
+fn a_static_pod_of_the_kubelet_and_its_mirror_are_one() {
+    let of = |uid: &str, node: &str| {
+        let waiting = Container { state: Waiting, ..in_pod(uid, running(None, "web")) };
+        let pod = Pod {
+            uid: uid.into(),
+            name: format!("web-{node}").into(),
+            namespace: "shop".into(),
+            node_name: Some(node.into()),
+            config_hash: Some("hash".into()),
+            ..Pod::default()
+        };
+        Scope {
+            pods: vec![pod],
+            containers: vec![Container { node_name: Some(node.into()), ..waiting }],
+            ..Scope::default()
+        }
+    };
+    let unified = World::default()
+        .cluster("all", vec![(ScopeId::namespace("shop"), of("mirror", NODE))])
+        .cluster("here", vec![(ScopeId::node(NODE), of("hash", NODE))])
+        .cluster("there", vec![(ScopeId::node("node-2"), of("hash", "node-2"))])
+        .unify();
+    let seen: Vec<_> = unified.containers.iter().map(collectors).collect();
+    assert_eq!(seen, [vec!["all", "here"], vec!["there"]], "the hash is the same on each node with that file");
 }
 
 #[test]

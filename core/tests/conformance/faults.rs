@@ -17,7 +17,7 @@ use crate::{
     subject,
 };
 
-const FAULTS: [(&str, &str); 41] = [
+const FAULTS: [(&str, &str); 50] = [
     ("asks_when_built", "C-06"),
     ("blocks_when_built", "C-06"),
     ("no_version", "C-07"),
@@ -59,6 +59,15 @@ const FAULTS: [(&str, &str); 41] = [
     ("death_is_patience", "C-29"),
     ("never_reconnects", "C-30"),
     ("leaves_tasks", "C-24"),
+    ("subscribes_unasked", "C-31"),
+    ("stays_subscribed", "C-31"),
+    ("never_stands", "C-32"),
+    ("begins_with_scopes", "C-32"),
+    ("refuses_to_tell", "C-32"),
+    ("hears_no_end", "C-33"),
+    ("ends_without_error", "C-33"),
+    ("never_subscribes_again", "C-33"),
+    ("panics_at_the_end", "C-33"),
 ];
 
 /// Break `C-24` for the whole process.

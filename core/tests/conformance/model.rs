@@ -14,17 +14,20 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use stocktake_core::{
     CollectError, CollectorPlugin, ConfigError, Context, Digest, Location, ObservedScope, Resource, RuntimeCollector,
-    RuntimeInfo, ScopeSink, Selection, Stability,
+    RuntimeInfo, ScopeChange, ScopeSink, Selection, Stability,
     conformance::Daemon,
     model::{
         Container, ContainerState, Coverage, DigestFact, Host, Image, MissingReason, Node, Pod, Provenance,
         RuntimeVersion, Scope, ScopeId, Workload,
     },
 };
+
+use crate::changes::changes;
 
 /// Stands in the environment of the runtime's containers.
 pub(crate) const SECRET: &str = "hunter2-of-the-model";
@@ -77,6 +80,15 @@ pub(crate) enum Fault {
     DeathIsTheEnd,
     DeathIsPatience,
     NeverReconnects,
+    SubscribesUnasked,
+    StaysSubscribed,
+    NeverStands,
+    BeginsWithScopes,
+    RefusesToTell,
+    HearsNoEnd,
+    EndsWithoutError,
+    PanicsAtTheEnd,
+    NeverSubscribesAgain,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,8 +120,12 @@ impl Runtime {
         *self.state.lock().unwrap() = state;
     }
 
+    pub(crate) fn is_down(&self) -> bool {
+        self.state() == State::Down
+    }
+
     /// One request.
-    async fn ask(&self) -> Result<(), CollectError> {
+    pub(crate) async fn ask(&self) -> Result<(), CollectError> {
         loop {
             tokio::time::sleep(Duration::from_millis(1)).await;
             match self.state() {
@@ -188,6 +204,7 @@ pub(crate) struct Model<S> {
     is_locked: AtomicBool,
     is_spoilt: AtomicBool,
     is_dead: AtomicBool,
+    was_lost: Arc<AtomicBool>,
     settings: PhantomData<fn() -> S>,
 }
 
@@ -218,6 +235,7 @@ impl<S: ModelSettings> CollectorPlugin for Model<S> {
             is_locked: AtomicBool::new(false),
             is_spoilt: AtomicBool::new(false),
             is_dead: AtomicBool::new(false),
+            was_lost: Arc::default(),
             settings: PhantomData,
         })
     }
@@ -271,6 +289,10 @@ impl<S: ModelSettings> RuntimeCollector for Model<S> {
             Ok(_) if self.has(Fault::ErrsAfterTheScopes) => Err(CollectError::protocol("nonsense", "at the end")),
             outcome => outcome,
         }
+    }
+
+    fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        changes(&self.runtime, self.fault, &self.was_lost)
     }
 }
 

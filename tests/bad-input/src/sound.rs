@@ -12,7 +12,7 @@ use stocktake_core::{
         Sighting, Source,
     },
     normalise, scope_digest,
-    unify::{UnifiedView, unify},
+    unify::{Conclusions, Document, UnifiedView, unify},
 };
 use uuid::Uuid;
 
@@ -135,7 +135,12 @@ pub fn unified(report: Report, bodies: BTreeMap<Digest, Scope>) {
     }
     unique("unified image", view.images.iter().map(|image| image.image.id.as_str()));
 
+    let conclusions = Conclusions::of(&report.sources, &bodies);
+    let written = json(&Document { report: &report, scopes: &bodies, unified: &conclusions });
+    drop(conclusions);
+
     let inventory = Inventory { report, scopes: bodies, unified: Some(view) };
+    assert_eq!(written, json(&inventory), "an inventory is written otherwise than its parts");
     assert!(UnifiedView::of(&inventory).is_some(), "the view refers to what is not there");
     let _ = read_back(&inventory);
 }

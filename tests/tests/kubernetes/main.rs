@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod access;
+mod account;
 mod connections;
 mod content;
+mod node;
+mod rbac;
 mod selection;
 
 use std::sync::RwLock;
 
-use stocktake_core::model::ScopeId;
+use stocktake_core::{
+    ObservedScope, ScopeSink,
+    model::{Cost, ScopeId, Warning},
+};
 use stocktake_tests::{
     agent::{Agent, Run},
     bed,
@@ -25,4 +31,26 @@ fn collect(user: &str, settings: &str) -> Run {
 
 fn namespace(name: &str) -> ScopeId {
     ScopeId::namespace(name)
+}
+
+/// What a collector handed over.
+#[derive(Default)]
+struct Sink {
+    scopes: Vec<ObservedScope>,
+    warnings: Vec<String>,
+    cost: Cost,
+}
+
+impl ScopeSink for Sink {
+    fn scope(&mut self, scope: ObservedScope) {
+        self.scopes.push(scope);
+    }
+
+    fn warning(&mut self, warning: Warning) {
+        self.warnings.push(warning.message);
+    }
+
+    fn cost(&mut self, cost: Cost) {
+        self.cost = cost;
+    }
 }

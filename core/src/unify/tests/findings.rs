@@ -27,6 +27,31 @@ fn what_runs_on_a_node_beside_the_orchestrator_is_found() {
     assert!(unified.findings.iter().all(|finding| finding.node_name.as_deref() == Some(NODE)));
 }
 
+/// Who looks at one node has its pods of all namespaces in one scope.
+#[test]
+fn what_runs_beside_the_pods_of_one_node_is_found() {
+    let of_node = |shown| {
+        let mut world = beside_kubernetes();
+        let cluster = world.sources.remove(0);
+        let bodies = cluster.scopes.iter().filter_map(|entry| world.scopes.get(entry.digest.as_ref()?));
+        let mut whole = Scope::default();
+        for body in bodies {
+            whole.nodes.extend(body.nodes.clone());
+            whole.pods.extend(body.pods.clone());
+            whole.containers.extend(body.containers.clone());
+        }
+        let mut world = world.add("agent", "kubernetes", cluster.cluster, None, vec![(ScopeId::node(NODE), whole)]);
+        world.sources.last_mut().unwrap().shown = shown;
+        world.unify()
+    };
+    let unknown = FindingKind::UnknownToOrchestrator;
+    let unified = of_node(Shown::All);
+    assert_eq!(found(&unified), [(unknown, "ghost", vec!["agent"]), (unknown, "ctr", vec!["agent"])]);
+    let scopes = unified.findings.iter().flat_map(|finding| &finding.not_seen_by).map(|point| &point.scope);
+    assert!(scopes.into_iter().all(|scope| *scope == ScopeId::node(NODE)));
+    assert!(found(&of_node(Shown::Part)).is_empty(), "settings that choose namespaces may hide it");
+}
+
 /// Settings may show no container of a pod that waits; its sandbox runs all the same.
 #[test]
 fn a_pod_without_containers_is_known_too() {
@@ -175,13 +200,13 @@ fn a_container_that_hides_from_the_cri_is_found() {
 
 #[test]
 fn a_finding_that_does_not_recur_is_none() {
-    let earlier = beside_kubernetes().unify();
-    let mut same = beside_kubernetes().unify();
-    same.confirm(&earlier);
-    assert_eq!(same, earlier);
-    let mut world = beside_kubernetes();
-    world.sources[0].coverage = Coverage::Partial { reason: "a test".into() };
-    let mut later = beside_kubernetes().unify();
-    later.confirm(&world.unify());
-    assert_eq!(later.findings, []);
+    let world = beside_kubernetes();
+    let mut again = Conclusions::of(&world.sources, &world.scopes);
+    assert!(!again.findings().is_empty());
+    again.confirm(&again.known_findings());
+    assert_eq!(again.unified(), world.unify());
+    let mut partial = beside_kubernetes();
+    partial.sources[0].coverage = Coverage::Partial { reason: "a test".into() };
+    again.confirm(&Conclusions::of(&partial.sources, &partial.scopes).known_findings());
+    assert_eq!(again.findings(), []);
 }

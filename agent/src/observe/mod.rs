@@ -1,21 +1,23 @@
-//! Running collectors: each in a task of its own, within a deadline, so that one that hangs or panics is a failed source
-//! and nothing more.
+//! Looking at a runtime, as a whole or in part. Whatever goes wrong is a failed source and nothing more.
+
+mod sink;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use stocktake_core::{
-    CollectError, Location, ObservedScope, RuntimeCollector, RuntimeInfo, ScopeSink, Selection,
-    filter::{Filters, Removed},
-    model::{Cost, Counts, Coverage, Scope, ScopeEntry, ScopeId, Source, Warning},
+    CollectError, Digest, Location, RuntimeCollector, RuntimeInfo, Selection,
+    filter::Filters,
+    model::{Coverage, ScopeId, Source},
 };
 
-/// How long a task past its deadline may take to be dropped. One that blocks its thread is left alone after that.
-const TO_BE_DROPPED: Duration = Duration::from_secs(1);
+pub(crate) use self::sink::Content;
+use self::sink::{Seen, SharedSink, lock};
+use crate::isolate::{Failure, isolated};
 
 /// A collector that is ready to run.
 #[derive(Clone)]
@@ -27,47 +29,22 @@ pub(crate) struct Configured {
     pub(crate) collector: Arc<dyn RuntimeCollector>,
 }
 
+/// What is asked of a runtime.
+pub(crate) struct Question {
+    pub(crate) select: Selection,
+    /// Whether it is asked who it is, too.
+    pub(crate) asks_who: bool,
+    /// Digests of bodies that need not be handed on.
+    pub(crate) known: BTreeMap<ScopeId, Digest>,
+}
+
 /// What one collector saw, without what is not to leave the host.
 pub(crate) struct Observation {
-    /// Its scopes have neither digests nor counts yet.
     pub(crate) source: Source,
-    /// The scopes' bodies, in their order, and what was taken out of each.
-    pub(crate) bodies: Vec<(Scope, Removed)>,
+    /// What is in its scopes, in their order.
+    pub(crate) contents: Vec<Content>,
     /// Whether the runtime answered at all.
     pub(crate) reached: bool,
-}
-
-/// Why a call to a collector has no answer.
-pub(crate) enum Failure {
-    Collector(CollectError),
-    TimedOut(Duration),
-    Panicked(String),
-}
-
-impl Failure {
-    fn coverage(&self) -> Coverage {
-        match self {
-            Self::Collector(error) => Coverage::from_error(error),
-            other => Coverage::Failed { reason: other.to_string() },
-        }
-    }
-
-    /// Whether the runtime is not there at all, as opposed to refusing, hanging or talking nonsense.
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::Collector(CollectError::Unavailable { .. }))
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Collector(error) => f.write_str(&error.full_message()),
-            Self::TimedOut(limit) => {
-                write!(f, "no complete answer within {limit:?}; the runtime hangs, or raise `timeout`")
-            }
-            Self::Panicked(message) => write!(f, "the collector has a bug and panicked: {message}"),
-        }
-    }
 }
 
 /// Asks a runtime who it is.
@@ -79,24 +56,35 @@ pub(crate) async fn probe(configured: &Configured) -> Result<RuntimeInfo, Failur
 /// Looks at one runtime. Never fails: what went wrong is in the observation.
 #[tracing::instrument(skip_all, fields(collector = configured.name))]
 pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> Observation {
+    ask(configured, filters, Question { select: Selection::All, asks_who: true, known: BTreeMap::new() }).await
+}
+
+/// Looks at what is asked for of one runtime. Never fails: what went wrong is in the observation.
+pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, question: Question) -> Observation {
     let observed_at = Timestamp::now();
+    let Question { select, asks_who, known } = question;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let collector = Arc::clone(&configured.collector);
-    let mut sink = SharedSink { seen: Arc::clone(&seen), filters: Arc::clone(filters) };
+    let mut sink = SharedSink { seen: Arc::clone(&seen), filters: Arc::clone(filters), known };
     let outcome = isolated(configured.timeout, async move {
-        match collector.probe().await {
-            Ok(info) => sink.lock().runtime = Some(info),
-            Err(error @ CollectError::Unavailable { .. }) => return Err(error),
-            // Who may not ask for the version may still list.
-            Err(error) => sink.lock().unidentified = Some(error.full_message()),
+        if asks_who {
+            match collector.probe().await {
+                Ok(info) => sink.lock().runtime = Some(info),
+                Err(error @ CollectError::Unavailable { .. }) => return Err(error),
+                // Who may not ask for the version may still list.
+                Err(error) => sink.lock().unidentified = Some(error.full_message()),
+            }
         }
-        collector.collect(&Selection::All, &mut sink).await
+        let outcome = collector.collect(&select, &mut sink).await;
+        let shown = collector.shown();
+        sink.lock().shown = shown;
+        outcome
     })
     .await;
 
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
-    let has_seen = seen.scopes.values().any(|(scope, _)| scope.coverage.has_seen());
+    let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
     let coverage = match (outcome, seen.unidentified) {
         // What cannot be told apart from other sources cannot stand for the whole of one.
         (Ok(Coverage::Complete), Some(reason)) => {
@@ -111,11 +99,7 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
         Some(Location::Host(host)) => (None, Some(host)),
         _ => (None, None),
     };
-    let entry = |(scope, removed): (ObservedScope, Removed)| {
-        let ObservedScope { id, coverage, body } = scope;
-        (ScopeEntry { id, coverage, digest: None, counts: Counts::default() }, (body, removed))
-    };
-    let (entries, bodies) = seen.scopes.into_values().map(entry).unzip();
+    let (entries, contents) = seen.scopes.into_values().unzip();
     tracing::info!(status = coverage.status(), elapsed = ?(Timestamp::now() - observed_at), "collected");
     Observation {
         source: Source {
@@ -126,96 +110,23 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
             host,
             observed_at,
             coverage,
-            shown: configured.collector.shown(),
+            shown: seen.shown,
             warnings: seen.warnings,
             cost: seen.cost,
             scopes: entries,
         },
-        bodies,
+        contents,
         reached,
-    }
-}
-
-/// Runs `work` in its own task. The deadline is kept outside, so that work that blocks its thread cannot miss it.
-async fn isolated<T: Send + 'static>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, CollectError>> + Send + 'static,
-) -> Result<T, Failure> {
-    let mut task = tokio::spawn(work);
-    match tokio::time::timeout(limit, &mut task).await {
-        Ok(Ok(outcome)) => outcome.map_err(Failure::Collector),
-        Ok(Err(error)) => Err(Failure::Panicked(panic_message(error))),
-        Err(_) => {
-            task.abort();
-            // The process may end soon, and with it what drops the task; what the task has started ends by being dropped.
-            let _ = tokio::time::timeout(TO_BE_DROPPED, task).await;
-            Err(Failure::TimedOut(limit))
-        }
-    }
-}
-
-fn panic_message(error: tokio::task::JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned()),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// What was seen so far; shared, so that it survives the end of the task that fills it.
-#[derive(Default)]
-struct Seen {
-    runtime: Option<RuntimeInfo>,
-    /// Why the runtime does not say who it is, though it answers.
-    unidentified: Option<String>,
-    scopes: BTreeMap<ScopeId, (ObservedScope, Removed)>,
-    warnings: Vec<Warning>,
-    cost: Option<Cost>,
-}
-
-struct SharedSink {
-    seen: Arc<Mutex<Seen>>,
-    filters: Arc<Filters>,
-}
-
-impl SharedSink {
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        lock(&self.seen)
-    }
-}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    // Nothing in here is left half done by a panic.
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl ScopeSink for SharedSink {
-    fn scope(&mut self, mut scope: ObservedScope) {
-        // Before it is held: what is not to be reported need not stay in memory.
-        let removed = self.filters.clean(&mut scope.body);
-        let mut seen = self.lock();
-        let id = scope.id.clone();
-        if seen.scopes.insert(id.clone(), (scope, removed)).is_some() {
-            seen.warnings.push(Warning::new(format!("the collector handed over {id} twice; the later one counts")));
-        }
-    }
-
-    fn warning(&mut self, warning: Warning) {
-        self.lock().warnings.push(warning);
-    }
-
-    fn cost(&mut self, cost: Cost) {
-        self.lock().cost = Some(cost);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use stocktake_core::model::{Host, RuntimeVersion};
+    use stocktake_core::{
+        ObservedScope, ScopeSink,
+        model::{Host, RuntimeVersion, Scope},
+    };
 
     use super::*;
 
@@ -294,6 +205,27 @@ mod tests {
     #[tokio::test]
     async fn a_runtime_that_does_not_say_who_it_is_is_not_complete() {
         assert_partial(&observed(Behaviour::Anonymous).await, "who it is: version is secret");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_known_is_not_handed_on_unless_a_filter_needs_it() {
+        let collector = Arc::new(Stub(Behaviour::Anonymous));
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector };
+        let first = observe(&configured, &Arc::default()).await;
+        assert!(first.contents[0].body.is_some());
+        let digest = first.source.scopes[0].digest.clone().unwrap();
+        let again = async |filters: Filters, digest: Digest| {
+            let known = [(ScopeId::namespace("first"), digest)].into();
+            let question = Question { select: Selection::All, asks_who: false, known };
+            let observation = ask(&configured, &Arc::new(filters), question).await;
+            assert_eq!(observation.source.runtime, None, "it was not asked");
+            assert_eq!(observation.source.scopes, first.source.scopes);
+            observation.contents[0].body.is_some()
+        };
+        assert!(!again(Filters::default(), digest.clone()).await);
+        assert!(again(Filters::default(), Digest::sha256(b"another")).await);
+        let filters = serde_json::from_value(serde_json::json!({ "images": { "exclude": ["x"] } })).unwrap();
+        assert!(again(filters, digest).await);
     }
 
     #[tokio::test]

@@ -1,0 +1,102 @@
+//! How it ends.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use stocktake_tests::{agent::Agent, wait_until};
+
+use crate::{COMPLETE, Runtime, Watch, document, scope};
+
+/// Two seconds more than it takes, for a machine that is busy.
+const GRACEFUL: Duration = Duration::from_secs(3);
+
+fn ends(watch: Watch, signal: Signal) {
+    let began = Instant::now();
+    let (status, stderr) = watch.end(signal);
+    assert_eq!(status.code(), Some(0), "{status}: {stderr}");
+    assert!(began.elapsed() < GRACEFUL, "{:?}", began.elapsed());
+    assert_eq!(stderr, "");
+}
+
+#[test]
+fn it_ends_well_when_it_is_told_to() {
+    let runtime = Runtime::new(&document(COMPLETE, &[]));
+    for signal in [Signal::INT, Signal::TERM] {
+        let watch = Watch::new(&runtime.config("paper"), &[]);
+        watch.line();
+        ends(watch, signal);
+    }
+}
+
+/// And what it has started ends with it.
+#[test]
+fn it_ends_while_a_runtime_hangs() {
+    let unique = format!("7{:07}", std::process::id());
+    let config = format!("[collectors.slow]\ntype = 'exec'\ncommand = ['/bin/sleep', '{unique}']\n");
+    let running = || {
+        let pgrep =
+            std::process::Command::new("/usr/bin/pgrep").args(["-f", &format!("^/bin/sleep {unique}$")]).output();
+        !pgrep.unwrap().stdout.is_empty()
+    };
+    let watch = Watch::new(&config, &[]);
+    wait_until("the program to run", running);
+    ends(watch, Signal::TERM);
+    wait_until("the program to be gone", || !running());
+}
+
+/// More than a pipe holds.
+fn large() -> Runtime {
+    let image = "x".repeat(1000);
+    Runtime::new(&document(COMPLETE, &[scope("a", &vec![&*image; 500])]))
+}
+
+#[test]
+fn it_ends_while_nobody_reads() {
+    let runtime = large();
+    let mut agent = Agent::with_config("watch", &runtime.config("paper"), &["--interval", "1s"]);
+    let mut child = agent.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It waits to write the rest.
+    let stdout = child.stdout.take().unwrap();
+    wait_until("the pipe to be full", || rustix::io::ioctl_fionread(&stdout).unwrap() >= 60_000);
+    let (_sender, lines) = std::sync::mpsc::channel();
+    ends(Watch { child, lines, _agent: agent }, Signal::INT);
+}
+
+#[test]
+fn it_ends_quietly_when_nobody_reads_any_more() {
+    for format in ["ndjson", "changes"] {
+        let runtime = Runtime::new(&document(COMPLETE, &[scope("a", &["app:1"])]));
+        let mut agent =
+            Agent::with_config("watch", &runtime.config("paper"), &["--interval", "1s", "--format", format]);
+        let mut child =
+            agent.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{format}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{format}");
+    }
+}
+
+#[test]
+fn a_filter_that_needs_all_bodies_is_refused_for_several_sources() {
+    let runtime = Runtime::new(&document(COMPLETE, &[scope("a", &["app:1", "secret:1"])]));
+    let filters = "[filters]\nimages = { exclude = ['secret'] }\n";
+    let config = format!("{}{}{filters}", runtime.config("one"), runtime.config("two"));
+    let run = Agent::with_config("watch", &config, &[]).run().exits(78).says("choose one collector");
+    assert_eq!(run.stdout, "");
+    let watch = Watch::new(&config, &["--collector", "one", "--format", "ndjson"]);
+    let lines: Vec<String> = (0..4).map(|_| watch.line()).collect();
+    assert!(lines[3].contains("\"app:1\""), "{lines:?}");
+    assert!(watch.line().starts_with(r#"{"type":"report""#), "the other one is not told");
+}
+
+#[test]
+fn an_interval_is_a_time() {
+    for interval in ["--interval=0s", "--interval=100ms", "--interval=-5s", "--interval=soon", "--interval="] {
+        let run = Agent::new(&["watch", interval]).run().exits(2);
+        assert!(run.stderr.contains("--interval"), "{run}");
+    }
+}
