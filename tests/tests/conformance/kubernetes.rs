@@ -16,22 +16,34 @@ use crate::{Private, SECRET, padding};
 
 const TOKEN: &str = "conformance";
 
+/// The whole cluster.
 pub(crate) fn subject() -> Private {
-    let home = Arc::new(Home::new("kubernetes"));
+    of("kubernetes", &json!({}), &[])
+}
+
+/// One of its nodes, which is the one scope that there can be.
+pub(crate) fn node() -> Private {
+    of("kubernetes-node", &json!({ "node": "node-a" }), &["C-21"])
+}
+
+fn of(name: &str, what: &Value, not_checked: &'static [&'static str]) -> Private {
+    let home = Arc::new(Home::new(name));
     let etcd_url = format!("http://127.0.0.1:{}", free_port());
     let etcd = start_etcd(&home, &etcd_url);
     let port = free_port();
     let server = format!("https://127.0.0.1:{port}");
     let daemon = start_api_server(&home, &etcd_url, port);
     fill(&home, &server);
-    let settings = json!({ "server": server, "ca_file": bed_file("tls/ca.pem"), "token": TOKEN, "cluster": "private" });
+    let mut settings =
+        json!({ "server": server, "ca_file": bed_file("tls/ca.pem"), "token": TOKEN, "cluster": "private" });
+    settings.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
     Private {
         subject: Subject {
             daemon: Some(Arc::new(daemon)),
             secret: Some(SECRET.to_owned()),
             ..Subject::new::<KubernetesCollector>(settings)
         },
-        not_checked: &[],
+        not_checked,
         keep: vec![Box::new(etcd), Box::new(home)],
     }
 }
