@@ -26,6 +26,9 @@ use crate::{
 /// Where a kubelet listens on its own node.
 const DEFAULT_URL: &str = "https://127.0.0.1:10250";
 
+/// Bytes of one list: a thousand pods, of which a node has a hundred by default, of 256 KiB each.
+const MAX_LIST: usize = 256 << 20;
+
 /// What the kubelet writes on every pod: when it learnt of it.
 const SEEN: &str = "kubernetes.io/config.seen";
 /// And from where: `api`, or `file` and `http` for static pods.
@@ -89,7 +92,7 @@ pub(crate) async fn list(api: &Api, settings: &Settings, name: &Text) -> Result<
     let mut answer = api.ask("/pods", JSON, &action).await?;
     let mut decoder = ListDecoder::new(answer.encoding);
     let (mut found, mut texts) = (Found::default(), Texts::default());
-    let mut kept_bytes = 0;
+    let (mut kept_bytes, mut received) = (0, 0);
     loop {
         while let Some(pod) = decoder.next::<wire::Pod>().map_err(broken)? {
             let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
@@ -106,7 +109,13 @@ pub(crate) async fn list(api: &Api, settings: &Settings, name: &Text) -> Result<
             }
         }
         match api.more(&mut answer, &action).await? {
-            Some(bytes) => decoder.push(&bytes),
+            Some(bytes) => {
+                received += bytes.len();
+                if received > MAX_LIST {
+                    return Err(has_no_end(&api.peer));
+                }
+                decoder.push(&bytes);
+            }
             None => break,
         }
     }
@@ -135,6 +144,12 @@ fn as_of_api_server(mut pod: wire::Pod) -> wire::Pod {
         metadata.annotations.remove(SEEN);
     }
     pod
+}
+
+fn has_no_end(peer: &Peer) -> Failure {
+    let message =
+        format!("{peer} lists pods of more than {} MiB; check its URL and any proxy in between", MAX_LIST >> 20);
+    Failure { kind: FailureKind::Other, error: CollectError::Protocol { message, source: None } }
 }
 
 fn other_node(peer: &Peer, is: &str, asked: &str) -> Failure {

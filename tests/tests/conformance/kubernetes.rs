@@ -12,18 +12,29 @@ use stocktake_tests::{
 
 use crate::{Private, SECRET, padding};
 
+/// The whole cluster.
 pub(crate) fn subject() -> Private {
-    let cluster = Cluster::start("kubernetes", Options::default());
+    of("kubernetes", &json!({}), &[])
+}
+
+/// One of its nodes, which is the one scope that there can be.
+pub(crate) fn node() -> Private {
+    of("kubernetes-node", &json!({ "node": "node-a" }), &["C-21"])
+}
+
+fn of(name: &str, what: &Value, not_checked: &'static [&'static str]) -> Private {
+    let cluster = Cluster::start(name, Options::default());
     fill(&cluster);
-    let settings =
+    let mut settings =
         json!({ "server": cluster.server(), "ca_file": cluster.ca_file(), "token": ADMIN, "cluster": "private" });
+    settings.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
     Private {
         subject: Subject {
             daemon: Some(Arc::clone(cluster.api_server()) as _),
             secret: Some(SECRET.to_owned()),
             ..Subject::new::<KubernetesCollector>(settings)
         },
-        not_checked: &[],
+        not_checked,
         keep: vec![Box::new(cluster)],
     }
 }

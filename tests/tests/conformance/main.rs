@@ -25,11 +25,12 @@ const SECRET: &str = "hunter2-of-the-conformance-suite";
 /// A collector's name in the table, the component of the bed whose packages and images it needs, and how it is made ready.
 type Entry = (&'static str, &'static str, fn() -> Private);
 
-const SUBJECTS: [Entry; 6] = [
+const SUBJECTS: [Entry; 7] = [
     ("docker", "docker", docker::docker),
     ("docker on podman", "podman", docker::podman),
     ("containerd", "containerd", containerd::subject),
     ("kubernetes", "kubernetes", kubernetes::subject),
+    ("kubernetes, one node", "kubernetes", kubernetes::node),
     ("cri", "containerd", cri::subject),
     ("exec of docker", "docker", exec::subject),
 ];

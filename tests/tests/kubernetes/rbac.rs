@@ -273,6 +273,7 @@ fn row(
             "{}",
             role.file
         );
+        assert!(!role.watches || looked.content == of_watch, "{}: {:?} {of_watch:?}", role.file, looked.content);
         return (String::new(), (looked.content, of_watch));
     };
     let is_as_whole = seen == "everything" && looked.says.is_empty();
