@@ -24,7 +24,8 @@ const POD_DELETED: &str = "PodDeleted";
 /// The objects of a cluster as they were last told.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    pods: BTreeMap<Text, HashMap<Text, Kept>>,
+    /// By namespace and uid. Boxed, because a table has room for up to twice as many as are in it.
+    pods: BTreeMap<Text, HashMap<Text, Box<Kept>>>,
     nodes: BTreeMap<Text, Node>,
     namespaces: BTreeMap<Text, Namespace>,
     pub(crate) owners: Owners,
@@ -98,7 +99,7 @@ impl Store {
         }
         let is_reported = before.is_some_and(|kept| kept.is_reported);
         self.kept_bytes += pod.kept_bytes();
-        let before = of_namespace.insert(uid.clone(), Kept { pod, is_reported, is_gone: false });
+        let before = of_namespace.insert(uid.clone(), Box::new(Kept { pod, is_reported, is_gone: false }));
         self.kept_bytes -= before.map_or(0, |kept| kept.pod.kept_bytes());
         self.changes.of_namespace(&namespace);
         Some(uid)
@@ -232,7 +233,7 @@ impl Store {
     fn owned_changed(&mut self, owned: &wire::OwnedMeta) {
         let namespace = owned.namespace.as_deref().unwrap_or_default();
         let Some(pods) = self.pods.get(namespace) else { return };
-        let is_theirs = |kept: &Kept| kept.pod.owner.as_ref().is_some_and(|owner| *owner.uid == *owned.uid);
+        let is_theirs = |kept: &Box<Kept>| kept.pod.owner.as_ref().is_some_and(|owner| *owner.uid == *owned.uid);
         if pods.values().any(is_theirs) {
             self.changes.of_namespace(&namespace.into());
         }
