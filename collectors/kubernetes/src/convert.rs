@@ -29,7 +29,46 @@ pub(crate) struct ConvertedPod {
     /// What manages it.
     pub(crate) owner: Option<Arc<Owner>>,
     /// Each with the key of its image, where anything names one.
-    pub(crate) containers: Vec<Container>,
+    pub(crate) containers: Vec<KeptContainer>,
+}
+
+/// A container without what its pod has too: two thirds of a [`Container`], of which a cluster has more than of anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeptContainer {
+    pub(crate) id: Option<Text>,
+    pub(crate) name: Text,
+    pub(crate) kind: ContainerKind,
+    pub(crate) image: Option<Text>,
+    pub(crate) image_ref: Option<Text>,
+    pub(crate) state: ContainerState,
+    pub(crate) state_reason: Option<Text>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) restart_count: Option<u32>,
+    pub(crate) started_at: Time,
+    pub(crate) finished_at: Time,
+}
+
+impl KeptContainer {
+    /// The container of this pod.
+    pub(crate) fn of(self, pod: &Pod) -> Container {
+        Container {
+            id: self.id,
+            name: self.name,
+            kind: self.kind,
+            pod_uid: Some(pod.uid.clone()),
+            node_name: pod.node_name.clone(),
+            image: self.image,
+            image_missing: self.image_ref.is_none().then_some(MissingReason::NotReported),
+            image_ref: self.image_ref,
+            state: self.state,
+            state_reason: self.state_reason,
+            exit_code: self.exit_code,
+            restart_count: self.restart_count,
+            started_at: self.started_at.timestamp(),
+            finished_at: self.finished_at.timestamp(),
+            ..Container::default()
+        }
+    }
 }
 
 impl ConvertedPod {
@@ -39,7 +78,7 @@ impl ConvertedPod {
         const HEAP: usize = 32;
         let own = |text: &Text| if text.is_heap_allocated() { text.len() + HEAP } else { 0 };
         let containers =
-            self.containers.iter().map(|container| size_of::<Container>() + container.id.as_ref().map_or(0, own));
+            self.containers.iter().map(|container| size_of::<KeptContainer>() + container.id.as_ref().map_or(0, own));
         let labels = self.pod.annotations.len() * size_of::<(Text, Text)>();
         size_of::<Self>() + own(&self.pod.uid) + own(&self.pod.name) + labels + containers.sum::<usize>()
     }
@@ -62,7 +101,7 @@ pub(crate) fn convert_pod(pod: wire::Pod, namespace: &Text, texts: &mut Texts) -
     let uid = present(metadata.uid).unwrap_or_else(|| format!("{namespace}/{}", metadata.name).into());
     let node_name = node_name.filter(|name| !name.is_empty()).map(|name| texts.shared(&name));
     let reason = present(status.reason);
-    let of_pod = OfPod { uid: &uid, node_name: node_name.as_ref(), ended, reason: reason.as_ref() };
+    let of_pod = OfPod { ended, reason: reason.as_ref() };
 
     let ephemeral_containers = ephemeral_containers.into_iter().map(|container| container.common.unwrap_or_default());
     let groups = [
@@ -149,10 +188,8 @@ pub(crate) fn convert_owner(owner: &Owner, namespace: &Text) -> Workload {
     }
 }
 
-/// What a container takes over from its pod.
+/// What a container without a status is told by its pod's.
 struct OfPod<'a> {
-    uid: &'a Text,
-    node_name: Option<&'a Text>,
     ended: bool,
     reason: Option<&'a Text>,
 }
@@ -183,7 +220,7 @@ fn convert_container(
     spec: Option<wire::Container>,
     status: Option<wire::ContainerStatus>,
     texts: &mut Texts,
-) -> Container {
+) -> KeptContainer {
     let is_sidecar = spec.as_ref().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Always"));
     let kind = if kind == ContainerKind::Init && is_sidecar { ContainerKind::Sidecar } else { kind };
     let name = spec.as_ref().map(|spec| &spec.name).or(status.as_ref().map(|status| &status.name));
@@ -191,61 +228,54 @@ fn convert_container(
     let requested = spec.and_then(|spec| spec.image).filter(|image| !image.is_empty());
     let requested = requested.map(|image| texts.shared(&image));
 
-    let container = Container {
-        name,
-        kind,
-        pod_uid: Some(pod.uid.clone()),
-        node_name: pod.node_name.cloned(),
-        ..Container::default()
-    };
+    let container = KeptContainer { name, kind, ..KeptContainer::default() };
     let (container, image_id) = match status {
         Some(status) => with_status(container, status),
         // A pod that has ended may have lost its statuses with its node, and whether they ever ran.
         None if pod.ended => {
-            (Container { state: ContainerState::Unknown, state_reason: pod.reason.cloned(), ..container }, None)
+            (KeptContainer { state: ContainerState::Unknown, state_reason: pod.reason.cloned(), ..container }, None)
         }
-        None => (Container { state: ContainerState::Waiting, ..container }, None),
+        None => (KeptContainer { state: ContainerState::Waiting, ..container }, None),
     };
     let key = match (image_id, &requested) {
         (Some(id), _) => Some(key_of_id(&id, texts)),
         (None, Some(name)) => Some(key_of_name(name, texts)),
         (None, None) => None,
     };
-    Container {
-        image_missing: key.is_none().then_some(MissingReason::NotReported),
-        image_ref: key,
-        image: requested,
-        ..container
-    }
+    KeptContainer { image_ref: key, image: requested, ..container }
 }
 
 /// Fills in what the status tells, and returns its `imageID`.
 ///
 /// `lastState` is not read: it is how the run before this one ended, and a container that waits for its next start is
 /// waiting.
-fn with_status(container: Container, status: wire::ContainerStatus) -> (Container, Option<String>) {
+fn with_status(container: KeptContainer, status: wire::ContainerStatus) -> (KeptContainer, Option<String>) {
     let wire::ContainerStatus { container_id, image_id, restart_count, state, .. } = status;
     let state = state.unwrap_or_default();
-    let container = Container {
+    let container = KeptContainer {
         id: container_id.filter(|id| !id.is_empty()).map(|id| without_scheme(&id)),
         restart_count: restart_count.and_then(|count| u32::try_from(count).ok()),
         ..container
     };
     let container = if let Some(running) = state.running {
-        Container { state: ContainerState::Running, started_at: time(running.started_at), ..container }
+        KeptContainer {
+            state: ContainerState::Running,
+            started_at: running.started_at.unwrap_or_default(),
+            ..container
+        }
     } else if let Some(terminated) = state.terminated {
-        Container {
+        KeptContainer {
             state: ContainerState::Exited,
             state_reason: present(terminated.reason),
             exit_code: terminated.exit_code.and_then(|code| i32::try_from(code).ok()),
-            started_at: time(terminated.started_at),
-            finished_at: time(terminated.finished_at),
+            started_at: terminated.started_at.unwrap_or_default(),
+            finished_at: terminated.finished_at.unwrap_or_default(),
             ..container
         }
     } else {
         // None of the three set means waiting (`ContainerState` in Kubernetes' API reference).
         let reason = state.waiting.and_then(|waiting| present(waiting.reason));
-        Container { state: ContainerState::Waiting, state_reason: reason, ..container }
+        KeptContainer { state: ContainerState::Waiting, state_reason: reason, ..container }
     };
     (container, image_id.filter(|id| !id.is_empty()))
 }

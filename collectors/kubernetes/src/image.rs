@@ -2,10 +2,10 @@
 
 use stocktake_core::{
     Digest, RepoDigest,
-    model::{Container, ContainerState, DigestFact, Image, MissingReason, Provenance, Text},
+    model::{ContainerState, DigestFact, Image, MissingReason, Provenance, Text},
 };
 
-use crate::texts::Texts;
+use crate::{convert::KeptContainer, texts::Texts};
 
 /// What the key of an image begins with that goes by the name that was asked for. No `imageID` begins so: it is a digest,
 /// a repository's digest, or either behind Docker's scheme.
@@ -26,7 +26,7 @@ pub(crate) fn key_of_name(name: &str, texts: &mut Texts) -> Text {
 }
 
 /// The image that a container's key stands for. `names` is left empty.
-pub(crate) fn image_of(key: &Text, container: &Container) -> Image {
+pub(crate) fn image_of(key: &Text, container: &KeptContainer) -> Image {
     if key.starts_with(BY_NAME) {
         let has_run = container.id.is_some() || container.state != ContainerState::Waiting;
         image_of_name(key, has_run)

@@ -7,11 +7,11 @@ use std::{
 
 use stocktake_core::{
     CollectError,
-    model::{Container, ContainerState, Coverage, DigestFact, Image, MissingReason, Pod, Scope, Text, Workload},
+    model::{ContainerState, Coverage, DigestFact, Image, MissingReason, Pod, Scope, Text, Workload},
 };
 
 use crate::{
-    convert::{ConvertedPod, convert_owner},
+    convert::{ConvertedPod, KeptContainer, convert_owner},
     image::image_of,
     owners::{LINKS, Owner, Owners},
 };
@@ -22,7 +22,9 @@ pub(crate) struct PodScope {
     pods: Vec<Pod>,
     /// What manages each of the pods.
     owners: Vec<Option<Arc<Owner>>>,
-    containers: Vec<Container>,
+    /// How many of the containers are of each of the pods.
+    counts: Vec<usize>,
+    containers: Vec<KeptContainer>,
     /// By key, each with its names: a list of them that is kept in order takes ever longer to add to.
     images: BTreeMap<Text, (Image, BTreeSet<Text>)>,
     /// Bytes that the pods take.
@@ -36,15 +38,17 @@ impl PodScope {
         let ConvertedPod { pod, owner, containers } = converted;
         self.pods.push(pod);
         self.owners.push(owner);
+        let before = self.containers.len();
         for container in containers {
             if include_not_running || container.state == ContainerState::Running {
                 self.add_image(&container);
                 self.containers.push(container);
             }
         }
+        self.counts.push(self.containers.len() - before);
     }
 
-    fn add_image(&mut self, container: &Container) {
+    fn add_image(&mut self, container: &KeptContainer) {
         let Some(key) = &container.image_ref else { return };
         match self.images.entry(key.clone()) {
             Entry::Vacant(vacant) => {
@@ -86,7 +90,13 @@ impl PodScope {
 
     /// The scope's body.
     pub(crate) fn into_body(self, owners: &Owners) -> Scope {
-        let Self { mut pods, owners: of_pods, containers, images, kept_bytes: _ } = self;
+        let Self { mut pods, owners: of_pods, counts, containers, images, kept_bytes: _ } = self;
+        let mut whole = Vec::with_capacity(containers.len());
+        let mut containers = containers.into_iter();
+        for (pod, count) in pods.iter().zip(counts) {
+            whole.extend(containers.by_ref().take(count).map(|container| container.of(pod)));
+        }
+        drop(containers);
         let mut workloads: BTreeMap<Text, Workload> = BTreeMap::new();
         for (pod, owner) in pods.iter_mut().zip(of_pods) {
             let Some(owner) = owner else { continue };
@@ -97,7 +107,7 @@ impl PodScope {
         Scope {
             workloads: workloads.into_values().collect(),
             pods,
-            containers,
+            containers: whole,
             images: images
                 .into_values()
                 .map(|(image, names)| Image { names: names.into_iter().collect(), ..image })

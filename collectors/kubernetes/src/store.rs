@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use stocktake_core::{
     CollectError, ObservedScope, ScopeChange, ScopeSink,
-    model::{Container, ContainerState, Coverage, Namespace, Node, ScopeId, Text},
+    model::{ContainerState, Coverage, Namespace, Node, ScopeId, Text},
 };
 
 use crate::{
@@ -233,8 +233,8 @@ impl Store {
     fn owned_changed(&mut self, owned: &wire::OwnedMeta) {
         let namespace = owned.namespace.as_deref().unwrap_or_default();
         let Some(pods) = self.pods.get(namespace) else { return };
-        let is_theirs = |kept: &Box<Kept>| kept.pod.owner.as_ref().is_some_and(|owner| *owner.uid == *owned.uid);
-        if pods.values().any(is_theirs) {
+        let mut owners = pods.values().filter_map(|kept| kept.pod.owner.as_ref());
+        if owners.any(|owner| *owner.uid == *owned.uid) {
             self.changes.of_namespace(&namespace.into());
         }
     }
@@ -281,9 +281,7 @@ impl Store {
     /// Hands over a namespace. A pod that was kept for the sake of this report is gone from the next.
     pub(crate) fn emit(&mut self, name: &Text, coverage: Coverage, settings: &Settings, sink: &mut dyn ScopeSink) {
         let mut scope = PodScope::default();
-        for pod in self.take(name) {
-            scope.add(pod, settings.include_not_running);
-        }
+        self.take(name, |pod| scope.add(pod, settings.include_not_running));
         sink.scope(ObservedScope {
             id: ScopeId::namespace(name.clone()),
             coverage,
@@ -294,18 +292,21 @@ impl Store {
     /// The pods of all namespaces, for a report.
     pub(crate) fn take_all(&mut self) -> Vec<ConvertedPod> {
         let names: Vec<Text> = self.pods.keys().cloned().collect();
-        names.iter().flat_map(|name| self.take(name)).collect()
+        let mut taken = Vec::new();
+        for name in &names {
+            self.take(name, |pod| taken.push(pod));
+        }
+        taken
     }
 
     /// The pods of a namespace, for a report.
-    fn take(&mut self, name: &Text) -> Vec<ConvertedPod> {
-        let Some(pods) = self.pods.get_mut(name) else { return Vec::new() };
+    fn take(&mut self, name: &Text, mut each: impl FnMut(ConvertedPod)) {
+        let Some(pods) = self.pods.get_mut(name) else { return };
         let mut has_gone = false;
-        let mut taken = Vec::with_capacity(pods.len());
         for kept in pods.values_mut() {
             kept.is_reported = true;
             has_gone |= kept.is_gone;
-            taken.push(kept.pod.clone());
+            each(kept.pod.clone());
         }
         if has_gone {
             pods.retain(|_, kept| {
@@ -317,7 +318,6 @@ impl Store {
         if pods.is_empty() {
             self.pods.remove(name);
         }
-        taken
     }
 }
 
@@ -325,12 +325,10 @@ impl Store {
 fn ended(mut pod: ConvertedPod) -> ConvertedPod {
     for container in &mut pod.containers {
         if matches!(container.state, ContainerState::Running | ContainerState::Waiting) {
-            let has_run = container.state == ContainerState::Running;
-            *container = Container {
-                state: if has_run { ContainerState::Unknown } else { container.state },
-                state_reason: Some(POD_DELETED.into()),
-                ..std::mem::take(container)
-            };
+            if container.state == ContainerState::Running {
+                container.state = ContainerState::Unknown;
+            }
+            container.state_reason = Some(POD_DELETED.into());
         }
     }
     pod

@@ -14,8 +14,8 @@ fn convert(pod: serde_json::Value) -> ConvertedPod {
     convert_pod(serde_json::from_value(pod).unwrap(), &Text::from("shop"), &mut Texts::default())
 }
 
-fn find<'a>(pod: &'a ConvertedPod, name: &str) -> &'a Container {
-    pod.containers.iter().find(|container| container.name == name).unwrap()
+fn find(pod: &ConvertedPod, name: &str) -> Container {
+    pod.containers.iter().find(|container| container.name == name).unwrap().clone().of(&pod.pod)
 }
 
 /// What Kubernetes 1.20.2 with containerd 1.6.20 answered on the test bed; of this machine only the kernel's name and its
