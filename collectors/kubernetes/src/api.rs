@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     address::Target,
-    decode::Encoding,
+    decode::{self, Encoding},
     error::{self, Action, Failure, FailureKind, Peer},
     file, kubelet,
     meter::Meter,
@@ -199,9 +199,7 @@ impl Api {
             }
             let body = self.whole(response.into_body(), action).await?;
             let Some(wait) = wait else {
-                let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
-                let beginning = &body[..body.len().min(4096)];
-                let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
+                let said = said(&body);
                 return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
             };
             tracing::info!(status = status.as_u16(), ?wait, "{} has too much to do to {action}, waiting", self.peer);
@@ -267,6 +265,13 @@ impl Api {
         let message = format!("cannot read the bearer token for {}; check {}", self.peer, self.peer.credentials);
         Failure { kind: FailureKind::Unauthenticated, error: CollectError::unavailable(message, cause) }
     }
+}
+
+/// What an answer that says no success says: the message of a `Status`, in whatever encoding, or how it begins.
+fn said(body: &Bytes) -> String {
+    let status = serde_json::from_slice::<wire::Status>(body).ok().or_else(|| decode::object(body).ok());
+    let message = status.and_then(|status| status.message);
+    message.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned())
 }
 
 /// An answer that says success and is being received.

@@ -15,7 +15,7 @@ use crate::{
     image::{key_of_id, key_of_name},
     owners::{Owner, controller},
     texts::Texts,
-    wire::{self, ObjectMeta, PodSpec, PodStatus, Time},
+    wire::{self, ObjectMeta, PodSpec, PodStatus, Time, Unchecked, said},
 };
 
 /// On a static pod's mirror in the API server: the uid that the kubelet and the runtime know the pod by.
@@ -79,8 +79,9 @@ impl ConvertedPod {
         let own = |text: &Text| if text.is_heap_allocated() { text.len() + HEAP } else { 0 };
         let containers =
             self.containers.iter().map(|container| size_of::<KeptContainer>() + container.id.as_ref().map_or(0, own));
-        let labels = self.pod.annotations.len() * size_of::<(Text, Text)>();
-        size_of::<Self>() + own(&self.pod.uid) + own(&self.pod.name) + labels + containers.sum::<usize>()
+        let annotations = self.pod.annotations.iter().map(|(_, value)| size_of::<(Text, Text)>() + own(value));
+        let of_pod = size_of::<Self>() + own(&self.pod.uid) + own(&self.pod.name);
+        of_pod + annotations.sum::<usize>() + containers.sum::<usize>()
     }
 }
 
@@ -123,11 +124,11 @@ pub(crate) fn convert_pod(pod: wire::Pod, namespace: &Text, texts: &mut Texts) -
         phase: present(status.phase),
         reason,
         workload: None,
-        config_hash: metadata.annotations.get(CONFIG_HASH).map(Into::into),
+        config_hash: metadata.annotations.get(CONFIG_HASH).map(|hash| said(hash).into()),
         created_at: time(metadata.creation_timestamp),
         started_at: time(status.start_time),
         labels: texts.labels(&metadata.labels),
-        annotations: texts.labels(&metadata.annotations),
+        annotations: annotations(&metadata.annotations, |key| texts.shared(key)),
         uid,
     };
     let owner = controller(&metadata.owner_references).map(|owner| texts.owner(owner));
@@ -154,7 +155,7 @@ pub(crate) fn convert_node(node: wire::Node) -> Node {
         ready: ready.map(|condition| condition.status == "True"),
         created_at: time(creation_timestamp),
         labels: Labels::from(labels),
-        annotations: Labels::from(annotations),
+        annotations: self::annotations(&annotations, |key| key.into()),
     }
 }
 
@@ -167,7 +168,7 @@ pub(crate) fn convert_namespace(namespace: wire::Namespace) -> Namespace {
         phase: present(namespace.status.unwrap_or_default().phase),
         created_at: time(creation_timestamp),
         labels: Labels::from(labels),
-        annotations: Labels::from(annotations),
+        annotations: self::annotations(&annotations, |key| key.into()),
     }
 }
 
@@ -226,7 +227,7 @@ fn convert_container(
     let name = spec.as_ref().map(|spec| &spec.name).or(status.as_ref().map(|status| &status.name));
     let name = name.map(|name| texts.shared(name)).unwrap_or_default();
     let requested = spec.and_then(|spec| spec.image).filter(|image| !image.is_empty());
-    let requested = requested.map(|image| texts.shared(&image));
+    let requested = requested.map(|image| texts.shared(&said(&image)));
 
     let container = KeptContainer { name, kind, ..KeptContainer::default() };
     let (container, image_id) = match status {
@@ -278,6 +279,11 @@ fn with_status(container: KeptContainer, status: wire::ContainerStatus) -> (Kept
         KeptContainer { state: ContainerState::Waiting, state_reason: reason, ..container }
     };
     (container, image_id.filter(|id| !id.is_empty()))
+}
+
+/// Annotations are each pod's own more often than not, unlike their keys.
+fn annotations(annotations: &BTreeMap<String, Unchecked>, mut key_of: impl FnMut(&str) -> Text) -> Labels {
+    annotations.iter().map(|(key, value)| (key_of(key), Text::from(said(value)))).collect()
 }
 
 /// `containerd://4f5…` to `4f5…`, by which the runtime's own collectors know the container.

@@ -86,6 +86,11 @@ impl ListDecoder {
     }
 }
 
+/// An object in protobuf that is answered by itself.
+pub(crate) fn object<T: Object>(bytes: &Bytes) -> Result<T, Broken> {
+    protobuf::unwrap(bytes)
+}
+
 /// An event of a watch.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event<T> {

@@ -192,7 +192,7 @@ pub(crate) fn refused(peer: &Peer, action: &Action, status: StatusCode, said: &s
             CollectError::unavailable(format!("{peer} no longer has the rest of the answer to {action} (410)"), cause),
         ),
         // After etcd was restored from a backup no answer may ever be as new as one before (`ResourceVersionTooLarge`).
-        StatusCode::GATEWAY_TIMEOUT if said.starts_with("Too large resource version") => (
+        StatusCode::GATEWAY_TIMEOUT if said.contains("Too large resource version") => (
             FailureKind::Gone,
             CollectError::unavailable(format!("{peer} is behind what it answered before to {action} (504)"), cause),
         ),
@@ -339,6 +339,8 @@ pub(crate) fn told_by(error: &(dyn StdError + 'static)) -> String {
 pub(crate) fn one_line(text: &str) -> String {
     const ENOUGH: usize = 300;
     let mut line = String::new();
+    // Such as the zeros of what is no text at all, which neither a terminal nor a database takes well.
+    let text = text.replace(|c: char| c.is_control() && !c.is_whitespace(), "");
     for word in text.split_whitespace() {
         if !line.is_empty() {
             line.push(' ');

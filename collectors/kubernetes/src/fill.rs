@@ -31,6 +31,8 @@ const CATCHING_UP: Duration = Duration::from_secs(3);
 pub(crate) enum Obstacle {
     /// It may be another time.
     Lost(CollectError),
+    /// Looking from time to time is all that can be done for now, because something is refused or not there.
+    Refused(String),
     /// Looking from time to time is all that can be done, and why.
     Unable(String),
 }
@@ -39,7 +41,7 @@ impl std::convert::From<CollectError> for Obstacle {
     fn from(error: CollectError) -> Self {
         match error {
             // As is whoever answers what is not Kubernetes, or watches of which nothing can go on.
-            CollectError::Unsupported { .. } => Self::Unable(error.full_message()),
+            CollectError::Unsupported { .. } => Self::Refused(error.full_message()),
             error => Self::Lost(error),
         }
     }
@@ -52,7 +54,7 @@ impl std::convert::From<Stop> for Obstacle {
                 Self::Unable(format!("what is watched takes more than the {limit} of `max_memory`; raise it"))
             }
             // Who may list need not be allowed to watch.
-            Stop::Failed(Failure { kind: FailureKind::Forbidden, error }) => Self::Unable(error.full_message()),
+            Stop::Failed(Failure { kind: FailureKind::Forbidden, error }) => Self::Refused(error.full_message()),
             Stop::Failed(failure) => failure.error.into(),
         }
     }
@@ -97,10 +99,11 @@ pub(crate) async fn fill(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>) 
 
 impl Filling {
     async fn begin(&mut self, api: &Api, settings: &Settings) -> Result<(), Obstacle> {
-        let watches = self.feeds.len();
-        if let Some(limit) = api.meter.limit().filter(|limit| *limit < watches) {
+        // A list and a watch of each, who the cluster is (2), whether lists are streamed, and one to spare.
+        let requests = 2 * self.feeds.len() + 4;
+        if let Some(limit) = api.meter.limit().filter(|limit| *limit < requests) {
             let why =
-                format!("that takes {watches} requests at once, and `max_requests_per_minute` is {limit}; raise it");
+                format!("that takes {requests} requests at once, and `max_requests_per_minute` is {limit}; raise it");
             return Err(Obstacle::Unable(why));
         }
         let is_known = self.feeds.iter().all(|feed| feed.version().is_some());
@@ -188,6 +191,24 @@ impl Filling {
                 unseen(&feed, stop)
             }
             _ => Err(stop.into()),
+        }
+    }
+}
+
+/// Asks once more for what may not be listed, and watches what may be by now.
+pub(crate) async fn add_granted(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>, fed: &mut SelectAll<Fed>) {
+    for feed in Feed::all(api, settings, live) {
+        let is_refused = live.lock().is_refused(feed.position);
+        if !is_refused {
+            continue;
+        }
+        match feed.list().await {
+            Ok(version) => {
+                tracing::info!("the agent may {} by now", feed.query.action());
+                live.lock().show(feed.position);
+                fed.push(feed.watch(From::Version(version)));
+            }
+            Err(stop) => tracing::debug!(?stop, "still refused: {}", feed.query.action()),
         }
     }
 }

@@ -138,7 +138,7 @@ fn select(pod: wire::Pod, settings: &Settings, found: &mut Found, texts: &mut Te
 /// mirror in the API server has the same annotations.
 fn as_of_api_server(mut pod: wire::Pod) -> wire::Pod {
     if let Some(metadata) = &mut pod.metadata
-        && metadata.annotations.get(SOURCE).is_some_and(|source| source == "api")
+        && metadata.annotations.get(SOURCE).is_some_and(|source| source == b"api")
     {
         metadata.annotations.remove(SOURCE);
         metadata.annotations.remove(SEEN);

@@ -128,6 +128,7 @@ impl RuntimeCollector for KubernetesCollector {
         {
             Ok(Coverage::Complete)
         } else {
+            self.live.passed_over();
             collect::collect(&api, &self.settings, select, sink).await
         };
         sink.cost(Cost { kept_bytes: self.live.kept_bytes(), ..api.meter.take() });

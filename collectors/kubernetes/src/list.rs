@@ -8,8 +8,9 @@ use stocktake_core::{CollectError, model::Warning};
 
 use crate::{
     api::{Answer, Api, OBJECTS, percent_encode},
-    decode::{ListDecoder, Object},
+    decode::ListDecoder,
     error::{self, Action, Failure, FailureKind},
+    watch::Watched,
     wire::ListMeta,
 };
 
@@ -135,6 +136,9 @@ pub(crate) struct Lister<'a, T> {
     bytes: usize,
     items: usize,
     version: String,
+    /// The version of the newest object. That of a list in pages is etcd's, which the watch cache reaches only when an object
+    /// of its own kind changes.
+    newest: String,
     has_moved: bool,
     remark: Option<Warning>,
     of: PhantomData<T>,
@@ -208,7 +212,7 @@ impl Position {
     }
 }
 
-impl<'a, T: Object> Lister<'a, T> {
+impl<'a, T: Watched> Lister<'a, T> {
     pub(crate) fn new(api: &'a Api, query: Query, way: Way) -> Self {
         let action = query.action();
         tracing::debug!("asking to {action}, {way}");
@@ -223,6 +227,7 @@ impl<'a, T: Object> Lister<'a, T> {
             bytes: 0,
             items: 0,
             version: String::new(),
+            newest: String::new(),
             has_moved: false,
             remark: None,
             of: PhantomData,
@@ -245,7 +250,7 @@ impl<'a, T: Object> Lister<'a, T> {
         if self.has_moved {
             return false;
         }
-        let message = format!("pods are listed {way}, {why}");
+        let message = format!("what is asked to {} goes on {way}, {why}", self.action);
         tracing::warn!("{message}");
         self.remark = Some(Warning::new(message));
         self.way = way;
@@ -290,8 +295,9 @@ impl<'a, T: Object> Lister<'a, T> {
                 }
                 State::Page { answer, decoder, .. } => {
                     let broken = |broken| error::broken(&self.api.peer, &self.action, &broken);
-                    if let Some(item) = decoder.next().map_err(broken)? {
+                    if let Some(item) = decoder.next::<T>().map_err(broken)? {
                         self.items += 1;
+                        self.note_newest(&item);
                         if self.items > MAX_ITEMS {
                             return Err(self.has_no_end());
                         }
@@ -308,6 +314,18 @@ impl<'a, T: Object> Lister<'a, T> {
                     return self.end_page().map(|position| Some(Step::Page(position)));
                 }
             }
+        }
+    }
+
+    fn note_newest(&mut self, item: &T) {
+        if self.way == Way::Cache {
+            return;
+        }
+        let number = |version: &str| version.parse::<u128>().unwrap_or_default();
+        if let Some(version) = item.version()
+            && number(version) > number(&self.newest)
+        {
+            version.clone_into(&mut self.newest);
         }
     }
 
@@ -343,7 +361,8 @@ impl<'a, T: Object> Lister<'a, T> {
         self.pages += 1;
         self.version = resource_version;
         if next.is_empty() {
-            self.api.versions.note(self.query.collection(), self.version.clone());
+            let reached = if self.way == Way::Cache { &self.version } else { &self.newest };
+            self.api.versions.note(self.query.collection(), reached.clone());
             return Ok(Position::End);
         }
         if token.as_ref() == Some(&next) {
@@ -381,7 +400,7 @@ impl<'a, T: Object> Lister<'a, T> {
 }
 
 /// All objects of a list that is small, or of which little is kept: `keep` makes that of each.
-pub(crate) async fn list_all<T: Object, K>(
+pub(crate) async fn list_all<T: Watched, K>(
     api: &Api,
     query: Query,
     way: Way,

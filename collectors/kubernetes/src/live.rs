@@ -39,6 +39,10 @@ pub(crate) struct State {
     pub(crate) resources: Vec<Resource>,
     /// Whether every change is being told, so that the store is the cluster.
     pub(crate) is_standing: bool,
+    /// Whether that was so before.
+    pub(crate) has_stood: bool,
+    /// Whether what was listed beside the store may be newer than it, and was reported.
+    is_behind: bool,
 }
 
 /// Objects of one kind, throughout the cluster or in one namespace.
@@ -133,8 +137,20 @@ impl Live {
             state.resources = resources(settings);
             state.store.look_at_node(settings.node.as_deref());
         }
-        // What was refused before may have been granted since.
-        state.resources.iter_mut().for_each(|resource| resource.unseen = None);
+        let is_behind = std::mem::take(&mut state.is_behind);
+        for resource in &mut state.resources {
+            // What was refused before may have been granted since.
+            resource.unseen = None;
+            // To go on from here would take back what was reported meanwhile, until all that happened is told once more.
+            if is_behind {
+                resource.version = None;
+            }
+        }
+    }
+
+    /// Something is listed beside the store while it does not stand.
+    pub(crate) fn passed_over(&self) {
+        self.lock().is_behind = true;
     }
 
     /// Whatever is listed from now on shall be no older than what was watched.
@@ -188,9 +204,12 @@ impl Live {
         state.is_standing.then(|| OfNode { needed: needed(state.store.pods()), node })
     }
 
-    /// The pods of the node, for a report.
-    pub(crate) fn take_node(&self) -> Found {
+    /// The pods of the node, for a report, if every change is being told.
+    pub(crate) fn take_node(&self) -> Option<Found> {
         let mut state = self.lock();
+        if !state.is_standing {
+            return None;
+        }
         let pods = state.store.take_all();
         let unseen = state.resources.iter().filter(|resource| resource.kind == Kind::Pods);
         let errors = unseen.filter_map(|resource| resource.unseen.as_ref().and_then(Unseen::error)).collect();
@@ -200,7 +219,7 @@ impl Live {
         if has_changed {
             self.handed_over.notify_one();
         }
-        found
+        Some(found)
     }
 }
 
@@ -214,6 +233,24 @@ impl State {
     pub(crate) fn reached(&mut self, position: usize, version: Option<String>) {
         if let Some(resource) = self.resources.get_mut(position) {
             resource.version = version;
+        }
+    }
+
+    /// Whether something may not be listed, which may be granted while the rest is watched.
+    pub(crate) fn has_refused(&self) -> bool {
+        (0..self.resources.len()).any(|position| self.is_refused(position))
+    }
+
+    /// Whether the resource at `position` may not be listed.
+    pub(crate) fn is_refused(&self, position: usize) -> bool {
+        self.resources.get(position).is_some_and(|resource| matches!(resource.unseen, Some(Unseen::Denied(_))))
+    }
+
+    /// What could not be seen can be.
+    pub(crate) fn show(&mut self, position: usize) {
+        if let Some(resource) = self.resources.get_mut(position) {
+            resource.unseen = None;
+            self.store.all_changed();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -34,11 +34,12 @@ impl Meter {
 
     /// Takes note of a request that is about to be sent. False if it must not be.
     pub(crate) fn request(&self) -> bool {
-        if self.left().is_some_and(|left| left == 0) {
-            return false;
-        }
-        if self.limit.is_some() {
-            self.recent.lock().unwrap_or_else(PoisonError::into_inner).push_back(Instant::now());
+        if let Some(limit) = self.limit {
+            let mut recent = self.recent();
+            if recent.len() >= limit {
+                return false;
+            }
+            recent.push_back(Instant::now());
         }
         self.requests.fetch_add(1, Relaxed);
         true
@@ -51,13 +52,18 @@ impl Meter {
 
     /// How many more requests may be sent now, if that is limited.
     pub(crate) fn left(&self) -> Option<usize> {
-        let limit = self.limit?;
+        Some(self.limit?.saturating_sub(self.recent().len()))
+    }
+
+    /// The requests of the last minute.
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        // Nothing in here is left half done by a panic.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         while recent.front().is_some_and(|sent| now.duration_since(*sent) >= MINUTE) {
             recent.pop_front();
         }
-        Some(limit.saturating_sub(recent.len()))
+        recent
     }
 
     /// Takes note of bytes of an answer.

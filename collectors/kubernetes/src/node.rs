@@ -117,9 +117,10 @@ impl NodeLook<'_> {
             None => None,
         };
         let links = self.owners.ask(self.api, &wanted).await;
-        let found = match asked {
+        let found = match asked.or_else(|| self.live.take_node()) {
             Some(found) => found,
-            None => self.live.take_node(),
+            // It was lost while the owners were asked for.
+            None => self.pods(sink).await,
         };
         let denied = links.denied.warning();
         let failed = links.failed.map(|why| format!("the outermost owners of pods are not known: {why}"));
@@ -152,8 +153,8 @@ impl NodeLook<'_> {
         let of_node = OwnerReference {
             api_version: "v1".into(),
             kind: "Node".into(),
-            name: self.name.to_string(),
-            uid: nodes.first().and_then(|node| node.uid.as_deref()).unwrap_or_default().to_owned(),
+            name: self.name.as_str().into(),
+            uid: nodes.first().and_then(|node| node.uid.as_deref()).unwrap_or_default().into(),
             controller: Some(true),
         };
         let of_node = Texts::default().owner(&of_node);

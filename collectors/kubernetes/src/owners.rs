@@ -15,7 +15,7 @@ use stocktake_core::model::Text;
 use crate::{
     api::percent_encode,
     texts::Texts,
-    wire::{OwnedMeta, OwnerReference},
+    wire::{OwnedMeta, OwnerReference, said},
 };
 
 /// What manages an object.
@@ -68,7 +68,9 @@ impl Link {
     /// What the link belongs to: its controller, or what normally owns it. `kubectl create job --from=cronjob/…` of
     /// Kubernetes 1.20 names the `CronJob` without calling it the controller (testdata/jobs.json).
     fn owner_of<'a>(&self, owners: &'a [OwnerReference]) -> Option<&'a OwnerReference> {
-        let is_parent = |owner: &&OwnerReference| owner.kind == self.parent && self.is_in_group(&owner.api_version);
+        let is_parent = |owner: &&OwnerReference| {
+            owner.kind == self.parent.as_bytes() && self.is_in_group(&said(&owner.api_version))
+        };
         controller(owners).or_else(|| owners.iter().find(is_parent))
     }
 
@@ -153,7 +155,7 @@ mod tests {
             api_version: api_version.into(),
             kind: kind.into(),
             uid: uid.into(),
-            name: format!("{kind}-{uid}"),
+            name: format!("{kind}-{uid}").into(),
             controller: Some(true),
         }
     }
@@ -206,6 +208,6 @@ mod tests {
     fn an_owner_that_does_not_manage_is_no_owner() {
         let plain = OwnerReference { controller: Some(false), ..reference("v1", "Node", "n") };
         assert_eq!(controller(std::slice::from_ref(&plain)), None);
-        assert_eq!(controller(&[plain, reference("v1", "Node", "m")]).map(|owner| owner.uid.as_str()), Some("m"));
+        assert_eq!(controller(&[plain, reference("v1", "Node", "m")]).map(|owner| &owner.uid[..]), Some(&b"m"[..]));
     }
 }

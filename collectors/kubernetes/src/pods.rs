@@ -246,7 +246,7 @@ pub(crate) async fn list_namespace(api: &Api, settings: &Settings, name: String,
                 }
             }
             Ok(Some(Step::Page(_))) => {}
-            Ok(Some(Step::Restarted)) => scope = PodScope::default(),
+            Ok(Some(Step::Restarted)) => (scope, stray) = (PodScope::default(), Stray::default()),
             Ok(None) => break None,
             Err(failure) => {
                 if matches!(failure.kind, FailureKind::Unreachable | FailureKind::Silent | FailureKind::Unauthenticated)

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher as _, RandomState},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
@@ -24,18 +24,24 @@ impl PutOff {
     /// API priority and fairness answers 429 with `Retry-After` in seconds; a server that starts or ends answers 503 with
     /// it. 429 without it is taken for one more second each time, doubled.
     pub(crate) fn wait(&mut self, status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-        let told =
-            headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|value| value.trim().parse().ok());
-        let wait = match (status, told) {
-            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
-                Duration::from_secs(seconds)
-            }
+        let wait = match (status, told(headers)) {
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(wait)) => wait,
             (StatusCode::TOO_MANY_REQUESTS, None) => Duration::from_secs(1 << self.times),
             _ => return None,
         };
         self.times += 1;
         (self.times <= MAX_TIMES && wait <= MAX_WAIT).then(|| wait + jitter(wait.max(Duration::from_millis(500)) / 4))
     }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3), which proxies write.
+fn told(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// Up to `most`, so that all that were put off at once do not come back at once.
@@ -60,6 +66,9 @@ mod tests {
         assert!((4000..=5000).contains(&told.as_millis()), "{told:?}");
         assert!(wait(StatusCode::TOO_MANY_REQUESTS, None).is_some());
         assert!(wait(StatusCode::SERVICE_UNAVAILABLE, Some("1")).is_some());
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(9));
+        let until = wait(StatusCode::SERVICE_UNAVAILABLE, Some(&soon)).unwrap();
+        assert!((7000..=12_000).contains(&until.as_millis()), "{until:?}");
         assert_eq!(wait(StatusCode::SERVICE_UNAVAILABLE, None), None, "a proxy without a server behind it");
         assert_eq!(wait(StatusCode::TOO_MANY_REQUESTS, Some("3600")), None);
         assert_eq!(wait(StatusCode::FORBIDDEN, Some("1")), None);

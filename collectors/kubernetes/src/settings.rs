@@ -74,8 +74,8 @@ pub struct Settings {
     pub list: ListWay,
     /// How many requests the API server may be asked in any minute; as many as it takes by default.
     ///
-    /// A list in pages goes on as one from the watch cache, which is one request, before it would exceed this. What cannot
-    /// be asked for is reported as not seen.
+    /// At least 7, which is what one look takes; 14 to watch a cluster. A list in pages goes on as one from the watch cache,
+    /// which is one request, before it would exceed this. What cannot be asked for is reported as not seen.
     #[schemars(example = &60)]
     pub max_requests_per_minute: Option<u32>,
     /// How much memory the collector may use for what it has seen, such as `64MiB`; as much as it takes by default.
@@ -153,6 +153,10 @@ impl Settings {
 
     /// Refuses settings of which one would silently win over another, or that would do nothing.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.max_memory.is_some_and(|limit| limit.as_u64() == 0) {
+            return Err(ConfigError::new("max_memory", "found 0, with which nothing can be kept")
+                .hint("write a size such as `64MiB`, or remove the key"));
+        }
         let contradict = |key: &str, other: &str, why: &str| {
             Err(ConfigError::new(key, format!("`{key}` and `{other}` cannot be combined: {why}; remove one of them")))
         };

@@ -86,7 +86,7 @@ pub(crate) async fn look(api: &Api, settings: &Arc<Settings>, select: &Selection
             return true;
         }
         Err(Obstacle::Lost(error)) => error.full_message(),
-        Err(Obstacle::Unable(why)) => why,
+        Err(Obstacle::Refused(why) | Obstacle::Unable(why)) => why,
     };
     tracing::info!(reason, "listing, because streaming lists do not lead to all that there is");
     false

@@ -1,20 +1,24 @@
 //! What changes in a cluster: lists first what is not known yet, then watches all of it at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream, SelectAll},
 };
 use stocktake_core::{CollectError, ScopeChange};
+use tokio::time::Instant;
 
 use crate::{
     api::Connection,
     feed::Fed,
-    fill::{Filled, Obstacle, fill},
+    fill::{Filled, Obstacle, add_granted, fill},
     live::Live,
     settings::Settings,
 };
+
+/// How often what may not be listed is asked for again, while the rest is watched: nobody tells that it was granted.
+const GRANTED: Duration = Duration::from_mins(1);
 
 /// A subscription, which stands until it is dropped.
 pub(crate) struct Subscription {
@@ -24,6 +28,8 @@ pub(crate) struct Subscription {
     phase: Phase,
     /// Whether it is this one that keeps what is known up to date.
     stands: bool,
+    /// When what may not be listed is asked for again.
+    granted_at: Instant,
 }
 
 enum Phase {
@@ -40,7 +46,7 @@ impl Drop for Subscription {
 
 impl Subscription {
     pub(crate) fn new(connection: Arc<Connection>, settings: Arc<Settings>, live: Arc<Live>) -> Self {
-        Self { connection, settings, live, phase: Phase::Beginning, stands: false }
+        Self { connection, settings, live, phase: Phase::Beginning, stands: false, granted_at: Instant::now() }
     }
 
     /// What is told, for as long as the subscription stands.
@@ -63,12 +69,19 @@ impl Subscription {
             Err(obstacle) => obstacle,
         };
         self.fall();
+        // Who was watching is refused while access rules are replaced, or not loaded yet by a server that has just started.
+        let obstacle = match obstacle {
+            Obstacle::Refused(message) if self.live.lock().has_stood => {
+                Obstacle::Lost(CollectError::Unavailable { message, source: None })
+            }
+            obstacle => obstacle,
+        };
         match obstacle {
             Obstacle::Lost(error) => {
                 self.connection.forget_if_denied(&error).await;
                 Some(Err(error))
             }
-            Obstacle::Unable(why) => {
+            Obstacle::Refused(why) | Obstacle::Unable(why) => {
                 tracing::warn!("looking from time to time instead of watching, because {why}");
                 self.live.clear();
                 None
@@ -82,10 +95,11 @@ impl Subscription {
         self.live.prepare(&self.settings);
         let Filled { fed, is_resumed } = fill(&api, &self.settings, &self.live).await?;
         let mut state = self.live.lock();
-        state.is_standing = true;
+        (state.is_standing, state.has_stood) = (true, true);
         let since = state.store.take_changes();
         drop(state);
         self.stands = true;
+        self.granted_at = Instant::now() + GRANTED;
         tracing::info!("watching {}", api.peer);
         self.phase = Phase::Standing(fed);
         Ok(if is_resumed { since } else { ScopeChange::All })
@@ -109,6 +123,11 @@ impl Subscription {
                     None => return Err(Obstacle::Unable("nothing may be watched".into())),
                 },
                 () = self.live.handed_over.notified() => {}
+                () = tokio::time::sleep_until(self.granted_at), if self.live.lock().has_refused() => {
+                    self.granted_at = Instant::now() + GRANTED;
+                    let api = self.connection.api().await?;
+                    add_granted(&api, &self.settings, &self.live, &mut fed).await;
+                }
             }
         }
         self.phase = Phase::Standing(fed);

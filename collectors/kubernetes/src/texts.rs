@@ -4,11 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use stocktake_core::{labels::Labels, model::Text};
 
-use crate::{owners::Owner, wire};
+use crate::{
+    owners::Owner,
+    wire::{self, said},
+};
 
-/// How many different texts are remembered. Beyond that all are forgotten, which costs nothing but that the next like them
-/// are held a second time: what no object has any longer would otherwise be held for ever.
-const MAX_REMEMBERED: usize = 200_000;
+/// From how many on what no object has any longer is looked for, and forgotten: it would be held for ever otherwise.
+const ENOUGH: usize = 5000;
 
 /// Finds for what was just read the equal that was read before.
 #[derive(Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Texts {
     words: HashSet<Text>,
     labels: HashSet<Labels>,
     owners: HashSet<Arc<Owner>>,
+    /// Twice as many as were needed when that was last looked at.
+    enough: usize,
 }
 
 impl Texts {
@@ -33,7 +37,7 @@ impl Texts {
         text
     }
 
-    /// Labels or annotations. Pods that one template made have the same, but for what is added to each.
+    /// Labels. Pods that one template made have the same.
     pub(crate) fn labels<'a>(&mut self, entries: impl IntoIterator<Item = (&'a String, &'a String)>) -> Labels {
         let labels: Labels = entries.into_iter().map(|(key, value)| (self.shared(key), value.as_str())).collect();
         if let Some(known) = self.labels.get(&labels) {
@@ -47,10 +51,10 @@ impl Texts {
     /// What manages a pod, and the pods beside it.
     pub(crate) fn owner(&mut self, reference: &wire::OwnerReference) -> Arc<Owner> {
         let owner = Owner {
-            api_version: self.shared(&reference.api_version),
-            kind: self.shared(&reference.kind),
-            name: reference.name.as_str().into(),
-            uid: reference.uid.as_str().into(),
+            api_version: self.shared(&said(&reference.api_version)),
+            kind: self.shared(&said(&reference.kind)),
+            name: said(&reference.name).into(),
+            uid: said(&reference.uid).into(),
         };
         if let Some(known) = self.owners.get(&owner) {
             return Arc::clone(known);
@@ -62,9 +66,14 @@ impl Texts {
     }
 
     fn make_room(&mut self) {
-        if self.words.len() + self.labels.len() + self.owners.len() >= MAX_REMEMBERED {
-            *self = Self::default();
+        if self.words.len() + self.labels.len() + self.owners.len() < self.enough.max(ENOUGH) {
+            return;
         }
+        self.labels.retain(Labels::is_shared);
+        self.owners.retain(|owner| Arc::strong_count(owner) > 1);
+        // Of a text it cannot be told. The next like it is held a second time, and shared from then on.
+        self.words.clear();
+        self.enough = 2 * (self.labels.len() + self.owners.len());
     }
 }
 
@@ -85,5 +94,21 @@ mod tests {
         assert!(std::ptr::eq(one.get("app").unwrap(), other.get("app").unwrap()));
         let reference = wire::OwnerReference { kind: "ReplicaSet".into(), uid: "u".into(), ..Default::default() };
         assert!(Arc::ptr_eq(&texts.owner(&reference), &texts.owner(&reference)));
+    }
+
+    #[test]
+    fn what_nobody_has_any_longer_is_forgotten() {
+        let mut texts = Texts::default();
+        let of = |number: usize| BTreeMap::from([("number".to_owned(), number.to_string())]);
+        let held: Vec<Labels> = (0..100).map(|number| texts.labels(&of(number))).collect();
+        for number in 0..10 * ENOUGH {
+            texts.labels(&of(number));
+        }
+        assert!(texts.labels.len() <= ENOUGH, "{}", texts.labels.len());
+        let again = texts.labels(&of(7));
+        assert!(
+            std::ptr::eq(held[7].get("number").unwrap(), again.get("number").unwrap()),
+            "what is held is remembered"
+        );
     }
 }

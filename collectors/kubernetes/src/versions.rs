@@ -16,10 +16,20 @@ impl Versions {
         self.known().get(path).cloned().unwrap_or_else(|| "0".into())
     }
 
-    /// Remembers the version of an answer.
+    /// Remembers the version of an answer, unless one was newer. Versions are numbers of which the greater is the newer
+    /// (Kubernetes says so since 1.35, and no server ever did otherwise); of what is none the last counts.
     pub(crate) fn note(&self, path: String, version: String) {
-        if !version.is_empty() {
-            self.known().insert(path, version);
+        if version.is_empty() {
+            return;
+        }
+        let mut known = self.known();
+        let number = |version: &String| version.parse::<u128>().ok();
+        let is_older = known.get(&path).is_some_and(|before| match (number(before), number(&version)) {
+            (Some(before), Some(version)) => version < before,
+            _ => false,
+        });
+        if !is_older {
+            known.insert(path, version);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     decode::{Event, Object, WatchDecoder},
     error::{self, Action, Failure, FailureKind},
     list::Query,
-    wire::{Namespace, Node, ObjectMeta, Owned, Pod},
+    wire::{Namespace, Node, ObjectMeta, Owned, Pod, Unchecked},
 };
 
 /// How long a server may keep one watch open. It ends the watch then and is asked for the next, which spreads watches over
@@ -29,8 +29,8 @@ pub(crate) trait Watched: Object {
     fn ends_list(&self) -> bool;
 }
 
-fn is_end(annotations: &BTreeMap<String, String>) -> bool {
-    annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true")
+fn is_end(annotations: &BTreeMap<String, Unchecked>) -> bool {
+    annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == b"true")
 }
 
 /// For types with a whole `metadata`.
@@ -190,6 +190,11 @@ impl<T: Watched> Watch<T> {
     fn ended(&mut self) -> Result<(), Failure> {
         let Some(open) = self.open.take() else { return Ok(()) };
         if open.decoder.is_short() {
+            return Err(error::broken(&self.api.peer, &self.action, &crate::decode::Broken::Short));
+        }
+        if self.from == From::Beginning && open.since.elapsed() < LASTS {
+            // Whatever it was, a list may lead further.
+            self.api.streaming.remember(false);
             return Err(error::broken(&self.api.peer, &self.action, &crate::decode::Broken::Short));
         }
         if self.from == From::Beginning {

@@ -85,9 +85,9 @@ pub(crate) struct ObjectMeta {
     #[prost(btree_map = "string, string", tag = "11")]
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) labels: BTreeMap<String, String>,
-    #[prost(btree_map = "string, string", tag = "12")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) annotations: BTreeMap<String, String>,
+    #[prost(btree_map = "string, bytes", tag = "12")]
+    #[serde(deserialize_with = "texts")]
+    pub(crate) annotations: BTreeMap<String, Unchecked>,
     #[prost(message, repeated, tag = "13")]
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) owner_references: Vec<OwnerReference>,
@@ -96,18 +96,18 @@ pub(crate) struct ObjectMeta {
 #[derive(Clone, PartialEq, Eq, Message, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct OwnerReference {
-    #[prost(string, tag = "1")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) kind: String,
-    #[prost(string, tag = "3")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) name: String,
-    #[prost(string, tag = "4")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) uid: String,
-    #[prost(string, tag = "5")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) api_version: String,
+    #[prost(bytes = "vec", tag = "1")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) kind: Unchecked,
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) name: Unchecked,
+    #[prost(bytes = "vec", tag = "4")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) uid: Unchecked,
+    #[prost(bytes = "vec", tag = "5")]
+    #[serde(deserialize_with = "text")]
+    pub(crate) api_version: Unchecked,
     #[prost(bool, optional, tag = "6")]
     pub(crate) controller: Option<bool>,
 }
@@ -130,9 +130,9 @@ pub(crate) struct OwnedMeta {
     pub(crate) uid: String,
     #[prost(string, optional, tag = "6")]
     pub(crate) resource_version: Option<String>,
-    #[prost(btree_map = "string, string", tag = "12")]
-    #[serde(deserialize_with = "null_is_default")]
-    pub(crate) annotations: BTreeMap<String, String>,
+    #[prost(btree_map = "string, bytes", tag = "12")]
+    #[serde(deserialize_with = "texts")]
+    pub(crate) annotations: BTreeMap<String, Unchecked>,
     #[prost(message, repeated, tag = "13")]
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) owner_references: Vec<OwnerReference>,
@@ -237,8 +237,9 @@ pub(crate) struct Container {
     #[prost(string, tag = "1")]
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) name: String,
-    #[prost(string, optional, tag = "2")]
-    pub(crate) image: Option<String>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    #[serde(deserialize_with = "optional_text")]
+    pub(crate) image: Option<Unchecked>,
     #[prost(string, optional, tag = "24")]
     pub(crate) restart_policy: Option<String>,
 }
@@ -332,6 +333,28 @@ pub(crate) struct Terminated {
     pub(crate) started_at: Option<Time>,
     #[prost(message, optional, tag = "6")]
     pub(crate) finished_at: Option<Time>,
+}
+
+/// A text of which the API server does not check that it is UTF-8, neither when it takes it nor when it sends it: whoever may
+/// make a pod would otherwise blind everybody who lists pods in protobuf. JSON has U+FFFD in the place of what is none.
+pub(crate) type Unchecked = Vec<u8>;
+
+/// What such a text says.
+pub(crate) fn said(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text)
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Unchecked, D::Error> {
+    Ok(optional_text(deserializer)?.unwrap_or_default())
+}
+
+fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Unchecked>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(String::into_bytes))
+}
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Unchecked>, D::Error> {
+    let texts = Option::<BTreeMap<String, String>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(texts.into_iter().map(|(key, text)| (key, text.into_bytes())).collect())
 }
 
 /// Go writes an empty list, map or struct as `null` where its author forgot `omitempty`.

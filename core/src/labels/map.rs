@@ -59,6 +59,12 @@ impl Labels {
         self.entries().iter().map(|(key, _)| key)
     }
 
+    /// Whether a clone has them too.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.as_ref().is_some_and(|entries| Arc::strong_count(entries) > 1)
+    }
+
     /// Takes out what is not to be kept. Where that is nothing, they are shared with the same clones as before.
     pub fn retain(&mut self, mut keep: impl FnMut(&Text, &Text) -> bool) {
         let kept: Vec<bool> = self.iter().map(|(key, value)| keep(key, value)).collect();

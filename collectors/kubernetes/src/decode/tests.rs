@@ -231,3 +231,29 @@ fn a_watch_is_read_event_by_event() {
         assert!(decoder.is_short());
     }
 }
+
+/// The API server checks neither annotations nor images nor the kinds of owners for it, in protobuf.
+#[test]
+fn a_text_that_is_not_utf_8_does_not_cost_the_list() {
+    let mut pod = recorded().remove(0);
+    let metadata = pod.metadata.get_or_insert_default();
+    metadata.annotations.insert("note".into(), b"caf\xe9".to_vec());
+    metadata.owner_references.push(crate::wire::OwnerReference { kind: b"\xff".to_vec(), ..Default::default() });
+    pod.spec.get_or_insert_default().containers[0].image = Some(b"i:\xfe".to_vec());
+    let (items, _) = read(Encoding::Protobuf, &protobuf_list(std::slice::from_ref(&pod), ""), &[50]).unwrap();
+    assert_eq!(items, [pod]);
+    let converted = crate::convert::convert_pod(items[0].clone(), &"shop".into(), &mut crate::texts::Texts::default());
+    assert_eq!(converted.pod.annotations.get("note").unwrap(), "caf\u{fffd}");
+    assert_eq!(
+        converted.containers.iter().find(|container| container.image.as_deref() == Some("i:\u{fffd}")).iter().len(),
+        1
+    );
+}
+
+#[test]
+fn a_refusal_is_read_in_protobuf() {
+    let refused = Status { message: Some("pods is forbidden".into()), code: Some(403) };
+    let body = Bytes::from(envelope("Status", &refused.encode_to_vec()));
+    assert_eq!(object::<Status>(&body), Ok(refused));
+    assert!(object::<Status>(&Bytes::from_static(b"<html>")).is_err());
+}

@@ -154,8 +154,11 @@ async fn what_takes_too_much_memory_is_no_longer_watched() {
 async fn a_subscription_goes_on_when_it_may_ask_again() {
     let cluster = Cluster::start(&["a"]);
     cluster.put("pods", pod("a", "1"));
-    let settings = json!({"max_requests_per_minute": 7, "list": "cache"});
+    let settings = json!({"max_requests_per_minute": 14, "list": "cache"});
     let collector = collector(&cluster.server, settings);
+    for _ in 0..2 {
+        look(&collector).await.0.unwrap();
+    }
     let error = Changes::of(&collector).error().await;
     assert!(error.to_string().contains("`max_requests_per_minute` are used up"), "{error}");
     tokio::time::pause();
@@ -164,7 +167,7 @@ async fn a_subscription_goes_on_when_it_may_ask_again() {
     let mut changes = Changes::of(&collector);
     assert_eq!(changes.next().await, ScopeChange::All, "what was listed was never reported");
     look_at_watched(&collector, &cluster, json!({})).await;
-    assert_eq!(cluster.server.asked(|request| !request.is_watch()).len(), 5 + 3);
+    assert_eq!(cluster.server.asked(|request| !request.is_watch()).len(), 2 * 3 + 5 + 3);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use stocktake_core::{CollectError, ScopeChange, model::Coverage};
 
 use crate::{
     cluster::Cluster,
-    fake::{Answer, Recorded, pod},
+    fake::{Answer, Chunk, Recorded, pod},
     look::{Changes, collect, collector, look, look_at_watched, scopes},
 };
 
@@ -149,4 +149,36 @@ async fn a_server_of_pods_alone_has_no_owners() {
     assert_eq!(changes.next().await, scopes(&["a"]));
     let sink = look_at_watched(&collector, &cluster, json!({})).await;
     assert_eq!((sink.namespace("a"), sink.warnings.len()), (("complete", vec!["1"]), 0));
+}
+
+/// While access rules are replaced, or are not loaded yet by a server that has just started.
+#[tokio::test]
+async fn who_was_watching_and_is_refused_asks_again() {
+    let cluster = Cluster::start(&["a"]);
+    cluster.put("pods", pod("a", "1"));
+    let collector = collector(&cluster.server, json!({}));
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All);
+    cluster.script(|request| request.is_watch().then(|| Answer::status(403, "forbidden")));
+    cluster.hang_up(&Chunk::Cut);
+    changes.error().await;
+    Changes::of(&collector).error().await;
+    cluster.no_script();
+    let mut changes = Changes::of(&collector);
+    changes.next().await;
+    look_at_watched(&collector, &cluster, json!({})).await;
+}
+
+#[tokio::test]
+async fn what_is_granted_while_the_rest_is_watched_is_seen() {
+    let cluster = refusing(|request| request.path.ends_with("/nodes"));
+    cluster.put("nodes", json!({"metadata": {"name": "n1", "uid": "n1"}}));
+    let collector = collector(&cluster.server, json!({}));
+    let mut changes = Changes::of(&collector);
+    assert_eq!(changes.next().await, ScopeChange::All);
+    assert_eq!(look(&collector).await.1.cluster().coverage.status(), "partial");
+    cluster.no_script();
+    assert_eq!(changes.late_next().await, ScopeChange::All);
+    let sink = look_at_watched(&collector, &cluster, json!({})).await;
+    assert_eq!((sink.cluster().coverage.status(), sink.cluster().body.nodes.len()), ("complete", 1));
 }
