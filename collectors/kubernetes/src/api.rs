@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     address::Target,
-    decode::Encoding,
+    decode::{self, Encoding},
     error::{self, Action, Failure, FailureKind, Peer},
     file, kubelet,
     meter::Meter,
@@ -28,7 +28,6 @@ use crate::{
     streaming::Streaming,
     target,
     versions::Versions,
-    wire,
 };
 
 /// One object that is answered in JSON whatever it is.
@@ -192,14 +191,14 @@ impl Api {
             let response = self.send(path, accept, action).await?;
             let (status, headers) = (response.status(), response.headers());
             let wait = put_off.wait(status, headers);
+            let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let encoding = Encoding::of(content_type);
             if status.is_success() {
-                let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                let encoding = Encoding::of(content_type);
                 return Ok(Answer { encoding, body: response.into_body() });
             }
             let body = self.whole(response.into_body(), action).await?;
             let Some(wait) = wait else {
-                let said = serde_json::from_slice::<wire::Status>(&body).ok().and_then(|status| status.message);
+                let said = decode::status(&body, encoding).and_then(|status| status.message);
                 let beginning = &body[..body.len().min(4096)];
                 let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
                 return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));

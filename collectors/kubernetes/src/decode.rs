@@ -46,6 +46,15 @@ impl Encoding {
     }
 }
 
+/// What the server says of a request that it refuses, in the encoding that was asked for or, from whoever stands in
+/// between, in JSON; if it is that at all.
+pub(crate) fn status(answer: &Bytes, encoding: Encoding) -> Option<Status> {
+    match encoding {
+        Encoding::Protobuf => protobuf::unwrap(answer).ok(),
+        Encoding::Json => serde_json::from_slice(answer).ok(),
+    }
+}
+
 /// A list that is being received.
 #[derive(Debug)]
 pub(crate) enum ListDecoder {

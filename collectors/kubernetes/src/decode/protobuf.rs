@@ -201,10 +201,10 @@ fn encoded() -> Broken {
 }
 
 /// An object in its envelope.
-fn unwrap<T: Message + Default>(object: &Bytes) -> Result<T, Broken> {
+pub(super) fn unwrap<T: Message + Default>(object: &Bytes) -> Result<T, Broken> {
     let envelope = object
         .strip_prefix(MAGIC)
-        .ok_or_else(|| Broken::Foreign("an event's object does not begin as Kubernetes' protobuf does".into()))?;
+        .ok_or_else(|| Broken::Foreign("an object does not begin as Kubernetes' protobuf does".into()))?;
     let envelope = Envelope::decode(object.slice_ref(envelope)).map_err(|error| foreign(&error))?;
     if !envelope.content_encoding.is_empty() {
         return Err(encoded());
