@@ -31,6 +31,8 @@ pub(crate) struct Live {
     state: Mutex<State>,
     /// A report has had pods that are gone, so that the next looks different.
     pub(crate) handed_over: Notify,
+    /// Somebody has looked at everything, and it was not all seen because something was refused.
+    pub(crate) missed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -163,10 +165,15 @@ impl Live {
             return false;
         }
         state.collect(settings, select, sink);
+        let has_gaps = *select == Selection::All && !state.gaps(settings).is_empty();
         let has_changed = state.store.has_changed();
         drop(state);
         if has_changed {
             self.handed_over.notify_one();
+        }
+        // Nobody tells that a right was granted.
+        if has_gaps {
+            self.missed.notify_one();
         }
         true
     }
@@ -223,6 +230,25 @@ impl State {
             resource.version = None;
             resource.unseen = Some(unseen);
         }
+    }
+
+    /// Remembers that it can be seen after all, so that everything looks different.
+    pub(crate) fn show(&mut self, position: usize) {
+        if let Some(resource) = self.resources.get_mut(position) {
+            resource.unseen = None;
+            self.store.all_changed();
+        }
+    }
+
+    /// Positions of what is not watched because it was refused; but for a node that is looked at alone, which is asked for
+    /// at each look then.
+    pub(crate) fn gaps(&self, settings: &Settings) -> Vec<usize> {
+        let is_gap = |resource: &Resource| {
+            matches!(resource.unseen, Some(Unseen::Denied(_)))
+                && !(resource.kind == Kind::Nodes && settings.node.is_some())
+        };
+        let resources = self.resources.iter().enumerate();
+        resources.filter(|(_, resource)| is_gap(resource)).map(|(position, _)| position).collect()
     }
 
     /// Why this kind of resource cannot be seen.

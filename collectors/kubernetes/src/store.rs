@@ -239,6 +239,11 @@ impl Store {
         }
     }
 
+    /// Makes everything look different.
+    pub(crate) fn all_changed(&mut self) {
+        self.changes.of_all = true;
+    }
+
     /// Whether anything was told that nobody asked for yet.
     pub(crate) fn has_changed(&self) -> bool {
         self.changes.of_all || !self.changes.scopes.is_empty()

@@ -11,7 +11,7 @@ use stocktake_core::{CollectError, ScopeChange};
 use crate::{
     api::Connection,
     feed::Fed,
-    fill::{Filled, Obstacle, fill},
+    fill::{Filled, Obstacle, fill, fill_gaps},
     live::Live,
     settings::Settings,
 };
@@ -109,6 +109,10 @@ impl Subscription {
                     None => return Err(Obstacle::Unable("nothing may be watched".into())),
                 },
                 () = self.live.handed_over.notified() => {}
+                () = self.live.missed.notified() => {
+                    let api = self.connection.api().await?;
+                    fed.extend(fill_gaps(&api, &self.settings, &self.live).await?);
+                }
             }
         }
         self.phase = Phase::Standing(fed);
