@@ -28,7 +28,6 @@ use crate::{
     streaming::Streaming,
     target,
     versions::Versions,
-    wire,
 };
 
 /// One object that is answered in JSON whatever it is.
@@ -192,14 +191,16 @@ impl Api {
             let response = self.send(path, accept, action).await?;
             let (status, headers) = (response.status(), response.headers());
             let wait = put_off.wait(status, headers);
+            let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let encoding = Encoding::of(content_type);
             if status.is_success() {
-                let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-                let encoding = Encoding::of(content_type);
                 return Ok(Answer { encoding, body: response.into_body() });
             }
             let body = self.whole(response.into_body(), action).await?;
             let Some(wait) = wait else {
-                let said = said(&body);
+                let said = decode::status(&body, encoding).and_then(|status| status.message);
+                let beginning = &body[..body.len().min(4096)];
+                let said = said.unwrap_or_else(|| String::from_utf8_lossy(beginning).into_owned());
                 return Err(error::refused(&self.peer, action, status, &error::one_line(&said)));
             };
             tracing::info!(status = status.as_u16(), ?wait, "{} has too much to do to {action}, waiting", self.peer);
@@ -265,13 +266,6 @@ impl Api {
         let message = format!("cannot read the bearer token for {}; check {}", self.peer, self.peer.credentials);
         Failure { kind: FailureKind::Unauthenticated, error: CollectError::unavailable(message, cause) }
     }
-}
-
-/// What an answer that says no success says: the message of a `Status`, in whatever encoding, or how it begins.
-fn said(body: &Bytes) -> String {
-    let status = serde_json::from_slice::<wire::Status>(body).ok().or_else(|| decode::object(body).ok());
-    let message = status.and_then(|status| status.message);
-    message.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(4096)]).into_owned())
 }
 
 /// An answer that says success and is being received.

@@ -46,6 +46,15 @@ impl Encoding {
     }
 }
 
+/// What the server says of a request that it refuses, in the encoding that was asked for or, from whoever stands in
+/// between, in JSON; if it is that at all.
+pub(crate) fn status(answer: &Bytes, encoding: Encoding) -> Option<Status> {
+    match encoding {
+        Encoding::Protobuf => protobuf::unwrap(answer).ok(),
+        Encoding::Json => serde_json::from_slice(answer).ok(),
+    }
+}
+
 /// A list that is being received.
 #[derive(Debug)]
 pub(crate) enum ListDecoder {
@@ -84,11 +93,6 @@ impl ListDecoder {
             Self::Json(list) => list.finish(),
         }
     }
-}
-
-/// An object in protobuf that is answered by itself.
-pub(crate) fn object<T: Object>(bytes: &Bytes) -> Result<T, Broken> {
-    protobuf::unwrap(bytes)
 }
 
 /// An event of a watch.

@@ -175,6 +175,9 @@ impl Filling {
         let kind = if let Stop::Failed(failure) = &stop { Some(failure.kind) } else { None };
         let Some(feed) = self.feeds.get(position).cloned() else { return Err(stop.into()) };
         match (self.begun.get(&position), kind) {
+            // Whoever could watch it before may no longer, or be asking a server that has just started and has not read its
+            // access rules: whether it may be listed says which, and is asked again where it may not.
+            (Some(Begun::Resumed), Some(FailureKind::Forbidden)) if !is_node(&feed) => self.list(feed).await,
             // What has changed since can no longer be told.
             (Some(Begun::Resumed), Some(FailureKind::Gone)) => {
                 let streams = feed.api.streaming.is_answered(&feed.api, &feed.settings).await;
@@ -186,7 +189,7 @@ impl Filling {
                 self.list(feed).await
             }
             // It is asked for at each look: the node that is looked at alone.
-            (_, Some(FailureKind::Forbidden)) if feed.kind == Kind::Nodes && feed.settings.node.is_some() => {
+            (_, Some(FailureKind::Forbidden)) if is_node(&feed) => {
                 self.awaited.remove(&position);
                 unseen(&feed, stop)
             }
@@ -195,22 +198,27 @@ impl Filling {
     }
 }
 
-/// Asks once more for what may not be listed, and watches what may be by now.
-pub(crate) async fn add_granted(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>, fed: &mut SelectAll<Fed>) {
-    for feed in Feed::all(api, settings, live) {
-        let is_refused = live.lock().is_refused(feed.position);
-        if !is_refused {
-            continue;
-        }
+/// Whether it is the node that is looked at alone.
+fn is_node(feed: &Feed) -> bool {
+    feed.kind == Kind::Nodes && feed.settings.node.is_some()
+}
+
+/// Lists what was refused when the others were brought in, and begins to watch what is no longer refused. Whatever fails
+/// stays refused: the others go on, and where the server answers no more, it is they that end.
+pub(crate) async fn fill_gaps(api: &Api, settings: &Arc<Settings>, live: &Arc<Live>) -> Result<Vec<Fed>, Obstacle> {
+    let gaps = live.lock().gaps(settings);
+    let mut fed = Vec::new();
+    for feed in Feed::all(api, settings, live).into_iter().filter(|feed| gaps.contains(&feed.position)) {
         match feed.list().await {
             Ok(version) => {
-                tracing::info!("the agent may {} by now", feed.query.action());
                 live.lock().show(feed.position);
                 fed.push(feed.watch(From::Version(version)));
             }
-            Err(stop) => tracing::debug!(?stop, "still refused: {}", feed.query.action()),
+            Err(Stop::Failed(failure)) => tracing::debug!(reason = failure.error.full_message(), "still not seen"),
+            Err(stop @ Stop::TooMuch(_)) => return Err(stop.into()),
         }
     }
+    Ok(fed)
 }
 
 /// Takes note that a resource cannot be listed, if the others can be watched without it.

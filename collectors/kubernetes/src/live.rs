@@ -31,6 +31,8 @@ pub(crate) struct Live {
     state: Mutex<State>,
     /// A report has had pods that are gone, so that the next looks different.
     pub(crate) handed_over: Notify,
+    /// Somebody has looked at everything, and it was not all seen because something was refused.
+    pub(crate) missed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -179,10 +181,15 @@ impl Live {
             return false;
         }
         state.collect(settings, select, sink);
+        let has_gaps = *select == Selection::All && !state.gaps(settings).is_empty();
         let has_changed = state.store.has_changed();
         drop(state);
         if has_changed {
             self.handed_over.notify_one();
+        }
+        // Nobody tells that a right was granted.
+        if has_gaps {
+            self.missed.notify_one();
         }
         true
     }
@@ -236,17 +243,15 @@ impl State {
         }
     }
 
-    /// Whether something may not be listed, which may be granted while the rest is watched.
-    pub(crate) fn has_refused(&self) -> bool {
-        (0..self.resources.len()).any(|position| self.is_refused(position))
+    /// Remembers that the resource at `position` cannot be seen.
+    pub(crate) fn hide(&mut self, position: usize, unseen: Unseen) {
+        if let Some(resource) = self.resources.get_mut(position) {
+            resource.version = None;
+            resource.unseen = Some(unseen);
+        }
     }
 
-    /// Whether the resource at `position` may not be listed.
-    pub(crate) fn is_refused(&self, position: usize) -> bool {
-        self.resources.get(position).is_some_and(|resource| matches!(resource.unseen, Some(Unseen::Denied(_))))
-    }
-
-    /// What could not be seen can be.
+    /// Remembers that it can be seen after all, so that everything looks different.
     pub(crate) fn show(&mut self, position: usize) {
         if let Some(resource) = self.resources.get_mut(position) {
             resource.unseen = None;
@@ -254,12 +259,15 @@ impl State {
         }
     }
 
-    /// Remembers that the resource at `position` cannot be seen.
-    pub(crate) fn hide(&mut self, position: usize, unseen: Unseen) {
-        if let Some(resource) = self.resources.get_mut(position) {
-            resource.version = None;
-            resource.unseen = Some(unseen);
-        }
+    /// Positions of what is not watched because it was refused; but for a node that is looked at alone, which is asked for
+    /// at each look then.
+    pub(crate) fn gaps(&self, settings: &Settings) -> Vec<usize> {
+        let is_gap = |resource: &Resource| {
+            matches!(resource.unseen, Some(Unseen::Denied(_)))
+                && !(resource.kind == Kind::Nodes && settings.node.is_some())
+        };
+        let resources = self.resources.iter().enumerate();
+        resources.filter(|(_, resource)| is_gap(resource)).map(|(position, _)| position).collect()
     }
 
     /// Why this kind of resource cannot be seen.

@@ -1,24 +1,20 @@
 //! What changes in a cluster: lists first what is not known yet, then watches all of it at once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream, SelectAll},
 };
 use stocktake_core::{CollectError, ScopeChange};
-use tokio::time::Instant;
 
 use crate::{
     api::Connection,
     feed::Fed,
-    fill::{Filled, Obstacle, add_granted, fill},
+    fill::{Filled, Obstacle, fill, fill_gaps},
     live::Live,
     settings::Settings,
 };
-
-/// How often what may not be listed is asked for again, while the rest is watched: nobody tells that it was granted.
-const GRANTED: Duration = Duration::from_mins(1);
 
 /// A subscription, which stands until it is dropped.
 pub(crate) struct Subscription {
@@ -28,8 +24,6 @@ pub(crate) struct Subscription {
     phase: Phase,
     /// Whether it is this one that keeps what is known up to date.
     stands: bool,
-    /// When what may not be listed is asked for again.
-    granted_at: Instant,
 }
 
 enum Phase {
@@ -46,7 +40,7 @@ impl Drop for Subscription {
 
 impl Subscription {
     pub(crate) fn new(connection: Arc<Connection>, settings: Arc<Settings>, live: Arc<Live>) -> Self {
-        Self { connection, settings, live, phase: Phase::Beginning, stands: false, granted_at: Instant::now() }
+        Self { connection, settings, live, phase: Phase::Beginning, stands: false }
     }
 
     /// What is told, for as long as the subscription stands.
@@ -99,7 +93,6 @@ impl Subscription {
         let since = state.store.take_changes();
         drop(state);
         self.stands = true;
-        self.granted_at = Instant::now() + GRANTED;
         tracing::info!("watching {}", api.peer);
         self.phase = Phase::Standing(fed);
         Ok(if is_resumed { since } else { ScopeChange::All })
@@ -123,10 +116,9 @@ impl Subscription {
                     None => return Err(Obstacle::Unable("nothing may be watched".into())),
                 },
                 () = self.live.handed_over.notified() => {}
-                () = tokio::time::sleep_until(self.granted_at), if self.live.lock().has_refused() => {
-                    self.granted_at = Instant::now() + GRANTED;
+                () = self.live.missed.notified() => {
                     let api = self.connection.api().await?;
-                    add_granted(&api, &self.settings, &self.live, &mut fed).await;
+                    fed.extend(fill_gaps(&api, &self.settings, &self.live).await?);
                 }
             }
         }

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
 mod access;
+mod consumer;
 mod kills;
 mod pages;
+mod watch;
+mod watch_access;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,9 +54,14 @@ fn collect(cluster: &Cluster) -> Run {
 
 /// A look during which `fault` happens, in the middle of the answer that holds the first pods.
 fn collect_with(cluster: &Cluster, timeout: &str, fault: impl FnOnce()) -> Run {
+    collect_by(cluster, &format!("timeout = '{timeout}'"), fault)
+}
+
+/// The same with other settings.
+fn collect_by(cluster: &Cluster, settings: &str, fault: impl FnOnce()) -> Run {
     let gate = Gate::new(cluster.port());
     gate.close_after(BEFORE_PODS);
-    let running = start(cluster, gate.port(), timeout);
+    let running = Agent::collect(&cluster.config(gate.port(), settings), &["--format", "json"]).start();
     gate.wait_until_reached();
     fault();
     gate.open();

@@ -93,6 +93,12 @@ impl Answer {
         Self::raw(code, json!({"kind": "Status", "status": "Failure", "message": message, "code": code}).to_string())
     }
 
+    /// The same in protobuf.
+    pub(crate) fn status_in_protobuf(code: u16, message: &str) -> Self {
+        let body = crate::protobuf::status(&json!({"message": message, "code": code}));
+        Self { status: code, ..Self::protobuf(body) }
+    }
+
     pub(crate) fn raw(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { status, content_type: "application/json", headers: String::new(), body, ending: Ending::Whole }

@@ -129,14 +129,6 @@ impl Changes {
         item.expect("it has ended").unwrap_err()
     }
 
-    /// What it tells some day. From now on time passes as fast as it may.
-    pub(crate) async fn late_next(&mut self) -> ScopeChange {
-        tokio::time::pause();
-        let item = tokio::time::timeout(Duration::from_mins(10), self.0.next()).await.expect("nothing was told");
-        tokio::time::resume();
-        item.expect("it has ended").unwrap()
-    }
-
     /// The error that it ends with.
     pub(crate) async fn error(&mut self) -> CollectError {
         let error = self.item().await.expect("it has ended").unwrap_err();

@@ -1,7 +1,10 @@
 //! Watching where not everything is allowed, and what is asked for.
 
 use serde_json::{Value, json};
-use stocktake_core::{CollectError, ScopeChange, model::Coverage};
+use stocktake_core::{
+    CollectError, ScopeChange,
+    model::{Coverage, ScopeId},
+};
 
 use crate::{
     cluster::Cluster,
@@ -51,6 +54,67 @@ async fn who_may_not_list_pods_is_told_so() {
     let mut changes = Changes::of(&collector);
     assert_eq!(changes.next().await, ScopeChange::All, "it was granted meanwhile");
     look_at_watched(&collector, &cluster, json!({})).await;
+}
+
+/// As one that asks a server which has just started and has not read its access rules, or whose role was revoked.
+#[tokio::test]
+async fn who_has_watched_and_is_refused_watches_again_when_it_may() {
+    for refused in [&["pods"][..], &["nodes", "pods"], &["nodes"]] {
+        let cluster = refusing(|_| false);
+        let collector = collector(&cluster.server, json!({}));
+        let mut changes = Changes::of(&collector);
+        changes.next().await;
+        cluster.script(move |request| {
+            let is_refused = refused.iter().any(|resource| request.path.ends_with(resource));
+            is_refused.then(|| Answer::status(403, "forbidden"))
+        });
+        cluster.send("pods", &Chunk::Cut);
+        changes.error().await;
+        let mut changes = Changes::of(&collector);
+        if refused.contains(&"pods") {
+            let error = changes.error().await;
+            assert!(matches!(error, CollectError::Denied { .. }), "{error:?}");
+            changes = Changes::of(&collector);
+            cluster.no_script();
+        }
+        assert_eq!(changes.next().await, ScopeChange::All, "{refused:?}");
+        look_at_watched(&collector, &cluster, json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_granted_while_the_rest_is_watched_is_watched_after_the_next_look() {
+    for refused in ["nodes", "namespaces", "replicasets"] {
+        let cluster = refusing(move |request| request.path.ends_with(refused));
+        let collector = collector(&cluster.server, json!({}));
+        let mut changes = Changes::of(&collector);
+        changes.next().await;
+        let lists = cluster.lists();
+        look(&collector).await.0.unwrap();
+        changes.is_quiet().await;
+        assert_eq!(cluster.lists(), lists + 1, "it is asked for again, and still refused");
+        cluster.no_script();
+        look(&collector).await.0.unwrap();
+        assert_eq!(changes.next().await, ScopeChange::All);
+        let sink = look_at_watched(&collector, &cluster, json!({})).await;
+        assert!(sink.cluster().coverage.is_complete() && sink.warnings.is_empty(), "{:?}", sink.warnings);
+        changes.is_quiet().await;
+        cluster.put("nodes", json!({"metadata": {"name": "n2"}}));
+        assert_eq!(changes.next().await, ScopeChange::Scopes([ScopeId::cluster()].into()));
+    }
+}
+
+/// Errors come in the encoding that the answer was asked for in.
+#[tokio::test]
+async fn a_refusal_in_protobuf_is_told_in_words() {
+    let cluster = Cluster::start(&["a"]);
+    cluster.script(|request| {
+        let answer = || Answer::status_in_protobuf(403, "pods is forbidden: User \"x\" cannot");
+        request.path.ends_with("/pods").then(answer)
+    });
+    let (_, sink) = collect(&cluster.server, json!({"namespaces": ["a"]})).await;
+    let reason = sink.reason("a");
+    assert!(reason.ends_with(": pods is forbidden: User \"x\" cannot"), "{reason}");
 }
 
 /// The same coverage and remarks as one look has, which [`look_at_watched`] compares.
@@ -178,7 +242,9 @@ async fn what_is_granted_while_the_rest_is_watched_is_seen() {
     assert_eq!(changes.next().await, ScopeChange::All);
     assert_eq!(look(&collector).await.1.cluster().coverage.status(), "partial");
     cluster.no_script();
-    assert_eq!(changes.late_next().await, ScopeChange::All);
+    // Nobody tells of it: it is asked for again after a look that was not complete.
+    look(&collector).await.0.unwrap();
+    assert_eq!(changes.all().await, ScopeChange::All);
     let sink = look_at_watched(&collector, &cluster, json!({})).await;
     assert_eq!((sink.cluster().coverage.status(), sink.cluster().body.nodes.len()), ("complete", 1));
 }
