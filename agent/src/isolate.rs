@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stocktake_core::{CollectError, model::Coverage};
 use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument as _;
 
 /// How long a task past its deadline may take to be dropped. One that blocks its thread is left alone after that.
 const TO_BE_DROPPED: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ pub(crate) async fn isolated<T: Send + 'static>(
     limit: Duration,
     work: impl Future<Output = Result<T, CollectError>> + Send + 'static,
 ) -> Result<T, Failure> {
-    let mut task = Bound(tokio::spawn(work));
+    let mut task = Bound(tokio::spawn(work.in_current_span()));
     match tokio::time::timeout(limit, &mut task.0).await {
         Ok(Ok(outcome)) => outcome.map_err(Failure::Collector),
         Ok(Err(error)) => Err(Failure::of(error)),

@@ -53,7 +53,6 @@ impl Follower {
     }
 
     /// Looks, for as long as anybody listens.
-    #[tracing::instrument(name = "follow", skip_all, fields(collector = self.configured.name))]
     pub(super) async fn run(mut self) {
         loop {
             let change = self.next().await;

@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use stocktake_core::filter::Filters;
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument as _;
 
 use self::follower::Follower;
 #[cfg(test)]
@@ -65,7 +66,11 @@ pub(crate) fn follow(
     let (sender, receiver) = mpsc::channel(WAITING);
     let mut tasks = JoinSet::new();
     for configured in collectors {
-        tasks.spawn(Follower::new(configured, Arc::clone(filters), interval, sender.clone()).run());
+        // Whatever is said of a source says of which.
+        let of_collector = tracing::error_span!("follow", collector = configured.name);
+        let _entered = of_collector.enter();
+        let follower = Follower::new(configured, Arc::clone(filters), interval, sender.clone());
+        tasks.spawn(follower.run().in_current_span());
     }
     Ok((Following(tasks), receiver))
 }

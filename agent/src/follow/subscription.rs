@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::StreamExt as _;
 use stocktake_core::{CollectError, RuntimeCollector, ScopeChange};
 use tokio::{sync::Notify, task::coop};
+use tracing::Instrument as _;
 
 use crate::isolate::{Bound, Failure};
 
@@ -35,7 +36,7 @@ pub(super) enum End {
 impl Subscription {
     pub(super) fn open(collector: Arc<dyn RuntimeCollector>) -> Self {
         let told = Arc::new(Mailbox::default());
-        let task = Bound(tokio::spawn(pump(collector, Arc::clone(&told))));
+        let task = Bound(tokio::spawn(pump(collector, Arc::clone(&told)).in_current_span()));
         Self { told, task: Some(task), end: None }
     }
 

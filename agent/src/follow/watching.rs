@@ -16,6 +16,9 @@ const PATIENCE_AT_FIRST: Duration = Duration::from_secs(1);
 /// API server together do not come back together.
 const PATIENCE_AT_MOST: Duration = Duration::from_secs(30);
 
+/// After how long a runtime that cannot tell is asked once more: what it takes may be granted, or it may be another version.
+const ASKED_AGAIN: Duration = Duration::from_mins(10);
+
 /// How long a subscription has to stand before the next loss counts as the first again. Less would let one that is lost as
 /// soon as it stands be asked for, and everything be looked at, every second.
 const SOUND: Duration = Duration::from_mins(1);
@@ -29,7 +32,7 @@ pub(super) enum Event {
     Change(ScopeChange),
     /// Nothing is told for now.
     Lost,
-    /// Nothing will ever be told.
+    /// Nothing will be told for long.
     CannotTell,
 }
 
@@ -42,19 +45,21 @@ pub(super) struct Watching {
     backoff: ExponentialBackoff,
     /// Whether people were told that it is lost, and not yet that it stands again.
     is_told: bool,
+    /// Whether people were told that the runtime cannot tell.
+    cannot_tell: bool,
 }
 
 enum State {
     Opening { subscription: Subscription, until: Instant },
     Standing { subscription: Subscription, since: Instant },
     Lost { until: Instant },
-    CannotTell,
+    CannotTell { until: Instant },
 }
 
 impl Watching {
     pub(super) fn new(collector: Arc<dyn RuntimeCollector>, limit: Duration) -> Self {
         let state = open(&collector, limit);
-        Self { collector, limit, state, backoff: backoff(), is_told: false }
+        Self { collector, limit, state, backoff: backoff(), is_told: false, cannot_tell: false }
     }
 
     /// Whether what changes is told.
@@ -80,19 +85,18 @@ impl Watching {
                     Told::Change(change) => return Event::Change(change),
                     Told::End(end) => end,
                 },
-                State::Lost { until } => {
+                State::Lost { until } | State::CannotTell { until } => {
                     sleep_until(*until).await;
                     self.state = open(&self.collector, self.limit);
                     continue;
                 }
-                State::CannotTell => return std::future::pending().await,
             };
             return self.end(end);
         }
     }
 
     fn stand(&mut self, change: ScopeChange) -> Event {
-        let state = std::mem::replace(&mut self.state, State::CannotTell);
+        let state = std::mem::replace(&mut self.state, State::Lost { until: Instant::now() });
         if let State::Opening { subscription, .. } = state {
             self.state = State::Standing { subscription, since: Instant::now() };
         }
@@ -106,8 +110,10 @@ impl Watching {
         let failure = match end {
             End::Lost(failure) => failure,
             End::CannotTell => {
-                tracing::info!("the runtime cannot tell what changes; it is looked at from time to time");
-                self.state = State::CannotTell;
+                if !std::mem::replace(&mut self.cannot_tell, true) {
+                    tracing::info!("the runtime cannot tell what changes; it is looked at from time to time");
+                }
+                self.state = State::CannotTell { until: Instant::now() + ASKED_AGAIN };
                 return Event::CannotTell;
             }
         };

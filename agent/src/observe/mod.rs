@@ -54,7 +54,7 @@ pub(crate) async fn probe(configured: &Configured) -> Result<RuntimeInfo, Failur
 }
 
 /// Looks at one runtime. Never fails: what went wrong is in the observation.
-#[tracing::instrument(skip_all, fields(collector = configured.name))]
+#[tracing::instrument(level = "error", skip_all, fields(collector = configured.name))]
 pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> Observation {
     ask(configured, filters, Question { select: Selection::All, asks_who: true, known: BTreeMap::new() }).await
 }

@@ -25,8 +25,8 @@ pub(crate) struct Changes {
     are_several: bool,
     sources: HashMap<String, Known>,
     keys: RandomState,
-    /// Images by what is shown of them; most containers share theirs with others.
-    images: HashSet<Arc<str>>,
+    /// What is shown of images and reasons; most containers share theirs with others.
+    texts: HashSet<Arc<str>>,
 }
 
 /// What is known of a source.
@@ -48,8 +48,8 @@ struct Shown {
     place: Box<str>,
     image: Arc<str>,
     state: ContainerState,
-    /// Why it is in that state. Not held: it alone is no change.
-    why: Option<Box<str>>,
+    /// Why it is in that state. It alone is a change only of what waits: nothing else tells that it will go on waiting.
+    why: Option<Arc<str>>,
     /// Whether it is from an earlier look than the latest one that saw something of its scope.
     is_old: bool,
 }
@@ -85,9 +85,6 @@ impl Changes {
             } else if known.is_seen {
                 compare(&before, &now, is_complete, &mut lines);
             }
-            for shown in now.values_mut() {
-                shown.why = None;
-            }
             if !is_complete {
                 let old = before.into_iter().filter(|(key, _)| !now.contains_key(key));
                 let old: Vec<_> = old.map(|(key, shown)| (key, Shown { is_old: true, ..shown })).collect();
@@ -107,7 +104,7 @@ impl Changes {
             }
         }
         self.sources.insert(source.collector.to_string(), known);
-        self.images.retain(|image| Arc::strong_count(image) > 1);
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
         lines.sort();
         let of = if self.are_several { format!("  ({})", source.collector) } else { String::new() };
         lines.into_iter().try_for_each(|line| line.write(source.observed_at, &of, out))
@@ -127,9 +124,9 @@ impl Changes {
             let image = container.image_ref.as_deref().and_then(|id| images.get(id).copied());
             let line = Shown {
                 place: place(source, scope, pod, container).into(),
-                image: self.image(&image_name(container.image.as_deref(), image)),
+                image: self.shared(&image_name(container.image.as_deref(), image)),
                 state: container.state,
-                why: why(container.state_reason.as_deref(), container).map(|why| plain(&why).into()),
+                why: why(container.state_reason.as_deref(), container).map(|why| self.shared(&why)),
                 is_old: false,
             };
             shown.insert(self.key(container), line);
@@ -145,13 +142,13 @@ impl Changes {
         }
     }
 
-    fn image(&mut self, name: &str) -> Arc<str> {
-        let name = plain(name);
-        if let Some(known) = self.images.get(&*name) {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        let text = plain(text);
+        if let Some(known) = self.texts.get(&*text) {
             return Arc::clone(known);
         }
-        let new: Arc<str> = name.into();
-        self.images.insert(Arc::clone(&new));
+        let new: Arc<str> = text.into();
+        self.texts.insert(Arc::clone(&new));
         new
     }
 }
@@ -205,6 +202,9 @@ fn compare(before: &Containers, now: &Containers, is_complete: bool, lines: &mut
             }
             Some(known) if known.state != shown.state => {
                 lines.push(line('~', shown, format!("{}  {} -> {}", shown.image, known.state.as_str(), state())));
+            }
+            Some(known) if shown.state == ContainerState::Waiting && known.why != shown.why => {
+                lines.push(line('~', shown, format!("{}  {} -> {}", shown.image, with_why(known), state())));
             }
             Some(_) => {}
         }
@@ -410,6 +410,6 @@ mod tests {
         let lines = terminal.sees(COMPLETE, Some(vec![sandbox, container("a\n", "x\u{1b}[2J", Running)]));
         assert_eq!(lines, ["+ h/s/a\u{fffd}  x\u{fffd}[2J  running"]);
         terminal.sees(COMPLETE, Some(Vec::new()));
-        assert!(terminal.changes.images.is_empty());
+        assert!(terminal.changes.texts.is_empty());
     }
 }

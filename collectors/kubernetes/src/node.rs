@@ -127,7 +127,7 @@ impl NodeLook<'_> {
         [denied, found.stray.warning()].into_iter().flatten().for_each(|warning| sink.warning(warning));
         found.remarks.iter().for_each(|remark| sink.warning(remark.clone()));
         let reasons: Vec<String> = [incomplete(&found.errors), failed].into_iter().flatten().collect();
-        let scope = self.scope(found.pods, node, reasons, sink, |scope| scope.into_body(&links.known.owners));
+        let scope = self.scope(found.pods, node, reasons, |scope| scope.into_body(&links.known.owners));
         sink.scope(ObservedScope { id, ..scope });
         Ok(Coverage::Complete)
     }
@@ -137,16 +137,20 @@ impl NodeLook<'_> {
         pods: Vec<ConvertedPod>,
         node: Option<Result<Node, Failure>>,
         mut reasons: Vec<String>,
-        sink: &mut dyn ScopeSink,
         body: impl FnOnce(PodScope) -> Scope,
     ) -> ObservedScope {
         let mut nodes = Vec::new();
         match node {
             Some(Ok(node)) => nodes.push(node),
-            Some(Err(failure)) if failure.kind == FailureKind::NotFound => sink.warning(Warning::new(format!(
-                "the cluster has no node `{}`; correct `node`, which is a name as `kubectl get nodes` shows it",
-                self.name
-            ))),
+            // A pod may be on a node that was taken out of the cluster a moment ago.
+            Some(Err(failure)) if failure.kind == FailureKind::NotFound && pods.is_empty() => {
+                let reason = format!(
+                    "the cluster has no node `{}`; correct `node`, which is a name as `kubectl get nodes` shows it",
+                    self.name
+                );
+                let coverage = Coverage::Failed { reason };
+                return ObservedScope { id: ScopeId::node(self.name.clone()), coverage, body: Scope::default() };
+            }
             Some(Err(failure)) => reasons.push(format!("without the node: {}", failure.error.full_message())),
             None => {}
         }

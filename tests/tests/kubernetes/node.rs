@@ -294,7 +294,7 @@ fn a_node_may_be_seen_in_some_namespaces_alone() {
 #[test]
 fn a_node_that_is_not_there_is_warned_of() {
     needs!("kubernetes");
-    let run = collect("reader", "node = 'bed-nod'").exits(0).says("the cluster has no node `bed-nod`");
+    let run = collect("reader", "node = 'bed-nod'").exits(1).says("the cluster has no node `bed-nod`");
     assert_eq!(run.report().containers("k"), 0);
     let report = collect("nobody", NODE).exits(1).report();
     assert!(matches!(report.coverage("k", &node()), Coverage::Denied { .. }));
