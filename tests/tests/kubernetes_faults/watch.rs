@@ -69,8 +69,6 @@ fn etcd_is_killed(cluster: &Cluster) {
     cluster.create_pod("alpha", "before-etcd-ended");
     consumer.delete_pod("beta", "web-3");
     cluster.etcd().kill().unwrap();
-    assert!(cluster.request("GET", "/api/v1/namespaces?limit=1", &serde_json::Value::Null).is_err(), "etcd is down");
-    consumer.take();
     cluster.etcd().start().unwrap();
     cluster.wait_until_ready();
     cluster.label_pod("alpha", "web-3", "tier", "front");
