@@ -233,8 +233,8 @@ impl Store {
     fn owned_changed(&mut self, owned: &wire::OwnedMeta) {
         let namespace = owned.namespace.as_deref().unwrap_or_default();
         let Some(pods) = self.pods.get(namespace) else { return };
-        let is_theirs = |kept: &Box<Kept>| kept.pod.owner.as_ref().is_some_and(|owner| *owner.uid == *owned.uid);
-        if pods.values().any(is_theirs) {
+        let is_theirs = |pod: &ConvertedPod| pod.owner.as_ref().is_some_and(|owner| *owner.uid == *owned.uid);
+        if pods.values().any(|kept| is_theirs(&kept.pod)) {
             self.changes.of_namespace(&namespace.into());
         }
     }
