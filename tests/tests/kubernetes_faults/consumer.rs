@@ -72,7 +72,7 @@ impl<'a> Consumer<'a> {
         self.running.told()
     }
 
-    /// Whether the agent says that it is not told what changes, and why it has been looking since.
+    /// Whether the agent has said that it is no longer told what changes.
     pub(crate) fn has_lost(&self) -> bool {
         self.running.told().contains(LOST)
     }

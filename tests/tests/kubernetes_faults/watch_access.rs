@@ -108,7 +108,9 @@ fn the_version_is_refused(cluster: &Cluster) {
     let bindings = ["system:discovery", "system:public-info-viewer"]
         .map(|name| format!("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/{name}"));
     let rules = bindings.each_ref().map(|path| cluster.get(path));
-    bindings.iter().for_each(|path| cluster.delete(path));
+    for path in &bindings {
+        cluster.delete(path);
+    }
     stocktake_tests::wait_until("the version to be refused", || !may_ask_for_the_version(cluster));
     let mut consumer = Consumer::start(cluster, cluster.port(), SOON, "the version refused");
     consumer.wait("a report", |consumer| consumer.coverage().is_some());

@@ -116,17 +116,19 @@ async fn a_list_from_the_cache_is_no_older_than_the_last() {
 
 #[tokio::test]
 async fn a_server_that_is_behind_what_it_answered_is_taken_as_it_is() {
-    let server = healthy(&["a"], |request| match request.query("resourceVersion") {
-        Some("41") => Answer::status(504, "Too large resource version: 41, current: 7"),
-        _ if request.times == 1 => Answer::ok(&json!({"metadata": {"resourceVersion": "41"}, "items": []})),
-        _ => Answer::ok(&json!({"metadata": {"resourceVersion": "7"}, "items": [pod("a", "1")]})),
-    });
-    let collector = collector(&server, json!({}));
-    look(&collector).await.0.unwrap();
-    let (result, sink) = look(&collector).await;
-    assert_eq!(result.unwrap(), Coverage::Complete);
-    assert_eq!(sink.namespace("a"), ("complete", vec!["1"]));
-    assert_eq!(server.requests_of("/api/v1/pods"), 3);
+    for status in [Answer::status, Answer::status_in_protobuf] {
+        let server = healthy(&["a"], move |request| match request.query("resourceVersion") {
+            Some("41") => status(504, "Too large resource version: 41, current: 7"),
+            _ if request.times == 1 => Answer::ok(&json!({"metadata": {"resourceVersion": "41"}, "items": []})),
+            _ => Answer::ok(&json!({"metadata": {"resourceVersion": "7"}, "items": [pod("a", "1")]})),
+        });
+        let collector = collector(&server, json!({}));
+        look(&collector).await.0.unwrap();
+        let (result, sink) = look(&collector).await;
+        assert_eq!(result.unwrap(), Coverage::Complete);
+        assert_eq!(sink.namespace("a"), ("complete", vec!["1"]));
+        assert_eq!(server.requests_of("/api/v1/pods"), 3);
+    }
 }
 
 #[tokio::test]
