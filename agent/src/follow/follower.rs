@@ -26,7 +26,8 @@ const QUIET: Duration = Duration::from_millis(250);
 const BURST_AT_MOST: Duration = Duration::from_secs(1);
 
 /// How many intervals apart a runtime that tells what changes is looked at as a whole. It should find nothing new, and is
-/// there for what a runtime or a collector forgets to tell; often enough that such a fault is mended within minutes, rarely
+/// there for what a runtime or a collector forgets to tell (not for what a collector that keeps what it watches has missed: it
+/// reads that then too); often enough that such a fault is mended within minutes, rarely
 /// enough that it costs a tenth of not being told.
 const FULL_LOOK_EVERY: u32 = 10;
 
