@@ -18,6 +18,7 @@ mod environment;
 mod exit;
 mod explain;
 mod follow;
+mod heap;
 mod isolate;
 mod logging;
 mod observe;
@@ -36,6 +37,7 @@ use stocktake_collector_kubernetes as _;
 /// Runs the agent's command line with this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    heap::share_one();
     run(std::env::args_os())
 }
 
