@@ -3,7 +3,10 @@
 use std::{
     fmt, fs, io,
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -121,9 +124,15 @@ impl Drop for Process {
     }
 }
 
-/// A port of this machine that nobody listens on.
+/// A port of this machine that nobody listens on, and that is given to nobody else: neither by this function again, nor by
+/// the kernel to a connection, which takes it from 32768 on (`net.ipv4.ip_local_port_range`).
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another process of tests begins elsewhere.
+    let first = u16::try_from(std::process::id() % 10_000).expect("it is less than 10,000");
+    (0..12_000)
+        .map(|_| 20_000 + (first + NEXT.fetch_add(1, Relaxed)) % 12_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a port")
 }

@@ -111,7 +111,7 @@ impl Look<'_> {
         let (api, settings) = (self.api, self.settings);
         let down = OnceLock::new();
         let lists = stream::iter(names).map(|name| list_namespace(api, settings, name.into(), &down));
-        let mut lists = lists.buffer_unordered(CONCURRENT_LISTS);
+        let mut lists = lists.buffered(CONCURRENT_LISTS);
         while let Some(listed) = lists.next().await {
             let is_denied_guess =
                 guess == Some(&*listed.scope.id.name) && matches!(listed.scope.coverage, Coverage::Denied { .. });

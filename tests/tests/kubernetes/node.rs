@@ -292,10 +292,13 @@ fn a_node_may_be_seen_in_some_namespaces_alone() {
 }
 
 #[test]
-fn a_node_that_is_not_there_is_warned_of() {
+fn a_node_that_is_not_there_is_not_seen() {
     needs!("kubernetes");
-    let run = collect("reader", "node = 'bed-nod'").exits(1).says("the cluster has no node `bed-nod`");
-    assert_eq!(run.report().containers("k"), 0);
+    let report = collect("reader", "node = 'bed-nod'").exits(1).report();
+    let Coverage::Failed { reason } = report.coverage("k", &ScopeId::node("bed-nod")) else {
+        panic!("it was not seen")
+    };
+    assert!(reason.starts_with("the cluster has no node `bed-nod`; correct `node`"), "{reason}");
     let report = collect("nobody", NODE).exits(1).report();
     assert!(matches!(report.coverage("k", &node()), Coverage::Denied { .. }));
 }
