@@ -36,7 +36,15 @@ pub(crate) fn of_source(observation: Observation, filters: &Filters) -> Option<(
 /// A report of nothing yet.
 pub(crate) fn report(agent: Agent) -> Report {
     let (schema, id) = (SCHEMA_VERSION.to_owned(), Uuid::now_v7());
-    Report { schema, id, agent, created_at: Timestamp::now(), sources: Vec::new() }
+    Report {
+        schema,
+        id,
+        agent,
+        created_at: Timestamp::now(),
+        sequence: None,
+        valid_for_seconds: None,
+        sources: Vec::new(),
+    }
 }
 
 fn manifest(

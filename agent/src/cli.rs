@@ -125,9 +125,10 @@ pub(crate) struct Watch {
     format: Option<WatchFormat>,
 
     /// How often to look at a runtime that does not tell what changes, or that was not seen as a whole (`30s`, `5m`). One
-    /// that does tell is looked at as a whole ten times less often.
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = interval)]
-    pub(crate) interval: Duration,
+    /// that does tell is looked at as a whole ten times less often. Default: the configuration's `interval`, which is a minute
+    /// where it says nothing.
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    pub(crate) interval: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use stocktake_core::{Environment, Registry, model::Host};
 
 use crate::{
-    config::DEFAULT_TIMEOUT,
+    config::{DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
     environment::context,
     observe::{Configured, probe},
 };
@@ -46,7 +46,13 @@ pub(crate) async fn discover(registry: &Registry, environment: &Environment, hos
                 Ok(collector) => {
                     let collector = Arc::from(collector);
                     candidates.push((
-                        Configured { name, kind: factory.kind, timeout: DEFAULT_TIMEOUT, collector },
+                        Configured {
+                            name,
+                            kind: factory.kind,
+                            timeout: DEFAULT_TIMEOUT,
+                            interval: DEFAULT_INTERVAL,
+                            collector,
+                        },
                         candidate.found,
                     ));
                 }

@@ -13,6 +13,7 @@ mod assemble;
 mod cli;
 mod commands;
 mod config;
+mod deliver;
 mod discover;
 mod environment;
 mod exit;
@@ -24,6 +25,8 @@ mod logging;
 mod observe;
 mod render;
 mod say;
+mod spool;
+mod telemetry;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: Check, registry: &Registry) -> anyhow::Result<Exit> {
-    let Configuration { collectors, filters } = match configuration(&arguments.source, registry).await {
+    let Configuration { collectors, filters, .. } = match configuration(&arguments.source, registry).await {
         Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };

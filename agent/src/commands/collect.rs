@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use stocktake_core::{
     Registry,
     filter::Filters,
-    model::{Agent, Inventory, Report},
+    model::{Inventory, Report},
     unify::{Conclusions, Document, KnownFindings},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Result<Exit> {
-    let Configuration { collectors, filters } = match configuration(&arguments.source, registry).await {
+    let Configuration { collectors, filters, .. } = match configuration(&arguments.source, registry).await {
         Ok(configuration) => configuration,
         Err(exit) => return Ok(exit),
     };
@@ -91,7 +91,7 @@ fn warn(report: &Report) {
 async fn look(collectors: &[Configured], filters: &Arc<Filters>) -> (Exit, Assembled) {
     let observations = join_all(collectors.iter().map(|collector| observe(collector, filters))).await;
     let exit = Exit::of(&observations);
-    let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
+    let agent = environment::agent();
     (exit, assemble(agent, observations, filters))
 }
 

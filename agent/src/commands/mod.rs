@@ -104,7 +104,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// The collectors that a command is to use and what it may tell, or how it ends without any.
 async fn configuration(source: &cli::Source, registry: &Registry) -> Result<Configuration, Exit> {
     let (environment, host) = (environment::environment(), environment::host());
-    let Configuration { collectors, filters } = if let Some(path) = &source.config {
+    let mut configuration = if let Some(path) = &source.config {
         load(path, registry, &environment, &host).map_err(|invalid| {
             for complaint in invalid.complaints() {
                 say::error(&complaint);
@@ -113,9 +113,10 @@ async fn configuration(source: &cli::Source, registry: &Registry) -> Result<Conf
         })?
     } else {
         let found = discover(registry, &environment, &host).await;
-        Configuration { collectors: choose_found(found, &source.collectors)?, filters: Arc::default() }
+        Configuration::of(choose_found(found, &source.collectors)?)
     };
-    Ok(Configuration { collectors: select(collectors, &source.collectors)?, filters })
+    configuration.collectors = select(configuration.collectors, &source.collectors)?;
+    Ok(configuration)
 }
 
 /// Says what was found, and how to choose among it.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use stocktake_core::{Registry, model::Agent};
+use stocktake_core::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: Watch, registry: &Registry) -> anyhow::Result
     // Before anything starts that would have to be ended in order.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let format = arguments.format();
-    let Configuration { collectors, filters } = tokio::select! {
+    let Configuration { mut collectors, filters, .. } = tokio::select! {
         configuration = configuration(&arguments.source, registry) => match configuration {
             Ok(configuration) => configuration,
             Err(exit) => return Ok(exit),
@@ -40,8 +40,11 @@ pub(super) async fn run(arguments: Watch, registry: &Registry) -> anyhow::Result
         _ = interrupt.recv() => return Ok(Exit::Success),
         _ = terminate.recv() => return Ok(Exit::Success),
     };
+    if let Some(interval) = arguments.interval {
+        collectors.iter_mut().for_each(|collector| collector.interval = interval);
+    }
     let are_several = collectors.len() > 1;
-    let (following, updates) = match follow(collectors, &filters, arguments.interval) {
+    let (following, updates) = match follow(collectors, &filters) {
         Ok(follow) => follow,
         Err(error) => {
             say::error(&error.to_string());
@@ -72,7 +75,7 @@ pub(super) async fn run(arguments: Watch, registry: &Registry) -> anyhow::Result
 
 /// Writes each update as it comes, on a thread of its own: a reader that does not read keeps nobody from being told to stop.
 fn write(mut updates: mpsc::Receiver<Update>, format: WatchFormat, are_several: bool) -> JoinHandle<io::Result<()>> {
-    let agent = Agent { version: env!("CARGO_PKG_VERSION").to_owned(), hostname: environment::host().hostname };
+    let agent = environment::agent();
     tokio::task::spawn_blocking(move || match format {
         WatchFormat::Ndjson => {
             let mut out = BufWriter::with_capacity(1 << 16, io::stdout());

@@ -34,7 +34,6 @@ const FULL_LOOK_EVERY: u32 = 10;
 pub(super) struct Follower {
     configured: Configured,
     filters: Arc<Filters>,
-    interval: Duration,
     watching: Watching,
     held: Held,
     /// When the latest look at everything ended.
@@ -43,14 +42,9 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(
-        configured: Configured,
-        filters: Arc<Filters>,
-        interval: Duration,
-        updates: mpsc::Sender<Update>,
-    ) -> Self {
+    pub(super) fn new(configured: Configured, filters: Arc<Filters>, updates: mpsc::Sender<Update>) -> Self {
         let watching = Watching::new(Arc::clone(&configured.collector), configured.timeout);
-        Self { configured, filters, interval, watching, held: Held::default(), looked_at: None, updates }
+        Self { configured, filters, watching, held: Held::default(), looked_at: None, updates }
     }
 
     /// Looks, for as long as anybody listens.
@@ -110,7 +104,7 @@ impl Follower {
         };
         // What was not seen may be back, and nobody tells that.
         let is_sound = self.watching.stands() && self.held.is_complete();
-        Some(looked_at + self.interval * if is_sound { FULL_LOOK_EVERY } else { 1 })
+        Some(looked_at + self.configured.interval * if is_sound { FULL_LOOK_EVERY } else { 1 })
     }
 
     async fn look(&mut self, change: ScopeChange) -> Option<Update> {

@@ -11,7 +11,7 @@ mod subscription;
 mod tests;
 mod watching;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use stocktake_core::filter::Filters;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -58,7 +58,6 @@ impl std::fmt::Display for NeedsAll {
 pub(crate) fn follow(
     collectors: Vec<Configured>,
     filters: &Arc<Filters>,
-    interval: Duration,
 ) -> Result<(Following, mpsc::Receiver<Update>), NeedsAll> {
     if filters.selects_containers() && collectors.len() > 1 {
         return Err(NeedsAll);
@@ -69,7 +68,7 @@ pub(crate) fn follow(
         // Whatever is said of a source says of which.
         let of_collector = tracing::error_span!("follow", collector = configured.name);
         let _entered = of_collector.enter();
-        let follower = Follower::new(configured, Arc::clone(filters), interval, sender.clone());
+        let follower = Follower::new(configured, Arc::clone(filters), sender.clone());
         tasks.spawn(follower.run().in_current_span());
     }
     Ok((Following(tasks), receiver))

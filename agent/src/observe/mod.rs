@@ -26,6 +26,8 @@ pub(crate) struct Configured {
     pub(crate) kind: &'static str,
     /// How long one collection may take.
     pub(crate) timeout: Duration,
+    /// How often to look at the least, where it is looked at again and again.
+    pub(crate) interval: Duration,
     pub(crate) collector: Arc<dyn RuntimeCollector>,
 }
 
@@ -178,7 +180,7 @@ mod tests {
 
     async fn observed(behaviour: Behaviour) -> Observation {
         let collector = Arc::new(Stub(behaviour));
-        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector };
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, interval: LIMIT, collector };
         observe(&configured, &Arc::default()).await
     }
 
@@ -210,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_is_known_is_not_handed_on_unless_a_filter_needs_it() {
         let collector = Arc::new(Stub(Behaviour::Anonymous));
-        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, collector };
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, interval: LIMIT, collector };
         let first = observe(&configured, &Arc::default()).await;
         assert!(first.contents[0].body.is_some());
         let digest = first.source.scopes[0].digest.clone().unwrap();

@@ -47,8 +47,10 @@ pub(super) fn inventory(sources: Vec<Seen>) -> Inventory {
     let report = Report {
         schema: SCHEMA_VERSION.into(),
         id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
-        agent: Agent { version: "0.1.0".into(), hostname: Some("web-7".into()) },
+        agent: Agent { version: "0.1.0".into(), hostname: Some("web-7".into()), ..Agent::default() },
         created_at: time("2021-11-17T18:47:36.987654321Z"),
+        sequence: None,
+        valid_for_seconds: None,
         sources: sources.into_iter().map(seal).collect(),
     };
     Inventory::new(report, bodies)

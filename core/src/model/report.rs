@@ -51,6 +51,14 @@ pub struct Report {
     pub agent: Agent,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Its number among the reports of its agent, of which the first has 1. A number that is missing is a report that was
+    /// dropped. Absent where nobody counts, as in what is printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Seconds after which another report is due at the latest: an agent that is silent for longer is not well. Absent
+    /// where no other is to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_for_seconds: Option<u64>,
     /// What was seen, one entry a collector, by name.
     pub sources: Vec<Source>,
 }
@@ -58,6 +66,12 @@ pub struct Report {
 /// The program that made a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Agent {
+    /// Identifies the agent through all its runs (UUID). Absent where it keeps nothing between two runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    /// Identifies its run: a UUID version 7, so that a later run has a greater one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Uuid>,
     /// Version of the agent.
     pub version: String,
     /// Name of the machine that it ran on.

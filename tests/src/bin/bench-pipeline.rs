@@ -109,6 +109,8 @@ fn report(scopes: Vec<ScopeEntry>) -> Report {
         id: uuid::Uuid::nil(),
         agent: Agent::default(),
         created_at: Timestamp::UNIX_EPOCH,
+        sequence: None,
+        valid_for_seconds: None,
         sources: vec![source],
     }
 }

@@ -76,7 +76,7 @@ async fn one_that_hangs_holds_up_no_other() {
     hung.world().mood = Mood::Hangs;
     let mut other = configured(&sound);
     other.name = "sound".into();
-    let (_following, mut updates) = follow(vec![configured(&hung), other], &Arc::default(), INTERVAL).unwrap();
+    let (_following, mut updates) = follow(vec![configured(&hung), other], &Arc::default()).unwrap();
     let began = Instant::now();
     assert_eq!(updates.recv().await.unwrap().source.collector, "sound");
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -110,10 +110,10 @@ async fn a_filter_that_selects_containers_has_everything_looked_at() {
 async fn such_a_filter_is_refused_for_several() {
     let collectors = [Scripted::new([]), Scripted::new([])];
     let configured = || collectors.iter().map(configured).collect();
-    let refused = follow(configured(), &Arc::new(excluding("x")), INTERVAL).err();
+    let refused = follow(configured(), &Arc::new(excluding("x"))).err();
     assert_eq!(refused, Some(NeedsAll));
     let labels = Filters { labels: serde_json::from_value(json!({ "exclude": ["x"] })).unwrap(), ..Filters::default() };
-    assert!(follow(configured(), &Arc::new(labels), INTERVAL).is_ok());
+    assert!(follow(configured(), &Arc::new(labels)).is_ok());
     assert_eq!(collectors[0].asked(), [], "nothing was started");
 }
 

@@ -212,7 +212,7 @@ impl Followed {
 
     pub(super) fn with(collector: Arc<Scripted>, filters: Filters) -> Self {
         let configured = configured(&collector);
-        let (following, updates) = follow(vec![configured], &Arc::new(filters), INTERVAL).unwrap();
+        let (following, updates) = follow(vec![configured], &Arc::new(filters)).unwrap();
         Self { collector, updates, _following: following }
     }
 
@@ -229,5 +229,5 @@ impl Followed {
 
 pub(super) fn configured(collector: &Arc<Scripted>) -> Configured {
     let collector = Arc::clone(collector) as Arc<dyn RuntimeCollector>;
-    Configured { name: "scripted".into(), kind: "scripted", timeout: LIMIT, collector }
+    Configured { name: "scripted".into(), kind: "scripted", timeout: LIMIT, interval: INTERVAL, collector }
 }

@@ -1,22 +1,27 @@
 //! The configuration file: from TOML to collectors that are ready to run, with every complaint at its place.
 
+mod duration;
+mod settings;
+mod targets;
+
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use jiff::SignedDuration;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use stocktake_core::{ConfigError, Environment, Registry, filter::Filters, model::Host, nearest};
 use toml::de::{DeTable, DeValue};
 
+pub(crate) use self::{
+    duration::{duration, interval, optional_duration, optional_interval},
+    settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
+    targets::ConfiguredTarget,
+};
 use crate::{environment::context, observe::Configured};
-
-/// How long one collection may take where nothing else is said.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a configuration cannot be used: everything that is wrong with it, not only the first.
 #[derive(Debug)]
@@ -43,26 +48,21 @@ pub(crate) struct Configuration {
     pub(crate) collectors: Vec<Configured>,
     /// What `[filters]` holds.
     pub(crate) filters: Arc<Filters>,
+    /// What `[agent]` holds.
+    pub(crate) agent: AgentSettings,
+    /// In the order of their names.
+    pub(crate) targets: Vec<ConfiguredTarget>,
+}
+
+impl Configuration {
+    /// That of whom no file says anything.
+    pub(crate) fn of(collectors: Vec<Configured>) -> Self {
+        Self { collectors, filters: Arc::default(), agent: AgentSettings::default(), targets: Vec::new() }
+    }
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 3] = ["agent", "collectors", "filters"];
-
-/// What `[agent]` holds.
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AgentSettings {
-    /// How long one collection may take (`30s`, `2m`); a collector may set its own `timeout`.
-    #[serde(default = "default_timeout", deserialize_with = "duration")]
-    #[schemars(with = "String", example = "30s")]
-    timeout: Duration,
-}
-
-impl Default for AgentSettings {
-    fn default() -> Self {
-        Self { timeout: DEFAULT_TIMEOUT }
-    }
-}
+const TABLES: [&str; 4] = ["agent", "collectors", "filters", "targets"];
 
 /// What every `[collectors.NAME]` holds besides the settings of its type.
 #[derive(Debug, Default, Deserialize)]
@@ -71,6 +71,8 @@ struct CommonSettings {
     kind: Option<String>,
     #[serde(default, deserialize_with = "optional_duration")]
     timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_interval")]
+    interval: Option<Duration>,
 }
 
 /// Reads a file and builds its collectors.
@@ -101,7 +103,7 @@ fn parse(
     let mut errors = Vec::new();
     let mut agent = AgentSettings::default();
     let mut filters = Filters::default();
-    let mut collectors = Vec::new();
+    let (mut collectors, mut targets) = (Vec::new(), Vec::new());
     for (key, value) in &document {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
         match key {
@@ -117,6 +119,10 @@ fn parse(
                 Some(tables) => collectors.extend(tables.iter().map(|(name, table)| (name.get_ref(), table.get_ref()))),
                 None => errors.push(expected_table("collectors", value)),
             },
+            "targets" => match value.as_table() {
+                Some(tables) => targets.extend(tables.iter().map(|(name, table)| (name.get_ref(), table.get_ref()))),
+                None => errors.push(expected_table("targets", value)),
+            },
             other => errors.push(unknown_table(other)),
         }
     }
@@ -127,6 +133,13 @@ fn parse(
             Err(error) => errors.push(error.within(name).within("collectors")),
         }
     }
+    let mut configured_targets = Vec::new();
+    for (name, table) in &targets {
+        match targets::target(name, table, environment, host) {
+            Ok(target) => configured_targets.push(target),
+            Err(error) => errors.push(error.within(name).within("targets")),
+        }
+    }
     if collectors.is_empty() && errors.is_empty() {
         errors.push(
             ConfigError::new("collectors", "there is none")
@@ -135,7 +148,8 @@ fn parse(
     }
     if errors.is_empty() {
         configured.sort_by(|a: &Configured, b| a.name.cmp(&b.name));
-        Ok(Configuration { collectors: configured, filters: Arc::new(filters) })
+        configured_targets.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Configuration { collectors: configured, filters: Arc::new(filters), agent, targets: configured_targets })
     } else {
         let place = |error: ConfigError| (offset(&document, &error.path).map(|offset| line_at(text, offset)), error);
         let mut complaints: Vec<_> = errors.into_iter().map(place).collect();
@@ -152,12 +166,12 @@ fn collector(
     environment: &Environment,
     host: &Host,
 ) -> Result<Configured, ConfigError> {
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+    if !is_name(name) {
         return Err(ConfigError::new("", "a collector's name is made of letters, digits, `-` and `_`"));
     }
     let Value::Object(settings) = json(table) else { return Err(expected_table("", table)) };
     let (common, settings): (Map<_, _>, Map<_, _>) =
-        settings.into_iter().partition(|(key, _)| matches!(key.as_str(), "type" | "timeout"));
+        settings.into_iter().partition(|(key, _)| matches!(key.as_str(), "type" | "timeout" | "interval"));
     let common: CommonSettings = ConfigError::deserialize(Value::Object(common))?;
     let kind = common.kind.as_deref().unwrap_or(name);
     let Some(factory) = registry.get(kind) else {
@@ -173,8 +187,14 @@ fn collector(
         name: name.to_owned(),
         kind: factory.kind,
         timeout: common.timeout.unwrap_or(agent.timeout),
+        interval: common.interval.unwrap_or(agent.interval),
         collector: Arc::from(collector),
     })
+}
+
+/// Whether something can be named that: it is part of file names and of metrics.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn unknown_table(key: &str) -> ConfigError {
@@ -228,35 +248,6 @@ fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
 
 fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn default_timeout() -> Duration {
-    DEFAULT_TIMEOUT
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Visitor;
-    impl de::Visitor<'_> for Visitor {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration like `30s` or `2m 30s`")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            let parsed: SignedDuration =
-                text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
-            match Duration::try_from(parsed) {
-                Ok(duration) if !duration.is_zero() => Ok(duration),
-                _ => Err(E::custom(format!("`{text}` is not longer than nothing"))),
-            }
-        }
-    }
-    deserializer.deserialize_str(Visitor)
-}
-
-fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
 }
 
 #[cfg(test)]
@@ -319,7 +310,7 @@ images = { exclude = ['a', '/(/'] }
                 "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
                  `containerd`, `cri`, `docker`, `exec`, `kubernetes`; did you mean `kubernetes`?",
                 "agent.toml:9: agent.timeout: `0s` is not longer than nothing",
-                "agent.toml:10: colectors: unknown key, expected one of `agent`, `collectors`, `filters`; \
+                "agent.toml:10: colectors: unknown key, expected one of `agent`, `collectors`, `filters`, `targets`; \
                  did you mean `collectors`?",
                 "agent.toml:12: filters.images.exclude[1]: `/(/` is not a valid pattern: unclosed group",
             ]

@@ -1,0 +1,69 @@
+//! What `[agent]` holds.
+
+use std::{path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::duration::{duration, interval};
+
+/// How long one collection may take where nothing else is said.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often to look at the least where nothing else is said.
+pub(crate) const DEFAULT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What `[agent]` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentSettings {
+    /// How long one collection may take (`30s`, `2m`); a collector may set its own `timeout`.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String", example = "30s")]
+    pub(crate) timeout: Duration,
+
+    /// `run`: how often to report at the least, and how often to look at a runtime that does not tell what changes; a
+    /// collector may set its own `interval`. What changes is reported at once.
+    #[serde(deserialize_with = "interval")]
+    #[schemars(with = "String", example = "1m")]
+    pub(crate) interval: Duration,
+
+    /// `run`: how long changes are gathered before they are reported, at the most one report in this time.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String", example = "5s")]
+    pub(crate) gather: Duration,
+
+    /// `run`: where reports wait that are not delivered yet, and where the agent keeps who it is. It is made if it is not there.
+    #[schemars(example = "/var/lib/stocktake/spool")]
+    pub(crate) spool_dir: PathBuf,
+
+    /// `run`: how much may wait there (`256MiB`). Beyond it the oldest reports are dropped, which is logged and counted.
+    #[schemars(with = "String", example = "256MiB")]
+    pub(crate) spool_max_size: ByteSize,
+
+    /// `run`: how long a report may wait there (`168h`). An older one is dropped, which is logged and counted.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String", example = "168h")]
+    pub(crate) spool_max_age: Duration,
+
+    /// `run`: how long the agent may take to deliver what waits when it is told to stop. What is left is delivered after the
+    /// next start.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "String", example = "10s")]
+    pub(crate) stop_timeout: Duration,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            interval: DEFAULT_INTERVAL,
+            gather: Duration::from_secs(5),
+            spool_dir: PathBuf::from("/var/lib/stocktake/spool"),
+            spool_max_size: ByteSize::mib(256),
+            spool_max_age: Duration::from_hours(168),
+            stop_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
+//! is tried is decided once, for all targets alike.
+
+use std::{io, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use stocktake_core::{
+    ConfigError, Digest, Environment,
+    model::{Host, Inventory, Report, Scope},
+};
+
+/// A report that is on its way.
+pub(crate) struct Parcel {
+    /// The manifest.
+    pub(crate) report: Report,
+    /// The same, as it was written once: a manifest is sent by these bytes, so that who sends it again sends the same.
+    pub(crate) manifest: Vec<u8>,
+    /// Where the bodies of its scopes are.
+    pub(crate) bodies: Arc<dyn Bodies>,
+    /// The report before it that this target has acknowledged, where its bodies are still there.
+    pub(crate) base: Option<Base>,
+}
+
+/// A report that a target has.
+pub(crate) struct Base {
+    pub(crate) report: Report,
+    pub(crate) manifest: Vec<u8>,
+}
+
+/// Bodies of scopes by digest: the bytes that the digest is of.
+pub(crate) trait Bodies: Send + Sync {
+    /// The body; `None` if it is not there (any more). It may read a file, so it is not for a thread that others wait for.
+    fn body(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>>;
+}
+
+impl Parcel {
+    /// The report with all of its bodies and what follows from them, for a target that takes no manifest. A scope of which the
+    /// body is not there is as if nothing had been seen of it.
+    pub(crate) fn inventory(&self) -> io::Result<Inventory> {
+        let mut report = self.report.clone();
+        let mut scopes = std::collections::BTreeMap::new();
+        for entry in report.sources.iter_mut().flat_map(|source| &mut source.scopes) {
+            let Some(digest) = &entry.digest else { continue };
+            if scopes.contains_key(digest) {
+                continue;
+            }
+            match self.bodies.body(digest)? {
+                Some(bytes) => {
+                    let scope: Scope = serde_json::from_slice(&bytes)?;
+                    scopes.insert(digest.clone(), scope);
+                }
+                None => crate::spool::without_body(entry),
+            }
+        }
+        Ok(Inventory::new(report, scopes))
+    }
+}
+
+/// What handing over took.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Bytes of the bodies that were sent, those of attempts within the delivery included.
+    pub(crate) bytes: u64,
+    /// Requests, or 1 for what is written.
+    pub(crate) requests: u64,
+}
+
+/// Why a report was not handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It may go better later: the report stays.
+    Later {
+        /// What the target asked for (`Retry-After`).
+        after: Option<Duration>,
+        /// The word for it in metrics: an HTTP status, else `unreachable`, `timeout`, `protocol`, …
+        status: String,
+        message: String,
+    },
+    /// It will never be taken as it is: the report is put aside.
+    Refused { status: String, message: String },
+}
+
+/// Who takes reports.
+#[async_trait]
+pub(crate) trait Target: Send {
+    /// Hands over a report. Called again with the same report until it succeeds; who has acknowledged a report before has to
+    /// find out by its id that it is the same.
+    ///
+    /// May be dropped at any await point.
+    async fn deliver(&mut self, parcel: &Parcel) -> Result<Sent, Failure>;
+}
+
+/// What a target is told about the agent when it is built.
+#[derive(Clone, Default)]
+pub(crate) struct TargetContext {
+    /// Its name in the configuration.
+    pub(crate) name: String,
+    pub(crate) environment: Environment,
+    pub(crate) host: Host,
+}
+
+/// A type of target. Building one touches no network.
+pub(crate) struct TargetKind {
+    /// Value of `type` in `[targets.NAME]`.
+    pub(crate) kind: &'static str,
+    /// What it is, in a line.
+    pub(crate) summary: &'static str,
+    /// JSON Schema of its settings.
+    pub(crate) schema: fn() -> schemars::Schema,
+    pub(crate) build: fn(Value, TargetContext) -> Result<Box<dyn Target>, ConfigError>,
+}
+
+/// Every type, by name.
+pub(crate) const KINDS: &[TargetKind] = &[];
