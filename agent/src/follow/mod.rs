@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use self::follower::Follower;
 #[cfg(test)]
 pub(crate) use self::held::Change;
-pub(crate) use self::held::Update;
+pub(crate) use self::held::{Look, Update};
 use crate::observe::Configured;
 
 /// Updates that wait to be taken. A body waits with its update, so that there are as few as can be; a collector that has
