@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_document_that_differs_little_is_little() {
-        let earlier: Vec<u8> = (0..300_000u32).flat_map(|number| (number.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+        let earlier: Vec<u8> =
+            (0..300_000u32).flat_map(|number| (number.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
         let mut later = earlier.clone();
         later[1_000_000..1_000_010].fill(7);
         let mut bytes = Vec::new();
