@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use prometheus_client::metrics::histogram::Histogram;
 use stocktake_core::model::{Cost, Counts, Coverage, Source};
 
-use super::{
-    moment::Moment,
-    status::CollectorState,
-};
+use super::{moment::Moment, status::CollectorState};
 use crate::{follow::Update, render::describe};
 
 /// Seconds: a local daemon answers within hundredths, a large cluster within some tens, and a deadline is half a minute.
@@ -194,7 +191,7 @@ fn state(source: &Source, timed_out: bool) -> (CollectorState, Option<String>) {
         Coverage::Failed { .. } => CollectorState::Failed,
         Coverage::Denied { .. } => CollectorState::Denied,
         Coverage::Complete if incomplete.is_empty() => CollectorState::Ok,
-        Coverage::Complete | Coverage::Partial { .. } | Coverage::Other => CollectorState::Partial,
+        _ => CollectorState::Partial,
     };
     let of_scopes = incomplete.first().map(|first| {
         let reason = first.coverage.reason().unwrap_or("no reason given");
