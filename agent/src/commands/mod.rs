@@ -4,7 +4,9 @@ mod check;
 mod collect;
 mod collectors;
 mod config;
+mod metrics;
 mod run;
+mod status;
 mod watch;
 
 use std::{
@@ -63,6 +65,8 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Watch(arguments) => follow(watch::run(arguments, registry)),
         Command::Run(arguments) => follow(run::run(arguments, registry)),
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
+        Command::Status(arguments) => block_on(status::run(arguments)),
+        Command::Metrics => metrics::run(),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
         Command::Config { command: ConfigCommand::Example } => config::example(registry),

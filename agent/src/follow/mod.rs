@@ -21,12 +21,9 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
 #[cfg(test)]
-pub(crate) use self::held::Change;
+pub(crate) use self::held::{Change, Look};
 use self::{follower::Follower, together::Together};
-pub(crate) use self::{
-    held::{Look, Update},
-    standing::Standing,
-};
+pub(crate) use self::{held::Update, standing::Standing};
 use crate::observe::Configured;
 
 /// Updates that wait to be taken. A body waits with its update, so that there are as few as can be; a collector that has

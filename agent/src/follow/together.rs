@@ -130,7 +130,9 @@ impl Together {
         self.patience.looked(self.members.iter().all(|member| member.held.is_complete()));
         let timeout = self.members.iter().map(|member| member.configured.timeout).max().unwrap_or_default();
         let next_within = self.patience.wait(self.members.iter().all(Member::is_sound)) + timeout;
-        updates.iter_mut().for_each(|update| update.look.next_within = next_within);
+        for update in &mut updates {
+            update.look.next_within = next_within;
+        }
         updates
     }
 }

@@ -15,7 +15,7 @@ use super::{
     moment::Moment,
 };
 
-/// The media type of OpenMetrics, which who asks for it gets.
+/// The media type of `OpenMetrics`, which who asks for it gets.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// What is exposed, and its media type.

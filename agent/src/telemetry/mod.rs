@@ -14,6 +14,8 @@ mod socket;
 mod state;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
 #[cfg_attr(not(feature = "otlp"), path = "no_traces.rs")]
 mod traces;
 
@@ -29,10 +31,10 @@ pub(crate) use self::{
     ask::{AskError, ask},
     exposition::page,
     health::ago,
-    serve::{ServeError, Serving, serve},
+    serve::{ServeError, serve},
     socket::usual_places,
     state::Expected,
-    status::{CollectorState, CollectorStatus, Status, TargetState, TargetStatus},
+    status::{CollectorState, CollectorStatus, Status, TargetStatus},
 };
 use self::{moment::Moment, state::State, status::Problem, traces::Traces};
 use crate::{

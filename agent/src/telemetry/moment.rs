@@ -27,4 +27,11 @@ impl Moment {
     pub(super) fn after(self, duration: Duration) -> Self {
         Self { at: self.at + duration, instant: self.instant + duration }
     }
+
+    /// A day before now.
+    #[cfg(test)]
+    pub(super) fn long_ago() -> Self {
+        let (now, day) = (Self::now(), Duration::from_hours(24));
+        Self { at: now.at - day, instant: now.instant - day }
+    }
 }

@@ -52,11 +52,11 @@ pub(crate) enum ServeError {
 #[derive(Debug)]
 pub(crate) struct Serving {
     settings: TelemetrySettings,
-    tasks: Vec<Bound<()>>,
+    telemetry: Telemetry,
     /// Where it can be reached.
     address: Option<SocketAddr>,
-    file: Option<SocketFile>,
-    telemetry: Telemetry,
+    _tasks: Vec<Bound<()>>,
+    _file: Option<SocketFile>,
 }
 
 /// Answers how the agent is, where the settings say. Has to be called within a runtime.
@@ -77,10 +77,10 @@ pub(crate) fn serve(settings: &TelemetrySettings, telemetry: &Telemetry) -> Resu
     if let Some(endpoint) = &settings.otlp_endpoint {
         telemetry.trace_to(endpoint).map_err(|reason| ServeError::Traces { endpoint: endpoint.clone(), reason })?;
     }
-    if let Some(address) = address {
-        tracing::info!(%address, "health and metrics are served");
-    }
-    Ok(Serving { settings: settings.clone(), tasks, address, file, telemetry: telemetry.clone() })
+    let telemetry = telemetry.clone();
+    let serving = Serving { settings: settings.clone(), telemetry, address, _tasks: tasks, _file: file };
+    tracing::info!(address = ?serving.address, "health and metrics are served");
+    Ok(serving)
 }
 
 impl Serving {
@@ -136,7 +136,7 @@ fn router(telemetry: &Telemetry, is_socket: bool) -> Router {
         .with_state(telemetry.clone())
 }
 
-async fn answer(mut listener: impl Listener, router: Router) {
+pub(super) async fn answer(mut listener: impl Listener, router: Router) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
