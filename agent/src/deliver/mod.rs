@@ -1,6 +1,8 @@
 //! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
 //! is tried is decided once, for all targets alike.
 
+pub(crate) mod http;
+
 use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
