@@ -50,6 +50,13 @@ Examples:
 
 Ends with exit status 0 at SIGINT (Ctrl-C) and SIGTERM, and when nobody reads any more.";
 
+const RUN_AFTER_HELP: &str = "\
+What is not delivered yet waits in the spool, on disk, and is delivered later, also by the next run.
+
+SIGHUP, and a change of the file, make the agent read its configuration again; one that is not valid is complained of, and
+the former one stays in force. SIGTERM and SIGINT make it report what it knows, try to deliver what waits, and end with exit
+status 0; a second one ends it at once.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look once at everything, and print it.
@@ -57,6 +64,9 @@ pub(crate) enum Command {
     /// Look, and look again at what changes, until told to stop.
     #[command(after_help = WATCH_AFTER_HELP)]
     Watch(Watch),
+    /// Report always, as a daemon: to every target of the configuration, at once when something changes.
+    #[command(after_help = RUN_AFTER_HELP)]
+    Run(Run),
     /// Check the configuration, and whether each runtime answers.
     Check(Check),
     /// List the types of collectors in this program.
@@ -113,6 +123,17 @@ pub(crate) struct Collect {
     /// Say on stderr what each filter, default and limit took out of what each collector saw, also where that is nothing.
     #[arg(long)]
     pub(crate) explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Configuration file (TOML), which names at least one target.
+    #[arg(short, long, value_name = "FILE", env = "STOCKTAKE_CONFIG", default_value = "/etc/stocktake/agent.toml")]
+    pub(crate) config: PathBuf,
+
+    /// Use only the collectors of these names.
+    #[arg(long = "collector", value_name = "NAME", value_delimiter = ',', num_args = 1..)]
+    pub(crate) collectors: Vec<String>,
 }
 
 #[derive(Debug, Args)]

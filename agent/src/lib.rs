@@ -24,6 +24,7 @@ mod isolate;
 mod logging;
 mod observe;
 mod render;
+mod run;
 mod say;
 mod spool;
 mod telemetry;

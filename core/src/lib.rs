@@ -16,6 +16,8 @@ pub mod machine;
 pub mod model;
 pub mod select;
 pub mod unify;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 mod collector;
 mod digest;

@@ -4,13 +4,13 @@ mod check;
 mod collect;
 mod collectors;
 mod config;
+mod run;
 mod watch;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
     time::Duration,
 };
 
@@ -60,12 +60,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     match command {
         Command::Collect(arguments) => block_on(collect::run(arguments, registry)),
-        Command::Watch(arguments) => {
-            let runtime = runtime()?;
-            let exit = runtime.block_on(watch::run(arguments, registry));
-            runtime.shutdown_timeout(TO_BE_DROPPED);
-            exit
-        }
+        Command::Watch(arguments) => follow(watch::run(arguments, registry)),
+        Command::Run(arguments) => follow(run::run(arguments, registry)),
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
@@ -87,6 +83,14 @@ fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Resu
     let exit = runtime.block_on(command);
     // A collector that missed its deadline may still block a thread; the process does not wait for it.
     runtime.shutdown_background();
+    exit
+}
+
+/// Runs what has started things that have to end in order.
+fn follow(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = runtime()?;
+    let exit = runtime.block_on(command);
+    runtime.shutdown_timeout(TO_BE_DROPPED);
     exit
 }
 

@@ -21,7 +21,6 @@ use crate::{
     exit::Exit,
     follow::{Update, follow},
     render::{self, Changes},
-    say,
 };
 
 /// How long a report that is being written when the agent is told to stop may take. Who does not read it by then gets a
@@ -44,13 +43,7 @@ pub(super) async fn run(arguments: Watch, registry: &Registry) -> anyhow::Result
         collectors.iter_mut().for_each(|collector| collector.interval = interval);
     }
     let are_several = collectors.len() > 1;
-    let (following, updates) = match follow(collectors, &filters) {
-        Ok(follow) => follow,
-        Err(error) => {
-            say::error(&error.to_string());
-            return Ok(Exit::Config);
-        }
-    };
+    let (following, updates) = follow(collectors, &filters);
     let mut writing = write(updates, format, are_several);
     let written = tokio::select! {
         written = &mut writing => Some(written),

@@ -1,9 +1,12 @@
 //! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
 //! is tried is decided once, for all targets alike.
 
+mod courier;
+mod file;
 pub(crate) mod http;
+mod stdout;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -11,6 +14,9 @@ use stocktake_core::{
     ConfigError, Digest, Environment,
     model::{Host, Inventory, Report, Scope},
 };
+
+pub(crate) use self::courier::{Couriers, Post};
+use crate::spool::without_body;
 
 /// A report that is on its way.
 pub(crate) struct Parcel {
@@ -37,24 +43,26 @@ pub(crate) trait Bodies: Send + Sync {
 }
 
 impl Parcel {
-    /// The report with all of its bodies and what follows from them, for a target that takes no manifest. A scope of which the
-    /// body is not there is as if nothing had been seen of it.
-    pub(crate) fn inventory(&self) -> io::Result<Inventory> {
+    /// The report with all of its bodies. A scope of which the body is not there is as if nothing had been seen of it.
+    pub(crate) fn contents(&self) -> io::Result<(Report, BTreeMap<Digest, Scope>)> {
         let mut report = self.report.clone();
-        let mut scopes = std::collections::BTreeMap::new();
+        let mut scopes = BTreeMap::new();
         for entry in report.sources.iter_mut().flat_map(|source| &mut source.scopes) {
-            let Some(digest) = &entry.digest else { continue };
-            if scopes.contains_key(digest) {
-                continue;
-            }
-            match self.bodies.body(digest)? {
+            let Some(digest) = entry.digest.clone().filter(|digest| !scopes.contains_key(digest)) else { continue };
+            match self.bodies.body(&digest)? {
                 Some(bytes) => {
                     let scope: Scope = serde_json::from_slice(&bytes)?;
-                    scopes.insert(digest.clone(), scope);
+                    scopes.insert(digest, scope);
                 }
-                None => crate::spool::without_body(entry),
+                None => without_body(entry),
             }
         }
+        Ok((report, scopes))
+    }
+
+    /// The same with what follows from it, for a target that takes no manifest.
+    pub(crate) fn inventory(&self) -> io::Result<Inventory> {
+        let (report, scopes) = self.contents()?;
         Ok(Inventory::new(report, scopes))
     }
 }
@@ -90,7 +98,12 @@ pub(crate) trait Target: Send {
     /// find out by its id that it is the same.
     ///
     /// May be dropped at any await point.
-    async fn deliver(&mut self, parcel: &Parcel) -> Result<Sent, Failure>;
+    async fn deliver(&mut self, parcel: &Arc<Parcel>) -> Result<Sent, Failure>;
+
+    /// Whether a report can be sent as what differs from the last one that was acknowledged ([`Parcel::base`]).
+    fn keeps_base(&self) -> bool {
+        false
+    }
 }
 
 /// What a target is told about the agent when it is built.
@@ -114,4 +127,4 @@ pub(crate) struct TargetKind {
 }
 
 /// Every type, by name.
-pub(crate) const KINDS: &[TargetKind] = &[];
+pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND];

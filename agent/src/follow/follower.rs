@@ -10,6 +10,8 @@ use tokio::{
 
 use super::{
     held::{Held, Update},
+    patience::Patience,
+    standing::Standing,
     watching::{Event, Watching},
 };
 use crate::{
@@ -19,32 +21,34 @@ use crate::{
 
 /// After a change, how long nothing else has to be told before it is looked at: what starts a pod changes it several
 /// times within some tens of milliseconds, and one look is enough for all of them.
-const QUIET: Duration = Duration::from_millis(250);
+pub(super) const QUIET: Duration = Duration::from_millis(250);
 
 /// How long a change waits at the most, where others follow without end. Half of the two seconds within which a pod that was
 /// created is to be in a report, so that the other half is left for looking.
-const BURST_AT_MOST: Duration = Duration::from_secs(1);
-
-/// How many intervals apart a runtime that tells what changes is looked at as a whole. It should find nothing new, and is
-/// there for what a runtime or a collector forgets to tell (not for what a collector that keeps what it watches has missed: it
-/// reads that then too); often enough that such a fault is mended within minutes, rarely
-/// enough that it costs a tenth of not being told.
-const FULL_LOOK_EVERY: u32 = 10;
+pub(super) const BURST_AT_MOST: Duration = Duration::from_secs(1);
 
 pub(super) struct Follower {
     configured: Configured,
     filters: Arc<Filters>,
     watching: Watching,
     held: Held,
+    patience: Patience,
+    standing: Standing,
     /// When the latest look at everything ended.
     looked_at: Option<Instant>,
     updates: mpsc::Sender<Update>,
 }
 
 impl Follower {
-    pub(super) fn new(configured: Configured, filters: Arc<Filters>, updates: mpsc::Sender<Update>) -> Self {
+    pub(super) fn new(
+        configured: Configured,
+        filters: Arc<Filters>,
+        standing: Standing,
+        updates: mpsc::Sender<Update>,
+    ) -> Self {
         let watching = Watching::new(Arc::clone(&configured.collector), configured.timeout);
-        Self { configured, filters, watching, held: Held::default(), looked_at: None, updates }
+        let patience = Patience::new(configured.interval);
+        Self { configured, filters, watching, held: Held::default(), patience, standing, looked_at: None, updates }
     }
 
     /// Looks, for as long as anybody listens.
@@ -73,7 +77,7 @@ impl Follower {
                 // At once: it stands for everything that may have been missed, and nothing is known of more to come.
                 Event::Stands(change) => return change,
                 Event::Change(change) => return self.settled(change).await,
-                Event::Lost | Event::CannotTell => {}
+                Event::Lost | Event::CannotTell => self.standing.set(&self.configured.name, false),
             }
         }
     }
@@ -102,9 +106,12 @@ impl Follower {
         let Some(looked_at) = self.looked_at else {
             return (!self.watching.is_opening()).then(Instant::now);
         };
-        // What was not seen may be back, and nobody tells that.
-        let is_sound = self.watching.stands() && self.held.is_complete();
-        Some(looked_at + self.configured.interval * if is_sound { FULL_LOOK_EVERY } else { 1 })
+        Some(looked_at + self.patience.wait(self.is_sound()))
+    }
+
+    /// Whether everything is known at every moment.
+    fn is_sound(&self) -> bool {
+        self.watching.stands() && self.held.is_complete()
     }
 
     async fn look(&mut self, change: ScopeChange) -> Option<Update> {
@@ -124,12 +131,21 @@ impl Follower {
         }
         let was_complete = self.held.is_complete();
         let update = self.held.merge(&select, source, bodies);
-        match (was_complete || update.is_first, self.held.is_complete()) {
-            (true, false) => tracing::warn!("{}", what_is_missing(&update)),
-            (false, true) => tracing::info!("everything is seen again"),
-            _ => {}
+        complain(was_complete, &self.held, &update);
+        if is_everything {
+            self.patience.looked(self.held.is_complete());
         }
+        self.standing.set(&self.configured.name, self.is_sound());
         Some(update)
+    }
+}
+
+/// Says when something is not seen any more, and when it is again.
+pub(super) fn complain(was_complete: bool, held: &Held, update: &Update) {
+    match (was_complete || update.is_first, held.is_complete()) {
+        (true, false) => tracing::warn!("{}", what_is_missing(update)),
+        (false, true) => tracing::info!("everything is seen again"),
+        _ => {}
     }
 }
 

@@ -6,9 +6,12 @@
 
 mod follower;
 mod held;
+mod patience;
+mod standing;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod together;
 mod watching;
 
 use std::sync::Arc;
@@ -17,10 +20,10 @@ use stocktake_core::filter::Filters;
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
-use self::follower::Follower;
 #[cfg(test)]
 pub(crate) use self::held::Change;
-pub(crate) use self::held::Update;
+use self::{follower::Follower, together::Together};
+pub(crate) use self::{held::Update, standing::Standing};
 use crate::observe::Configured;
 
 /// Updates that wait to be taken. A body waits with its update, so that there are as few as can be; a collector that has
@@ -28,48 +31,41 @@ use crate::observe::Configured;
 const WAITING: usize = 1;
 
 /// The tasks that follow. They end when this is dropped.
-pub(crate) struct Following(JoinSet<()>);
-
-impl Following {
-    /// Ends them. Returns when they have ended.
-    pub(crate) async fn stop(mut self) {
-        self.0.shutdown().await;
-    }
+pub(crate) struct Following {
+    tasks: JoinSet<()>,
+    standing: Standing,
 }
 
-/// Why collectors cannot be followed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NeedsAll;
+impl Following {
+    /// Which collectors tell what changes.
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
 
-impl std::fmt::Display for NeedsAll {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(
-            "`filters.images` and `filters.containers` go by what all sources say of a container, and who follows changes \
-             keeps none of it; choose one collector (--collector NAME), or leave these filters out",
-        )
+    /// Ends them. Returns when they have ended.
+    pub(crate) async fn stop(mut self) {
+        self.tasks.shutdown().await;
     }
 }
 
 /// Follows collectors, and hands on what comes of each look. The first update of each is of everything. The updates of one
 /// collector are in their order.
 ///
-/// Filters that select containers go by what is known of them from all that is seen. Of one source that is had by looking at
-/// all of it whenever anything changes; of several, all of their bodies would have to be held, which is refused.
-pub(crate) fn follow(
-    collectors: Vec<Configured>,
-    filters: &Arc<Filters>,
-) -> Result<(Following, mpsc::Receiver<Update>), NeedsAll> {
-    if filters.selects_containers() && collectors.len() > 1 {
-        return Err(NeedsAll);
-    }
+/// Filters that select containers go by what is known of them from all that is seen. Then all collectors are looked at
+/// whenever anything changes in one.
+pub(crate) fn follow(collectors: Vec<Configured>, filters: &Arc<Filters>) -> (Following, mpsc::Receiver<Update>) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let mut tasks = JoinSet::new();
+    let (mut tasks, standing) = (JoinSet::new(), Standing::default());
+    if filters.selects_containers() && collectors.len() > 1 {
+        tasks.spawn(Together::new(collectors, Arc::clone(filters), standing.clone(), sender).run());
+        return (Following { tasks, standing }, receiver);
+    }
     for configured in collectors {
         // Whatever is said of a source says of which.
         let of_collector = tracing::error_span!("follow", collector = configured.name);
         let _entered = of_collector.enter();
-        let follower = Follower::new(configured, Arc::clone(filters), sender.clone());
+        let follower = Follower::new(configured, Arc::clone(filters), standing.clone(), sender.clone());
         tasks.spawn(follower.run().in_current_span());
     }
-    Ok((Following(tasks), receiver))
+    (Following { tasks, standing }, receiver)
 }

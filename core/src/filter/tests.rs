@@ -58,6 +58,8 @@ fn report(seen: Vec<(Source, ScopeId, Scope)>) -> (Report, BTreeMap<Digest, Scop
         id: Uuid::nil(),
         agent: Agent::default(),
         created_at: Timestamp::UNIX_EPOCH,
+        sequence: None,
+        valid_for_seconds: None,
         sources,
     };
     (report, scopes)

@@ -459,6 +459,8 @@ fn a_view_resolves_what_it_refers_to_and_nothing_else() {
         id: uuid::Uuid::nil(),
         agent: Agent::default(),
         created_at: time(200),
+        sequence: None,
+        valid_for_seconds: None,
         sources: world.sources,
     };
     let mut inventory = Inventory::new(report, world.scopes);

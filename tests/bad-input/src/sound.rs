@@ -101,6 +101,8 @@ pub fn together(scopes: Vec<Scope>) {
         id: Uuid::nil(),
         agent: Agent::default(),
         created_at: Timestamp::UNIX_EPOCH,
+        sequence: None,
+        valid_for_seconds: None,
         sources,
     };
     unified(report, bodies);

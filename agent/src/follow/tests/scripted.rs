@@ -212,7 +212,7 @@ impl Followed {
 
     pub(super) fn with(collector: Arc<Scripted>, filters: Filters) -> Self {
         let configured = configured(&collector);
-        let (following, updates) = follow(vec![configured], &Arc::new(filters)).unwrap();
+        let (following, updates) = follow(vec![configured], &Arc::new(filters));
         Self { collector, updates, _following: following }
     }
 

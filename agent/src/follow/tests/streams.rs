@@ -131,7 +131,8 @@ async fn a_lost_subscription_is_asked_for_again_and_again_with_growing_patience(
     }
     assert!(waits.len() >= 10, "{waits:?}");
     let looks = followed.collector.times(|asked| *asked == COLLECT_ALL);
-    assert!(looks[1..].windows(2).all(|pair| pair[1] - pair[0] == INTERVAL), "{looks:?}");
+    let mut waits = looks[1..].windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(waits.all(|wait| (INTERVAL..=INTERVAL.mul_f64(1.1)).contains(&wait)), "{looks:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,9 +208,13 @@ async fn it_is_looked_at_though_it_cannot_be_subscribed_to() {
 async fn a_runtime_that_cannot_tell_is_looked_at_every_interval_and_rarely_asked_again() {
     let mut followed = Followed::new([Stream::Empty, Stream::Empty, Stream::Empty]);
     let began = Instant::now();
-    for number in 0..20 {
+    followed.update().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    for _ in 1..20 {
+        let before = Instant::now();
         followed.update().await;
-        assert_eq!(began.elapsed(), number * INTERVAL);
+        // With what keeps agents that started together from looking together.
+        assert!((INTERVAL..=INTERVAL.mul_f64(1.1)).contains(&before.elapsed()));
     }
     let asked = followed.collector.times(|asked| *asked == Asked::Changes).len();
     let intervals = began.elapsed().as_secs() / 600;

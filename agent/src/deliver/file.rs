@@ -1,0 +1,142 @@
+//! The target `file`: each report as lines of JSON in a file, of which the former ones are kept compressed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use bytesize::ByteSize;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use stocktake_core::ConfigError;
+use tokio::task::spawn_blocking;
+
+use super::{
+    Failure, Parcel, Sent, Target, TargetContext, TargetKind,
+    stdout::{Counting, lines},
+};
+
+pub(crate) const KIND: TargetKind = TargetKind {
+    kind: "file",
+    summary: "a file: one line a report, source, scope and thing in it; former files are kept, compressed by zstd",
+    schema: || schemars::schema_for!(Settings),
+    build,
+};
+
+/// What `[targets.NAME]` of this type can hold.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    /// The file that is written. Former ones stand beside it: `reports.ndjson.1.zst` is the latest of them.
+    #[schemars(example = "/var/log/stocktake/reports.ndjson")]
+    path: PathBuf,
+
+    /// How large it may become before another one is begun. A report is never divided.
+    #[serde(default = "default_max_size")]
+    #[schemars(with = "String", example = "64MiB")]
+    max_size: ByteSize,
+
+    /// How many former files are kept.
+    #[serde(default = "default_keep")]
+    #[schemars(example = 5)]
+    keep: u32,
+}
+
+fn default_max_size() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+fn default_keep() -> u32 {
+    5
+}
+
+fn build(settings: Value, _: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
+    let settings: Settings = ConfigError::deserialize(settings)?;
+    if settings.path.file_name().is_none() {
+        return Err(ConfigError::new("path", "it names no file"));
+    }
+    Ok(Box::new(ToFile(settings)))
+}
+
+struct ToFile(Settings);
+
+#[async_trait]
+impl Target for ToFile {
+    async fn deliver(&mut self, parcel: &Arc<Parcel>) -> Result<Sent, Failure> {
+        let (settings, parcel) = (self.0.clone(), Arc::clone(parcel));
+        let path = settings.path.display().to_string();
+        let written = spawn_blocking(move || settings.append(&parcel));
+        written.await.map_err(io::Error::other).flatten().map_err(|error| Failure::Later {
+            after: None,
+            status: "write".to_owned(),
+            message: format!("cannot write {path}: {error}"),
+        })
+    }
+}
+
+impl Settings {
+    fn append(&self, parcel: &Parcel) -> io::Result<Sent> {
+        let before = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if before >= self.max_size.as_u64() {
+            self.rotate()?;
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?;
+        let before = file.metadata()?.len();
+        let mut out = Counting { inner: BufWriter::with_capacity(1 << 16, &file), bytes: 0 };
+        let written = lines(parcel, &mut out).and_then(|()| out.flush());
+        let bytes = out.bytes;
+        drop(out);
+        match written.and_then(|()| file.sync_data()) {
+            Ok(()) => Ok(Sent { bytes, requests: 1 }),
+            Err(error) => {
+                // Half a report is none. Whoever reads meanwhile may have seen it; the next attempt writes it whole.
+                file.set_len(before)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Every former file becomes one older, and the file itself the latest of them.
+    fn rotate(&self) -> io::Result<()> {
+        if self.keep == 0 {
+            return fs::remove_file(&self.path);
+        }
+        for number in (1..self.keep).rev() {
+            match fs::rename(self.former(number), self.former(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let latest = self.former(1);
+        let unfinished = latest.with_extension("unfinished");
+        let mut options = OpenOptions::new();
+        let to = options.create(true).write(true).truncate(true).mode(0o640).open(&unfinished)?;
+        compress(&self.path, &to)?;
+        to.sync_all()?;
+        fs::rename(&unfinished, &latest)?;
+        fs::remove_file(&self.path)
+    }
+
+    fn former(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{number}.zst"));
+        name.into()
+    }
+}
+
+fn compress(from: &Path, to: &File) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(to, 0)?;
+    encoder.include_checksum(true)?;
+    io::copy(&mut File::open(from)?, &mut encoder)?;
+    encoder.finish()?;
+    Ok(())
+}

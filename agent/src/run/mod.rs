@@ -1,0 +1,148 @@
+//! `run`: following collectors, making reports of what they say, and having them delivered, until told to stop.
+
+mod reload;
+mod reporter;
+mod signals;
+
+use std::{io, sync::Arc};
+
+use stocktake_core::model::{Agent, Host};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::reporter::Reporter;
+pub(crate) use self::{reload::ConfigurationFile, signals::Signals};
+use crate::{
+    config::{AgentSettings, Configuration, ConfiguredTarget},
+    deliver::{Couriers, Post},
+    environment,
+    follow::follow,
+    spool::{Limits, Spool},
+    telemetry::Telemetry,
+};
+
+/// Why the agent does not run, or runs no more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It has to be mended in the configuration.
+    #[error("there is no target to report to; add a `[targets.NAME]` (`stocktake-agent config example`)")]
+    NoTarget,
+    /// The same.
+    #[error("cannot use the spool at {dir}, where reports wait (`spool_dir` of `[agent]`): {source}")]
+    Spool { dir: String, source: io::Error },
+    /// It is a bug.
+    #[error("nothing is followed any more; the log says what happened")]
+    Ended,
+}
+
+/// What stays the same while configurations come and go.
+struct Daemon {
+    host: Host,
+    agent: Agent,
+    spool: Arc<Spool>,
+    settings: AgentSettings,
+    telemetry: Telemetry,
+}
+
+/// Runs until told to stop.
+pub(crate) async fn run(
+    first: Configuration,
+    mut file: ConfigurationFile<'_>,
+    mut signals: Signals,
+) -> Result<(), Error> {
+    if first.targets.is_empty() {
+        return Err(Error::NoTarget);
+    }
+    let mut daemon = Daemon::new(&first)?;
+    let mut configuration = first;
+    loop {
+        match daemon.run(configuration, &mut file, &mut signals).await? {
+            Some(next) => configuration = daemon.adopt(next)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+impl Daemon {
+    fn new(configuration: &Configuration) -> Result<Self, Error> {
+        let host = environment::host();
+        let settings = configuration.agent.clone();
+        let spool = open(&settings, &configuration.targets)?;
+        let id = spool.agent_id(&host).map_err(|source| of_spool(&settings, source))?;
+        let agent = Agent { id: Some(id), run: Some(Uuid::now_v7()), ..environment::agent() };
+        Ok(Self { host, agent, spool, settings, telemetry: Telemetry::default() })
+    }
+
+    /// Makes a configuration that was read the one that is in force.
+    fn adopt(&mut self, configuration: Configuration) -> Result<Configuration, Error> {
+        let settings = configuration.agent.clone();
+        if settings.spool_dir == self.settings.spool_dir {
+            let retargeted = self.spool.retarget(limits(&settings), &names(&configuration.targets));
+            retargeted.map_err(|source| of_spool(&settings, source))?;
+        } else {
+            // The other one stays where it is, with what is in it.
+            tracing::warn!(
+                before = %self.settings.spool_dir.display(), now = %settings.spool_dir.display(),
+                "reports wait in another folder from now on; what waits in the former one is not delivered"
+            );
+            self.spool = open(&settings, &configuration.targets)?;
+            let id = self.spool.agent_id(&self.host).map_err(|source| of_spool(&settings, source))?;
+            self.agent.id = Some(id);
+        }
+        self.settings = settings;
+        Ok(configuration)
+    }
+
+    /// Runs as a configuration says until told to stop, or until there is another configuration, which is returned.
+    async fn run(
+        &self,
+        configuration: Configuration,
+        file: &mut ConfigurationFile<'_>,
+        signals: &mut Signals,
+    ) -> Result<Option<Configuration>, Error> {
+        let Configuration { collectors, filters, targets, .. } = configuration;
+        let collector_names: Vec<_> = collectors.iter().map(|it| (it.name.clone(), it.kind)).collect();
+        let target_names: Vec<_> = targets.iter().map(|it| (it.name.clone(), it.kind)).collect();
+        self.telemetry.configured(&collector_names, &target_names);
+
+        let (post, news) = watch::channel(Post::default());
+        let couriers = Couriers::start(targets, &self.spool, &self.telemetry, &news);
+        let (following, updates) = follow(collectors, &filters);
+        let awaited = collector_names.into_iter().map(|(name, _)| name.into()).collect();
+        let reporter = Reporter::new(self, awaited, following.standing(), post.clone());
+        let mut reporting = tokio::spawn(reporter.run(updates));
+        tracing::info!(agent = ?self.agent.id, "reporting");
+
+        let next = tokio::select! {
+            next = file.next(signals) => next,
+            _ = &mut reporting => return Err(Error::Ended),
+        };
+        following.stop().await;
+        // It reports what it has been told, and ends.
+        let _ = reporting.await;
+        post.send_modify(|post| post.is_last = true);
+        tokio::select! {
+            () = couriers.finish(self.settings.stop_timeout) => {}
+            // Who asks twice is in a hurry.
+            () = signals.stop(), if next.is_none() => {}
+        }
+        Ok(next)
+    }
+}
+
+fn open(settings: &AgentSettings, targets: &[ConfiguredTarget]) -> Result<Arc<Spool>, Error> {
+    let spool = Spool::open(&settings.spool_dir, limits(settings), &names(targets));
+    spool.map(Arc::new).map_err(|source| of_spool(settings, source))
+}
+
+fn of_spool(settings: &AgentSettings, source: io::Error) -> Error {
+    Error::Spool { dir: settings.spool_dir.display().to_string(), source }
+}
+
+fn limits(settings: &AgentSettings) -> Limits {
+    Limits { size: settings.spool_max_size.as_u64(), age: settings.spool_max_age }
+}
+
+fn names(targets: &[ConfiguredTarget]) -> Vec<String> {
+    targets.iter().map(|target| target.name.clone()).collect()
+}

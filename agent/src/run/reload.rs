@@ -1,0 +1,86 @@
+//! Reading the configuration again: when told to, and when the file is another.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use tokio::time::sleep;
+
+use super::Signals;
+use crate::config::{Configuration, Invalid};
+
+/// How often it is looked whether the file is another. It is read, since what Kubernetes mounts is a link whose target
+/// changes, and neither is a change of the file itself.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A configuration's file.
+pub(crate) struct ConfigurationFile<'a> {
+    path: PathBuf,
+    load: Box<dyn Fn() -> Result<Configuration, Invalid> + Send + 'a>,
+    /// What was in it when it was read last, be it valid or not.
+    read: Option<Vec<u8>>,
+    /// What was in it when it was looked at last.
+    seen: Option<Vec<u8>>,
+}
+
+impl<'a> ConfigurationFile<'a> {
+    /// A file that was loaded, and how it is loaded again.
+    pub(crate) fn new(path: PathBuf, load: impl Fn() -> Result<Configuration, Invalid> + Send + 'a) -> Self {
+        let read = fs::read(&path).ok();
+        Self { path, load: Box::new(load), seen: read.clone(), read }
+    }
+
+    /// Waits until there is another configuration, or until the agent is told to stop (`None`). One that is not valid is
+    /// complained of and nothing more.
+    pub(super) async fn next(&mut self, signals: &mut Signals) -> Option<Configuration> {
+        loop {
+            let is_told = tokio::select! {
+                is_stop = signals.stop_or_reload() => {
+                    if is_stop {
+                        return None;
+                    }
+                    true
+                }
+                () = sleep(LOOK_EVERY) => false,
+            };
+            if (is_told || self.is_another())
+                && let Some(configuration) = self.read_again()
+            {
+                return Some(configuration);
+            }
+        }
+    }
+
+    /// Whether the file is another than was read last, and is so for a while: it may be being written.
+    fn is_another(&mut self) -> bool {
+        let now = match fs::read(&self.path) {
+            Ok(now) => Some(now),
+            // While it is replaced.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(_) => None,
+        };
+        let is_settled = now == self.seen;
+        self.seen = now;
+        is_settled && self.seen != self.read
+    }
+
+    fn read_again(&mut self) -> Option<Configuration> {
+        self.read = fs::read(&self.path).ok();
+        self.seen.clone_from(&self.read);
+        match (self.load)() {
+            Ok(configuration) if configuration.targets.is_empty() => {
+                tracing::error!("the configuration has no target any more; the former one stays in force");
+                None
+            }
+            Ok(configuration) => {
+                tracing::info!("the configuration was read again");
+                Some(configuration)
+            }
+            Err(invalid) => {
+                for complaint in invalid.complaints() {
+                    tracing::error!("{complaint}");
+                }
+                tracing::error!("the configuration is not valid; the former one stays in force");
+                None
+            }
+        }
+    }
+}
