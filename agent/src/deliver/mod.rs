@@ -3,6 +3,7 @@
 
 mod courier;
 mod file;
+pub(crate) mod http;
 mod stdout;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
