@@ -5,6 +5,7 @@ mod courier;
 mod file;
 pub(crate) mod http;
 mod stdout;
+mod stocktake;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -127,4 +128,4 @@ pub(crate) struct TargetKind {
 }
 
 /// Every type, by name.
-pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND];
+pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND, stocktake::KIND];
