@@ -53,12 +53,13 @@ impl House {
         self.runs(&[("host", vec![container.to_owned()])]);
     }
 
-    /// A configuration that looks once a second, with these targets and more of `[agent]`.
+    /// A configuration that looks once a second, with these targets and more of `[agent]`. Nobody asks the agent how it is, so
+    /// that several can be on one machine.
     pub(crate) fn configuration(&self, agent: &str, targets: &str) -> String {
         let (spool, runtime) = (self.spool(), self.path("runtime.json"));
         format!(
             "[agent]\ninterval = '1s'\ngather = '10ms'\nspool_dir = '{}'\n{agent}\n[collectors.toy]\ntype = 'exec'\n\
-             command = ['/bin/cat', '{}']\n{targets}\n",
+             command = ['/bin/cat', '{}']\n[telemetry]\nlisten = 'off'\nsocket = 'off'\n{targets}\n",
             spool.display(),
             runtime.display()
         )
