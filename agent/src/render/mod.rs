@@ -17,7 +17,7 @@ mod line;
 mod missing_tag;
 mod plain;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod stream;
 mod table;
 mod unified;
