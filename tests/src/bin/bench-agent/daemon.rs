@@ -47,10 +47,9 @@ impl Daemon {
         let (receiver, folder) = (Receiver::start(), tempfile::tempdir()?);
         let path = |name: &str| folder.path().join(name).display().to_string();
         let config = format!(
-            "[agent]\ninterval = '1m'\ntimeout = '5m'\nspool_dir = '{}'\n[telemetry]\nlisten = 'off'\nsocket = '{}'\n\
+            "[agent]\ninterval = '1m'\ntimeout = '5m'\nspool_dir = '{}'\n[telemetry]\nlisten = 'off'\nsocket = 'off'\n\
              [targets.stocktake]\nurl = '{}'\n{collectors}",
             path("spool"),
-            path("socket"),
             receiver.url()
         );
         fs::write(path("agent.toml"), config)?;
