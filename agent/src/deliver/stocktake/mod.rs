@@ -2,8 +2,6 @@
 //! server turns out to lack makes it another one.
 
 mod letter;
-#[cfg(test)]
-mod tests;
 
 use std::{io, path::PathBuf, sync::Arc};
 
