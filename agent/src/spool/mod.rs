@@ -35,6 +35,7 @@ use stocktake_core::{
     Digest,
     model::{Coverage, Host, Report, ScopeEntry},
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
@@ -82,7 +83,11 @@ pub(crate) struct Dropped {
 
 /// The spool. One thread at a time works on it, and each piece of work is short.
 #[derive(Debug)]
-pub(crate) struct Spool(Mutex<State>);
+pub(crate) struct Spool {
+    state: Mutex<State>,
+    /// Told when a body is lost that is still to be reported: it has to be seen again.
+    pub(crate) lost: Notify,
+}
 
 #[derive(Debug)]
 struct State {
@@ -115,12 +120,12 @@ impl Spool {
         }
         state.remove_acknowledged();
         state.remove_unnamed();
-        Ok(Self(Mutex::new(state)))
+        Ok(Self { state: Mutex::new(state), lost: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each step leaves it in order, whatever the next one does.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who the agent is: read, or made on first use, or made anew on another machine (a copy of this one's disk).
@@ -230,6 +235,9 @@ impl Bodies for Spool {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::error!("the body of a scope in the spool is damaged and was put aside: {error}");
                 state.files.put_body_aside(digest);
+                if state.current.contains(digest) {
+                    self.lost.notify_one();
+                }
                 Ok(None)
             }
             read => read,
