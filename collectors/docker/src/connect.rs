@@ -166,14 +166,18 @@ impl Endpoint {
                 let path = path.clone();
                 Ok(sender(service_fn(move |_: Uri| {
                     let path = path.clone();
-                    Box::pin(async move { Ok::<_, io::Error>(TokioIo::new(Limited::new(UnixStream::connect(path).await?, length))) })
+                    Box::pin(async move {
+                        Ok::<_, io::Error>(TokioIo::new(Limited::new(UnixStream::connect(path).await?, length)))
+                    })
                 })))
             }
             Self::Tcp { host, port, tls } => {
                 let address = (host.trim_matches(['[', ']']).to_owned(), *port);
                 let tcp = service_fn(move |_: Uri| {
                     let address = address.clone();
-                    Box::pin(async move { Ok::<_, io::Error>(TokioIo::new(Limited::new(connect_tcp(address).await?, length))) })
+                    Box::pin(async move {
+                        Ok::<_, io::Error>(TokioIo::new(Limited::new(connect_tcp(address).await?, length)))
+                    })
                 });
                 let Some(tls) = tls else { return Ok(sender(tcp)) };
                 let config = client_config(tls).map_err(|error| CollectError::Unavailable {

@@ -106,7 +106,8 @@ mod tests {
                 assert!(lines.all(|line| !is_change(line).unwrap()), "{daemon}: {action}");
             }
         };
-        let of_docker = ["exec_create: ", "exec_start: ", "exec_die", "health_status: ", "attach", "archive-path", "kill"];
+        let of_docker =
+            ["exec_create: ", "exec_start: ", "exec_die", "health_status: ", "attach", "archive-path", "kill"];
         left("docker-20.10", &of_docker);
         left("docker-28.5", &of_docker);
         left("podman-4.3", &["exec\"", "exec_died", "health_status", "attach", "sync", "cleanup", "kill"]);
