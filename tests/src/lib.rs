@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 pub mod daemon;
@@ -22,6 +23,7 @@ pub mod gate;
 pub mod home;
 pub mod meter;
 pub mod private;
+pub mod receiver;
 pub mod relay;
 pub mod report;
 pub mod running;

@@ -24,6 +24,10 @@ pub(super) async fn run(arguments: Run, registry: &Registry) -> anyhow::Result<E
         Ok(configuration) => configuration,
         Err(invalid) => return Ok(complain(&invalid)),
     };
+    if let Some(complaint) = first.complaint_of_collectors(&path) {
+        say::error(&complaint);
+        return Ok(Exit::Config);
+    }
     let chosen = arguments.collectors;
     first.collectors = match select(first.collectors, &chosen) {
         Ok(collectors) => collectors,
@@ -37,7 +41,7 @@ pub(super) async fn run(arguments: Run, registry: &Registry) -> anyhow::Result<E
     });
     match run::run(first, file, signals).await {
         Ok(()) => Ok(Exit::Success),
-        Err(error @ (Error::NoTarget | Error::Spool { .. })) => {
+        Err(error @ (Error::NoTarget | Error::Spool { .. } | Error::Telemetry(_))) => {
             say::error(&error.to_string());
             Ok(Exit::Config)
         }

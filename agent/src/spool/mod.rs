@@ -17,6 +17,7 @@ mod aside;
 mod cursor;
 mod files;
 mod identity;
+mod inspect;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -36,6 +37,7 @@ use stocktake_core::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
 use self::{cursor::Cursor, files::Files, queue::Queue};
 use crate::deliver::{Base, Bodies, Parcel};
 
@@ -143,11 +145,6 @@ impl Spool {
         state.files.write_body(digest, body)
     }
 
-    /// Whether the body of a scope is here.
-    pub(crate) fn has_body(&self, digest: &Digest) -> bool {
-        self.state().files.has_body(digest)
-    }
-
     /// Keeps a report, gives it its number, and lets go what there is no more room for.
     pub(crate) fn keep_report(&self, report: &mut Report) -> io::Result<u64> {
         let mut state = self.state();
@@ -223,11 +220,6 @@ impl Spool {
     /// What was dropped since this was asked last.
     pub(crate) fn take_dropped(&self) -> Vec<Dropped> {
         std::mem::take(&mut self.state().dropped)
-    }
-
-    /// Where it is.
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.state().files.dir().to_owned()
     }
 }
 

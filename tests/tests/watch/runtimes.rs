@@ -128,7 +128,8 @@ fn containerd_tells(socket: &str) {
     is_told(
         &containerd_config(socket),
         &[
-            (&create, Some("created")),
+            // It has no task.
+            (&create, Some("stopped")),
             (&start, Some("running")),
             (&|| drop(ctr(&["tasks", "pause", &name])), Some("paused")),
             (&|| drop(ctr(&["tasks", "resume", &name])), Some("running")),
