@@ -17,7 +17,7 @@ use stocktake_core::{ConfigError, Environment, Registry, filter::Filters, model:
 use toml::de::{DeTable, DeValue};
 
 pub(crate) use self::{
-    duration::{optional_duration, optional_interval},
+    duration::{duration, optional_duration, optional_interval},
     settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
     targets::ConfiguredTarget,
 };

@@ -18,41 +18,41 @@ use super::{
 
 /// One cluster's inventory, in the order and under the conditions of k8s-inventory's own fields.
 #[derive(Serialize)]
-struct Report<'a> {
-    cluster_name: &'a str,
-    containers: Vec<Container<'a>>,
+pub(crate) struct Report<'a> {
+    pub(crate) cluster_name: &'a str,
+    pub(crate) containers: Vec<Container<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    namespaces: Vec<Namespace<'a>>,
+    pub(crate) namespaces: Vec<Namespace<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    nodes: Vec<Node<'a>>,
+    pub(crate) nodes: Vec<Node<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pods: Vec<Pod<'a>>,
+    pub(crate) pods: Vec<Pod<'a>>,
     #[serde(rename = "serverVersionMetadata")]
-    server_version_metadata: Option<ServerVersion<'a>>,
-    timestamp: String,
+    pub(crate) server_version_metadata: Option<ServerVersion<'a>>,
+    pub(crate) timestamp: String,
 }
 
 #[derive(Serialize)]
-struct Container<'a> {
+pub(crate) struct Container<'a> {
     id: String,
     image_digest: String,
     image_tag: String,
     name: &'a str,
-    pod_uid: &'a str,
+    pub(crate) pod_uid: &'a str,
 }
 
 #[derive(Serialize)]
-struct Namespace<'a> {
+pub(crate) struct Namespace<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "is_empty")]
     labels: &'a Labels,
-    name: &'a str,
-    uid: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) uid: &'a str,
 }
 
 #[derive(Serialize)]
-struct Node<'a> {
+pub(crate) struct Node<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,20 +68,20 @@ struct Node<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     operating_system: Option<&'a str>,
-    uid: &'a str,
+    pub(crate) uid: &'a str,
 }
 
 #[derive(Serialize)]
-struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "is_empty")]
     labels: &'a Labels,
     name: &'a str,
-    namespace_uid: &'a str,
+    pub(crate) namespace_uid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    node_uid: Option<&'a str>,
-    uid: &'a str,
+    pub(crate) node_uid: Option<&'a str>,
+    pub(crate) uid: &'a str,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -111,7 +111,12 @@ pub(super) fn json(view: &UnifiedView<'_>, policy: &MissingTag, out: &mut impl W
 }
 
 /// In the order of the agent's `Normalize`: what a thing refers to is there, or the thing is not.
-fn report<'a>(cluster: &Cluster<'a>, policy: &MissingTag, timestamp: String, remarks: &mut Vec<String>) -> Report<'a> {
+pub(crate) fn report<'a>(
+    cluster: &Cluster<'a>,
+    policy: &MissingTag,
+    timestamp: String,
+    remarks: &mut Vec<String>,
+) -> Report<'a> {
     let mut dropped = Dropped::default();
     let (namespaces, nodes) = (namespaces(cluster, &mut dropped), nodes(cluster, &mut dropped));
     let pods = pods(cluster, &namespaces, &nodes, &mut dropped);
