@@ -39,6 +39,8 @@ pub(crate) struct Content<'a> {
 pub(crate) struct Placed<'a> {
     pub(crate) view: &'a ContainerView<'a>,
     pub(crate) pod: &'a Pod,
+    /// What stands before its id, where that is not what its node's runtime says: `docker`.
+    pub(crate) scheme: Option<&'a str>,
 }
 
 /// The clusters of a report, by name; and remarks on what a format that knows nothing else leaves out.
@@ -68,10 +70,8 @@ pub(crate) fn seen_clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>,
         // An empty document would say that the cluster is.
         let is_whole = sources.iter().all(|source| source.is_complete() && nodes_of(source).next().is_none());
         if cluster.namespaces.is_empty() && !is_whole {
-            remarks.push(format!(
-                "no namespace of cluster {} was completely seen: nothing is said of it",
-                cluster.name
-            ));
+            remarks
+                .push(format!("no namespace of cluster {} was completely seen: nothing is said of it", cluster.name));
             continue;
         }
         remarks.extend(not_said(view.inventory, &cluster, key));
@@ -124,7 +124,7 @@ fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a S
         let Some((seen, pod)) = seen.and_then(|seen| Some((seen, seen.pod?))) else { continue };
         let Some(content) = cluster.namespaces.get_mut(seen.entry.id.name.as_str()) else { continue };
         if is_read(container.container.kind, pod) {
-            content.containers.push(Placed { view: container, pod });
+            content.containers.push(Placed { view: container, pod, scheme: None });
         } else {
             cluster.unread += 1;
         }
