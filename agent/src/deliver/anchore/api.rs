@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::Deserialize;
 
 use super::{document::Format, settings::ApiSetting};
@@ -13,7 +13,7 @@ use crate::deliver::{
 };
 
 /// How long what a server said of itself is taken for true: it may be upgraded without any answer being `404`.
-const FRESH: Duration = Duration::from_hours(1);
+pub(super) const FRESH: Duration = Duration::from_hours(1);
 
 /// Where an inventory is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ impl ServerVersion {
     }
 }
 
-/// Asks for the version, as anybody may. `None` if something else answers: not every proxy in front of a server lets it through.
+/// Asks for the version, as anybody may. `None` if it is not told, for not every proxy in front of a server lets that through.
 pub(super) async fn version(client: &Client, sent: &mut Sent) -> Result<Option<ServerVersion>, Failure> {
     let request = Request {
         method: Method::GET,
@@ -98,10 +98,6 @@ pub(super) async fn version(client: &Client, sent: &mut Sent) -> Result<Option<S
         credentials: &Credentials::None,
     };
     let answer = client.send(request, sent).await?;
-    let is_down = answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS;
-    if is_down {
-        return Err(answer.failure());
-    }
     Ok(if answer.status.is_success() { ServerVersion::parse(&answer.body) } else { None })
 }
 

@@ -114,13 +114,13 @@ fn routed(
     router: &Router,
     remarks: &mut Vec<String>,
 ) -> Vec<Unit> {
-    let (mut routed, mut unknown, mut unlabelled) = (Vec::new(), Vec::new(), 0);
+    let (mut placed, mut unknown, mut unlabelled) = (Vec::new(), Vec::new(), 0);
     for mut unit in units {
         let object = cluster.namespaces.get(unit.name.as_str()).and_then(|content| content.namespace);
         match router.place(&unit.name, object.map(|object| &object.labels), is_host) {
             Place::Account(account) => {
                 unit.account = account;
-                routed.push(unit);
+                placed.push(unit);
             }
             Place::Nowhere => unlabelled += 1,
             Place::Unknown => unknown.push(unit.name),
@@ -139,7 +139,7 @@ fn routed(
              grant the collector `list` on namespaces"
         ));
     }
-    routed
+    placed
 }
 
 fn images(report: kai::Report<'_>, position: usize) -> serde_json::Result<Vec<Unit>> {

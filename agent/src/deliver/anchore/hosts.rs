@@ -90,17 +90,14 @@ impl Hosts {
         let namespace_name = namespace_of(seen.source, seen.entry);
         let Some(namespace) = host.namespaces.get_mut(&namespace_name) else { return };
         let id = container.container.id.as_ref().unwrap_or(&container.container.name);
-        let (uid, pod) = match container.pod() {
-            Some(pod) => {
-                let uid = uid(&[&name, &machine, "pod", &namespace_name, &pod.uid]);
-                let full = format!("{}/{}", pod.namespace, pod.name);
-                (uid, Pod { name: full.into(), labels: pod.labels.clone(), ..Pod::default() })
-            }
-            None => {
-                let uid = uid(&[&name, &machine, "container", &namespace_name, id]);
-                let labels = seen.container.labels.clone();
-                (uid, Pod { name: container.container.name.clone(), labels, ..Pod::default() })
-            }
+        let (uid, pod) = if let Some(pod) = container.pod() {
+            let uid = uid(&[&name, &machine, "pod", &namespace_name, &pod.uid]);
+            let full = format!("{}/{}", pod.namespace, pod.name);
+            (uid, Pod { name: full.into(), labels: pod.labels.clone(), ..Pod::default() })
+        } else {
+            let uid = uid(&[&name, &machine, "container", &namespace_name, id]);
+            let labels = seen.container.labels.clone();
+            (uid, Pod { name: container.container.name.clone(), labels, ..Pod::default() })
         };
         let (namespace_text, node_name) = (namespace.object.name.clone(), Some(host.node.name.clone()));
         let pod = Pod { uid: uid.as_str().into(), namespace: namespace_text, node_name, ..pod };

@@ -69,7 +69,7 @@ pub(super) struct Integration {
     health: watch::Sender<Health>,
     /// Until it is started; none if the agent is not to register.
     speaker: Option<Speaker>,
-    task: Option<AbortHandle>,
+    pub(super) task: Option<AbortHandle>,
 }
 
 /// What the task works with.
@@ -96,7 +96,7 @@ struct Identity {
 }
 
 impl Integration {
-    pub(super) fn new(client: Arc<Client>, plan: &Plan, context: &TargetContext, pace: Pace) -> Self {
+    pub(super) fn new(client: Arc<Client>, plan: &Plan, context: TargetContext, pace: Pace) -> Self {
         let (sender, health) = watch::channel(Health::default());
         let registration = &plan.registration;
         // Servers of other APIs are older than integrations.
@@ -106,9 +106,9 @@ impl Integration {
             sender: Arc::clone(&plan.sender),
             account: Arc::clone(&plan.account),
             health,
-            target: context.name.clone(),
-            host: context.host.hostname.clone().unwrap_or_default(),
             namespace: context.environment.variable("POD_NAMESPACE").unwrap_or_default().to_owned(),
+            target: context.name,
+            host: context.host.hostname.unwrap_or_default(),
             settings: Identity {
                 id: registration.id.clone(),
                 name: registration.name.clone(),

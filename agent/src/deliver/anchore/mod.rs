@@ -14,6 +14,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -23,7 +24,7 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use self::{
-    api::{Api, Apis},
+    api::{Api, Apis, FRESH},
     batch::{Acknowledged, Batch, Limits, batches},
     document::{Format, Load, load},
     integration::{Integration, Pace},
@@ -43,7 +44,7 @@ pub(crate) const KIND: TargetKind = TargetKind {
 };
 
 fn build(settings: Value, context: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
-    Ok(Box::new(AnchoreTarget::new(settings, &context, Pace::default())?))
+    Ok(Box::new(AnchoreTarget::new(settings, context, Pace::default())?))
 }
 
 struct AnchoreTarget {
@@ -54,16 +55,16 @@ struct AnchoreTarget {
     /// The report that was worked on last, its document, and what of it is acknowledged.
     current: Option<(Uuid, Format)>,
     acknowledged: Acknowledged,
-    /// How large a body may be by what the server has refused.
-    taken_bytes: Option<usize>,
+    /// How large a body may be by what the server has refused, and since when that is known.
+    taken_bytes: Option<(usize, Instant)>,
     /// What people were told of the report before.
     told: BTreeSet<String>,
 }
 
 impl AnchoreTarget {
-    fn new(settings: Value, context: &TargetContext, pace: Pace) -> Result<Self, ConfigError> {
+    fn new(settings: Value, context: TargetContext, pace: Pace) -> Result<Self, ConfigError> {
         let (http, own) = split::<Settings>(settings)?;
-        let client = Arc::new(Client::new(http, context)?);
+        let client = Arc::new(Client::new(http, &context)?);
         let plan = own.plan(&context.environment)?;
         for sender in std::iter::once(&plan.sender).chain(plan.senders.values()) {
             client.warn_of_clear_text(&context.name, &sender.credentials);
@@ -125,7 +126,9 @@ impl AnchoreTarget {
             self.acknowledged = Acknowledged::default();
         }
         let units = self.acknowledged.rest(load.units);
-        let bytes = self.taken_bytes.unwrap_or(usize::MAX).min(self.plan.limits.bytes);
+        let taken =
+            self.taken_bytes.filter(|(_, since)| since.elapsed() < FRESH).map_or(usize::MAX, |(bytes, _)| bytes);
+        let bytes = taken.min(self.plan.limits.bytes);
         let queue = batches(units, Limits { bytes, ..self.plan.limits }, &self.plan.account);
         tell_divided(&queue);
         let mut sending = Sending::new(queue.len());

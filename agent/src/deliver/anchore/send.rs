@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -151,7 +152,7 @@ impl AnchoreTarget {
                 return Some(failure);
             }
             if answer.status == StatusCode::PAYLOAD_TOO_LARGE {
-                self.taken_bytes = Some((bytes / 2).max(1));
+                self.taken_bytes = Some(((bytes / 2).max(1), Instant::now()));
                 match batch.halves() {
                     Ok((first, second)) => {
                         tell_division(&first, &second, bytes);

@@ -103,9 +103,12 @@ impl FakeAnchore {
     }
 }
 
-fn refusal(status: u16, message: &str) -> Response<Body> {
+/// An answer that is none of a success.
+type Refusal = Box<Response<Body>>;
+
+fn refusal(status: u16, message: &str) -> Refusal {
     let body = json!({"code": status, "error_type": "x", "message": message, "detail": {}});
-    answer(status, &[("content-type", "application/json")], body.to_string())
+    Box::new(answer(status, &[("content-type", "application/json")], body.to_string()))
 }
 
 impl State {
@@ -128,18 +131,18 @@ impl State {
                 if let Some(answer) = self.fault.as_ref().and_then(|fault| fault(self.arrived, seen)) {
                     return answer;
                 }
-                self.inventory(seen).unwrap_or_else(|refusal| refusal)
+                self.inventory(seen).unwrap_or_else(|refusal| *refusal)
             }
             ("POST", "/v2/system/integrations/registration") if has_v2 => {
-                self.register(seen).unwrap_or_else(|refusal| refusal)
+                self.register(seen).unwrap_or_else(|refusal| *refusal)
             }
             ("POST", path) if has_v2 && path.starts_with("/v2/system/integrations/") => self.health_report(path, seen),
-            _ => refusal(404, "no such path"),
+            _ => *refusal(404, "no such path"),
         }
     }
 
     /// The user and the account, if the user may act in it.
-    fn authorize(&self, seen: &Seen) -> Result<(String, String), Response<Body>> {
+    fn authorize(&self, seen: &Seen) -> Result<(String, String), Refusal> {
         let basic = seen.header("authorization").strip_prefix("Basic ").unwrap_or_default();
         let pair = String::from_utf8(BASE64_STANDARD.decode(basic).unwrap_or_default()).unwrap_or_default();
         let (user, password) = pair.split_once(':').unwrap_or_default();
@@ -155,12 +158,12 @@ impl State {
         Ok((user.to_owned(), account.to_owned()))
     }
 
-    fn inventory(&mut self, seen: &Seen) -> Result<Response<Body>, Response<Body>> {
+    fn inventory(&mut self, seen: &Seen) -> Result<Response<Body>, Refusal> {
         if seen.header("content-type") != "application/json" {
             return Err(refusal(415, "not JSON"));
         }
         if seen.body.len() > self.most_bytes {
-            return Err(answer(413, &[], "<html>413 Request Entity Too Large</html>"));
+            return Err(Box::new(answer(413, &[], "<html>413 Request Entity Too Large</html>")));
         }
         let (user, account) = self.authorize(seen)?;
         let body: Value = serde_json::from_slice(&seen.body).map_err(|error| refusal(400, &error.to_string()))?;
@@ -178,7 +181,7 @@ impl State {
         })
     }
 
-    fn register(&mut self, seen: &Seen) -> Result<Response<Body>, Response<Body>> {
+    fn register(&mut self, seen: &Seen) -> Result<Response<Body>, Refusal> {
         self.authorize(seen)?;
         if let Some(status) = self.registration {
             return Err(refusal(status, "Not authorized. Requires permissions: action=registerIntegration"));
@@ -204,11 +207,11 @@ impl State {
 
     fn health_report(&mut self, path: &str, seen: &Seen) -> Response<Body> {
         if let Err(refusal) = self.authorize(seen) {
-            return refusal;
+            return *refusal;
         }
         let uuid = path.split('/').nth(4).and_then(|uuid| uuid.parse::<Uuid>().ok());
         if !self.integrations.values().any(|known| Some(*known) == uuid) {
-            return refusal(404, "no such integration");
+            return *refusal(404, "no such integration");
         }
         let body: Value = serde_json::from_slice(&seen.body).unwrap();
         let data = &body["health_data"];
@@ -222,7 +225,7 @@ impl State {
             && data["errors"].as_array().is_some_and(|errors| errors.iter().all(Value::is_string))
             && data["account_k8s_inventory_reports"].is_object();
         if !is_valid {
-            return refusal(400, "not a health report");
+            return *refusal(400, "not a health report");
         }
         self.health.push(body);
         answer(201, &[], "")
@@ -234,7 +237,8 @@ type Content = BTreeMap<String, BTreeSet<String>>;
 /// What a document of kai has, if it is one.
 fn images(body: &Value) -> Result<Content, String> {
     only(body, &["timestamp", "results", "serverVersionMetadata", "cluster_name", "inventory_type"])?;
-    let (_, _) = (text(body, "cluster_name")?, time(body)?);
+    text(body, "cluster_name")?;
+    time(body)?;
     text(body, "inventory_type")?;
     let mut content = Content::new();
     for namespace in list(body, "results")? {
@@ -254,7 +258,8 @@ fn images(body: &Value) -> Result<Content, String> {
 /// What a document of k8s-inventory has, if it is one: `KubernetesInventory` of the swagger, and references that lead somewhere.
 fn pods(body: &Value) -> Result<Content, String> {
     only(body, &["cluster_name", "containers", "namespaces", "nodes", "pods", "serverVersionMetadata", "timestamp"])?;
-    let (_, _) = (text(body, "cluster_name")?, time(body)?);
+    text(body, "cluster_name")?;
+    time(body)?;
     let mut content = Content::new();
     let mut namespaces = BTreeMap::new();
     for namespace in list(body, "namespaces")? {
@@ -334,8 +339,9 @@ fn uid(object: &Value, key: &str) -> Result<String, String> {
 }
 
 fn once(map: &mut BTreeMap<String, String>, key: String, value: String) -> Result<(), String> {
-    match map.insert(key.clone(), value) {
-        None => Ok(()),
-        Some(_) => Err(format!("{key} is there twice")),
+    if map.contains_key(&key) {
+        return Err(format!("{key} is there twice"));
     }
+    map.insert(key, value);
+    Ok(())
 }

@@ -76,7 +76,8 @@ async fn uids_are_the_same_each_time_and_another_hosts_are_others() {
 async fn a_container_that_two_runtimes_see_is_there_once() {
     let server = FakeAnchore::new("5.26.0").await;
     let id = Digest::sha256(b"one").encoded().to_owned();
-    let moby = of(vec![sample::container(&id, "nginx:1.27")]);
+    // It calls it by its id.
+    let moby = of(vec![Container { name: id.as_str().into(), ..sample::container(&id, "nginx:1.27") }]);
     let own = of(vec![sample::container("2", "redis:7")]);
     let namespaces = vec![("default", Coverage::Complete, own), ("moby", Coverage::Complete, moby)];
     let seen = vec![containerd(namespaces), docker(&[&id])];

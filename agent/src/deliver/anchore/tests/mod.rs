@@ -91,7 +91,7 @@ fn target_at(url: String, more: Value) -> AnchoreTarget {
     let context = TargetContext { name: "anchore".into(), host, ..TargetContext::default() };
     let tick = Duration::from_millis(5);
     let pace = Pace { first: tick, version: tick, registration: tick, health: Some(tick) };
-    AnchoreTarget::new(settings, &context, pace).unwrap()
+    AnchoreTarget::new(settings, context, pace).unwrap()
 }
 
 /// Without registering, which most tests are not about.
