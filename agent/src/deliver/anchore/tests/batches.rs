@@ -37,7 +37,7 @@ async fn a_namespace_is_in_one_body_and_its_nodes_are_with_it() {
 /// For many limits, with both documents: bodies are as large as they may be and never larger.
 #[test]
 fn no_body_is_larger_than_the_limit() {
-    let target = target_at("http://127.0.0.1:1".into(), json!({"registration": {"enabled": false}}));
+    let target = target_at("http://127.0.0.1:1", &json!({"registration": {"enabled": false}}));
     let inventory = sample::inventory(many());
     for format in [Format::Pods, Format::Images] {
         for bytes in [2000, 2500, 3001, 5000, 20_000, 100_000, 1 << 30] {
@@ -63,7 +63,7 @@ fn no_body_is_larger_than_the_limit() {
 
 #[test]
 fn only_a_namespace_that_is_too_large_by_itself_is_divided() {
-    let target = target_at("http://127.0.0.1:1".into(), json!({"registration": {"enabled": false}}));
+    let target = target_at("http://127.0.0.1:1", &json!({"registration": {"enabled": false}}));
     let inventory = sample::inventory(vec![cluster(&[("large", &[], 100), ("small", &[], 2), ("tiny", &[], 1)])]);
     let load = load(&inventory, Format::Pods, &target.plan.reading).unwrap();
     let queue = batches(load.units, Limits { bytes: 20_000, namespaces: None }, "admin");

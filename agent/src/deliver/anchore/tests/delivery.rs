@@ -77,7 +77,7 @@ async fn an_api_that_was_set_is_not_left() {
 #[tokio::test]
 async fn who_is_no_anchore_at_all_is_told() {
     let server = Server::http(|_| answer(404, &[], "nothing here")).await;
-    let mut target = target_at(server.url(), json!({"registration": {"enabled": false}}));
+    let mut target = target_at(&server.url(), &json!({"registration": {"enabled": false}}));
     let (status, message) = later(deliver(&mut target, shop()).await.unwrap_err());
     assert_eq!(status, "404");
     assert!(message.contains("check `url`"), "{message}");
@@ -164,7 +164,7 @@ async fn a_body_that_the_server_does_not_want_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_loses_nothing() {
-    let mut target = target_at("http://127.0.0.1:1".into(), json!({"registration": {"enabled": false}}));
+    let mut target = target_at("http://127.0.0.1:1", &json!({"registration": {"enabled": false}}));
     let (status, message) = later(deliver(&mut target, shop()).await.unwrap_err());
     assert_eq!(status, "unreachable");
     assert!(message.starts_with("cannot connect to http://127.0.0.1:1/version"), "{message}");

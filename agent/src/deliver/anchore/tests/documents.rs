@@ -117,7 +117,7 @@ fn what_is_left_out_is_told() {
     scopes[1].1 = denied();
     let target = {
         install_provider();
-        target_at("http://127.0.0.1:1".into(), json!({"registration": {"enabled": false}}))
+        target_at("http://127.0.0.1:1", &json!({"registration": {"enabled": false}}))
     };
     let load = load(&sample::inventory(vec![(source, scopes)]), Format::Pods, &target.plan.reading).unwrap();
     assert_eq!(load.gaps, ["kubernetes: namespace denied: denied: may not list pods"]);

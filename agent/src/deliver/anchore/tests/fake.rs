@@ -103,9 +103,10 @@ impl FakeAnchore {
     }
 }
 
-/// An answer that is none of a success.
+/// An answer that is no success, in a box because results are to be small.
 type Refusal = Box<Response<Body>>;
 
+#[allow(clippy::unnecessary_box_returns, reason = "it is what results hold")]
 fn refusal(status: u16, message: &str) -> Refusal {
     let body = json!({"code": status, "error_type": "x", "message": message, "detail": {}});
     Box::new(answer(status, &[("content-type", "application/json")], body.to_string()))

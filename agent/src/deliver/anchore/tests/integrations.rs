@@ -19,7 +19,7 @@ fn errors(server: &FakeAnchore) -> Vec<String> {
 async fn the_agent_registers_and_says_how_it_is() {
     let server = FakeAnchore::new("5.26.0").await;
     let settings = json!({"registration": {"name": "edge", "description": "at the edge", "health_interval": "30s"}});
-    let mut target = target(&server, settings);
+    let mut target = target(&server, &settings);
     deliver(&mut target, shop()).await.unwrap();
     until(|| server.with(|state| state.health.len() >= 2)).await;
     let registration = server.with(|state| state.registrations[0].clone());
@@ -49,7 +49,7 @@ async fn an_inventory_never_waits_for_a_registration() {
     for status in [400, 401, 403, 409, 500] {
         let server = FakeAnchore::new("5.26.0").await;
         server.with(|state| state.registration = Some(status));
-        let mut target = target(&server, json!({}));
+        let mut target = target(&server, &json!({}));
         deliver(&mut target, shop()).await.unwrap();
         assert_eq!(server.contexts(), ["admin: prod/shop"]);
         // It is tried again and again, and made as soon as it is allowed.
@@ -61,7 +61,7 @@ async fn an_inventory_never_waits_for_a_registration() {
 #[tokio::test]
 async fn an_older_server_is_not_registered_with_until_it_is_upgraded() {
     let server = FakeAnchore::new("5.10.0").await;
-    let mut target = target(&server, json!({}));
+    let mut target = target(&server, &json!({}));
     deliver(&mut target, shop()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.with(|state| {
@@ -76,13 +76,13 @@ async fn a_restart_is_the_same_integration() {
     let server = FakeAnchore::new("5.26.0").await;
     for _ in 0..2 {
         server.with(|state| state.health.clear());
-        let mut target = target(&server, json!({}));
+        let mut target = target(&server, &json!({}));
         deliver(&mut target, shop()).await.unwrap();
         until(|| server.with(|state| !state.health.is_empty())).await;
     }
     server.with(|state| assert_eq!((state.registrations.len(), state.integrations.len()), (2, 1)));
     // Who configures an identity has it.
-    let mut target = target(&server, json!({"registration": {"id": "cluster-a"}}));
+    let mut target = target(&server, &json!({"registration": {"id": "cluster-a"}}));
     deliver(&mut target, shop()).await.unwrap();
     until(|| server.with(|state| state.registrations.len() == 3)).await;
     server.with(|state| assert_eq!(state.registrations[2]["registration_id"], "cluster-a"));
@@ -91,7 +91,7 @@ async fn a_restart_is_the_same_integration() {
 #[tokio::test]
 async fn an_integration_that_was_deleted_is_made_again() {
     let server = FakeAnchore::new("5.26.0").await;
-    let mut target = target(&server, json!({}));
+    let mut target = target(&server, &json!({}));
     deliver(&mut target, shop()).await.unwrap();
     until(|| server.with(|state| !state.health.is_empty())).await;
     server.with(|state| state.integrations.clear());
@@ -101,7 +101,7 @@ async fn an_integration_that_was_deleted_is_made_again() {
 #[tokio::test]
 async fn what_was_not_seen_is_unhealthy() {
     let server = FakeAnchore::new("5.26.0").await;
-    let mut target = target(&server, json!({}));
+    let mut target = target(&server, &json!({}));
     let (source, mut scopes) = cluster(&[("denied", &[], 2), ("shop", &[], 2)]);
     scopes[1].1 = denied();
     deliver(&mut target, vec![(source, scopes)]).await.unwrap();
@@ -121,7 +121,7 @@ async fn what_was_not_delivered_is_unhealthy() {
     use crate::deliver::http::testing::answer;
     let server = FakeAnchore::new("5.26.0").await;
     server.with(|state| state.fault = Some(Box::new(|number, _| (number == 2).then(|| answer(500, &[], "oops")))));
-    let mut target = target(&server, json!({"max_namespaces": 1}));
+    let mut target = target(&server, &json!({"max_namespaces": 1}));
     let parcel = parcel(vec![cluster(&[("a", &[], 1), ("b", &[], 1)])]);
     target.deliver(&parcel).await.unwrap_err();
     until(|| errors(&server).len() == 1).await;
@@ -136,7 +136,7 @@ async fn what_was_not_delivered_is_unhealthy() {
 #[tokio::test]
 async fn nothing_is_said_before_there_is_something_to_say() {
     let server = FakeAnchore::new("5.26.0").await;
-    let mut target = target(&server, json!({}));
+    let mut target = target(&server, &json!({}));
     let agent = parcel(shop()).report.agent.clone();
     target.integration.start(&agent);
     until(|| server.with(|state| !state.registrations.is_empty())).await;
@@ -149,7 +149,7 @@ async fn nothing_is_said_before_there_is_something_to_say() {
 #[tokio::test]
 async fn a_target_that_is_gone_says_nothing_more() {
     let server = FakeAnchore::new("5.26.0").await;
-    let mut target = target(&server, json!({}));
+    let mut target = target(&server, &json!({}));
     deliver(&mut target, shop()).await.unwrap();
     until(|| server.with(|state| !state.health.is_empty())).await;
     let task = target.integration.task.clone().unwrap();

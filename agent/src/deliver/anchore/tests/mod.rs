@@ -79,11 +79,11 @@ fn parcel(seen: Vec<Seen>) -> Arc<Parcel> {
 }
 
 /// A target of that server, with more settings.
-fn target(server: &FakeAnchore, more: Value) -> AnchoreTarget {
-    target_at(server.server.url(), more)
+fn target(server: &FakeAnchore, more: &Value) -> AnchoreTarget {
+    target_at(&server.server.url(), more)
 }
 
-fn target_at(url: String, more: Value) -> AnchoreTarget {
+fn target_at(url: &str, more: &Value) -> AnchoreTarget {
     install_provider();
     let mut settings = json!({"url": url, "user": "agent", "password": "hunter2"});
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -97,7 +97,7 @@ fn target_at(url: String, more: Value) -> AnchoreTarget {
 /// Without registering, which most tests are not about.
 fn quiet(server: &FakeAnchore, mut more: Value) -> AnchoreTarget {
     more["registration"] = json!({"enabled": false});
-    target(server, more)
+    target(server, &more)
 }
 
 async fn deliver(target: &mut AnchoreTarget, seen: Vec<Seen>) -> Result<Sent, Failure> {
