@@ -21,6 +21,7 @@ pub mod fake;
 pub mod gate;
 pub mod home;
 pub mod meter;
+pub mod receiver;
 pub mod relay;
 pub mod report;
 pub mod running;

@@ -90,8 +90,30 @@ impl Running {
     /// Asks it to end, as a service manager does, and waits for that.
     #[must_use]
     pub fn terminate(self) -> Run {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process of the test's own");
+        self.signal(Signal::TERM);
         self.finish()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a process of the test's own");
+    }
+
+    /// Kills it, which it cannot prevent, and waits for that.
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+        drop(self.finish());
+    }
+
+    /// Waits until it has told people something. Fails the test if the process ends before.
+    #[track_caller]
+    pub fn wait_until_told(&mut self, part: &str) {
+        wait_until(part, || {
+            let told = self.told();
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            assert!(told.contains(part) || ended.is_none(), "ended before it said {part:?}: {told}");
+            told.contains(part)
+        });
     }
 
     /// Waits for its end.

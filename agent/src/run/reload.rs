@@ -66,8 +66,10 @@ impl<'a> ConfigurationFile<'a> {
         self.read = fs::read(&self.path).ok();
         self.seen.clone_from(&self.read);
         match (self.load)() {
-            Ok(configuration) if configuration.targets.is_empty() => {
-                tracing::error!("the configuration has no target any more; the former one stays in force");
+            Ok(configuration) if configuration.targets.is_empty() || configuration.collectors.is_empty() => {
+                tracing::error!(
+                    "the configuration has no collector or no target any more; the former one stays in force"
+                );
                 None
             }
             Ok(configuration) => {

@@ -17,6 +17,7 @@ mod aside;
 mod cursor;
 mod files;
 mod identity;
+mod inspect;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use stocktake_core::{
 };
 use uuid::Uuid;
 
+pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
 use self::{cursor::Cursor, files::Files, queue::Queue};
 use crate::deliver::{Base, Bodies, Parcel};
 

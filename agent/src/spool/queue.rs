@@ -154,7 +154,7 @@ fn aside(sequence: u64) -> PathBuf {
     Path::new("aside").join(format!("damaged-{sequence:020}.zst"))
 }
 
-fn sequence_of(path: &Path) -> Option<u64> {
+pub(super) fn sequence_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".zst")?.parse().ok()
 }
 

@@ -120,7 +120,9 @@ impl<'a> Frames<'a> {
 
     /// Goes on to the next frame that holds a document.
     fn skip(&mut self) -> Result<(), FrameError> {
-        while let Some((_, _, behind)) = skippable(self.rest)?.filter(|_| !self.rest.starts_with(&DICTIONARY_HEADER)) {
+        while let Some((_, _, behind)) =
+            leading_skippable(self.rest)?.filter(|_| !self.rest.starts_with(&DICTIONARY_HEADER))
+        {
             self.rest = behind;
         }
         Ok(())
@@ -149,8 +151,9 @@ fn named_dictionary(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, FrameError> 
     named.split_at_checked(HASH).map(Some).ok_or_else(cut)
 }
 
-/// A skippable frame at the beginning: which of the sixteen, its content, and what is behind it.
-pub(super) fn skippable(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, FrameError> {
+/// A skippable frame at the beginning, if there is one: which of the sixteen, its content, and what is behind it. The
+/// beginning of a `dcz` stream is one, too.
+pub fn leading_skippable(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, FrameError> {
     let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let magic = u32::from_le_bytes(*magic);
     if magic & !0xf != SKIPPABLE {
