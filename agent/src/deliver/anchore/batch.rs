@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     num::NonZeroUsize,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::document::{Frame, Item, Unit};
@@ -157,29 +158,55 @@ impl Batch {
     }
 }
 
-/// What of a report the server has acknowledged.
+/// What the server has acknowledged.
 #[derive(Default)]
 pub(super) struct Acknowledged {
-    /// Positions of items, by the cluster's position and namespace.
+    /// Of the report that is being sent, positions of items by the cluster's position and namespace.
     items: BTreeMap<(usize, String), BTreeSet<usize>>,
+    /// Of all reports, namespaces by account, cluster and name: what they had, and when.
+    whole: BTreeMap<(Arc<str>, String, String), (u64, Instant)>,
 }
 
 impl Acknowledged {
+    /// Another report is being sent.
+    pub(super) fn turn(&mut self, remember: Duration) {
+        self.items.clear();
+        self.whole.retain(|_, (_, since)| since.elapsed() < remember);
+    }
+
     pub(super) fn add(&mut self, batch: &Batch) {
         for unit in &batch.units {
             let items = self.items.entry((unit.frame.position, unit.name.clone())).or_default();
             items.extend(unit.items.iter().map(|item| item.position));
+            let is_whole = items.len() == unit.whole.items;
+            let key = (Arc::clone(&unit.account), unit.frame.cluster.clone(), unit.name.clone());
+            if is_whole {
+                self.whole.insert(key, (unit.whole.content, Instant::now()));
+            } else {
+                // The server has a part of this, and something of what was there before.
+                self.whole.remove(&key);
+            }
         }
     }
 
-    /// What is left of namespaces that were partly acknowledged, or not at all.
-    pub(super) fn rest(&self, units: Vec<Unit>) -> Vec<Unit> {
+    /// What is left to send: of this report, and of namespaces that are not as they were when they were sent last, or were sent
+    /// longer ago than `refresh`.
+    pub(super) fn rest(&self, units: Vec<Unit>, refresh: Option<Duration>) -> Vec<Unit> {
+        let is_there = |unit: &Unit| {
+            let key = (Arc::clone(&unit.account), unit.frame.cluster.clone(), unit.name.clone());
+            match (refresh, self.whole.get(&key)) {
+                (Some(refresh), Some((content, since))) => *content == unit.whole.content && since.elapsed() < refresh,
+                _ => false,
+            }
+        };
         let left = |mut unit: Unit| {
             if let Some(items) = self.items.get(&(unit.frame.position, unit.name.clone())) {
                 unit.items.retain(|item| !items.contains(&item.position));
                 if unit.items.is_empty() {
                     return None;
                 }
+            } else if is_there(&unit) {
+                return None;
             }
             Some(unit)
         };

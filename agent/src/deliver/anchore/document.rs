@@ -1,6 +1,11 @@
 //! From a report to what is sent of it: fragments that are put together to bodies of any size, of which each is one namespace's.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -47,6 +52,17 @@ pub(super) struct Unit {
     /// The namespace's own object, or its name.
     pub(super) head: Box<RawValue>,
     pub(super) items: Vec<Item>,
+    /// What the whole namespace has.
+    pub(super) whole: Whole,
+}
+
+/// A namespace as a whole, whatever part of it is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Whole {
+    /// How many items it has.
+    pub(super) items: usize,
+    /// Equal for equal content, the nodes of its pods included.
+    pub(super) content: u64,
 }
 
 /// What is never divided: a pod with its containers, or an image.
@@ -157,12 +173,13 @@ fn images(report: kai::Report<'_>, position: usize) -> serde_json::Result<Vec<Un
         let item = |(position, image): (usize, &kai::Image)| {
             Ok(Item { position, json: to_raw_value(image)?, containers: Vec::new(), node: None })
         };
-        let items = namespace.images.iter().enumerate().map(item).collect::<serde_json::Result<_>>()?;
+        let items: Vec<Item> = namespace.images.iter().enumerate().map(item).collect::<serde_json::Result<_>>()?;
         units.push(Unit {
             frame: Arc::clone(&frame),
             account: Arc::from(""),
             name: namespace.namespace.to_owned(),
             head: to_raw_value(namespace.namespace)?,
+            whole: whole(&frame, "", &items),
             items,
         });
     }
@@ -173,8 +190,7 @@ fn pods(mut report: k8s_inventory::Report<'_>, position: usize) -> serde_json::R
     valid_uids(&mut report);
     let positions: BTreeMap<&str, usize> =
         report.nodes.iter().enumerate().map(|(position, node)| (&*node.uid, position)).collect();
-    let is_used: std::collections::BTreeSet<&str> =
-        report.pods.iter().filter_map(|pod| pod.node_uid.as_deref()).collect();
+    let is_used: BTreeSet<&str> = report.pods.iter().filter_map(|pod| pod.node_uid.as_deref()).collect();
     let frame = Arc::new(Frame {
         position,
         cluster: report.cluster_name.to_owned(),
@@ -199,15 +215,30 @@ fn pods(mut report: k8s_inventory::Report<'_>, position: usize) -> serde_json::R
         });
     }
     let unit = |namespace: &k8s_inventory::Namespace<'_>| {
+        let (head, items) = (to_raw_value(namespace)?, items.remove(&*namespace.uid).unwrap_or_default());
         Ok(Unit {
             frame: Arc::clone(&frame),
             account: Arc::from(""),
             name: namespace.name.to_owned(),
-            head: to_raw_value(namespace)?,
-            items: items.remove(&*namespace.uid).unwrap_or_default(),
+            whole: whole(&frame, head.get(), &items),
+            head,
+            items,
         })
     };
     report.namespaces.iter().map(unit).collect()
+}
+
+/// Sums up a namespace.
+fn whole(frame: &Frame, head: &str, items: &[Item]) -> Whole {
+    let mut hasher = DefaultHasher::new();
+    head.hash(&mut hasher);
+    for item in items {
+        item.json.get().hash(&mut hasher);
+        item.containers.iter().for_each(|container| container.get().hash(&mut hasher));
+    }
+    let nodes: BTreeSet<usize> = items.iter().filter_map(|item| item.node).collect();
+    nodes.into_iter().for_each(|node| frame.nodes[node].get().hash(&mut hasher));
+    Whole { items: items.len(), content: hasher.finish() }
 }
 
 /// Gives a uid of the right form to what has another, as objects have that no API server has made: the server refuses the whole
@@ -316,6 +347,7 @@ impl Unit {
             name: self.name.clone(),
             head: self.head.clone(),
             items: Vec::new(),
+            whole: self.whole,
         }
     }
 }

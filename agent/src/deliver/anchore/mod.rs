@@ -26,7 +26,7 @@ use uuid::Uuid;
 use self::{
     api::{Api, Apis, FRESH},
     batch::{Acknowledged, Batch, Limits, batches},
-    document::{Format, Load, load},
+    document::{Load, load},
     integration::{Integration, Pace},
     send::{Outcome, Sending},
     settings::{Plan, Settings},
@@ -52,8 +52,8 @@ struct AnchoreTarget {
     plan: Plan,
     apis: Apis,
     integration: Integration,
-    /// The report that was worked on last, its document, and what of it is acknowledged.
-    current: Option<(Uuid, Format)>,
+    /// The report that was worked on last, and by which API.
+    current: Option<(Uuid, Api)>,
     acknowledged: Acknowledged,
     /// How large a body may be by what the server has refused, and since when that is known.
     taken_bytes: Option<(usize, Instant)>,
@@ -121,11 +121,19 @@ impl AnchoreTarget {
         };
         self.tell(&load);
         self.integration.looked(&parcel.report, &load);
-        if self.current != Some((parcel.report.id, format)) {
-            self.current = Some((parcel.report.id, format));
-            self.acknowledged = Acknowledged::default();
+        let id = parcel.report.id;
+        match self.current.replace((id, api)) {
+            Some((of, by)) if by == api => {
+                if of != id {
+                    self.acknowledged.turn(self.plan.refresh);
+                }
+            }
+            // Another document, and perhaps another server.
+            _ => self.acknowledged = Acknowledged::default(),
         }
-        let units = self.acknowledged.rest(load.units);
+        // Older servers may be told that the latest report alone counts (`image_ttl_days: -1`).
+        let refresh = (api == Api::V2).then_some(self.plan.refresh);
+        let units = self.acknowledged.rest(load.units, refresh);
         let taken =
             self.taken_bytes.filter(|(_, since)| since.elapsed() < FRESH).map_or(usize::MAX, |(bytes, _)| bytes);
         let bytes = taken.min(self.plan.limits.bytes);

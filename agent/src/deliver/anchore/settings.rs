@@ -79,6 +79,12 @@ pub(super) struct Settings {
     #[schemars(with = "String", example = "8MiB")]
     max_bytes: ByteSize,
 
+    /// How often a namespace that stays as it is is sent again, so that it does not pass for gone (5.0 and later; older servers
+    /// get all with each report).
+    #[serde(default = "default_refresh", deserialize_with = "duration")]
+    #[schemars(with = "String", example = "5m")]
+    refresh: Duration,
+
     /// How the agent appears among the server's integrations (5.11 and later).
     #[serde(default)]
     #[schemars(example = serde_json::json!({"name": "stocktake"}))]
@@ -177,6 +183,11 @@ fn default_max_bytes() -> ByteSize {
     ByteSize::mib(8)
 }
 
+/// As often as Anchore's agents look by default.
+fn default_refresh() -> Duration {
+    Duration::from_mins(5)
+}
+
 fn yes() -> bool {
     true
 }
@@ -195,6 +206,7 @@ pub(super) struct Plan {
     pub(super) senders: BTreeMap<Arc<str>, Arc<Sender>>,
     pub(super) reading: Arc<Reading>,
     pub(super) limits: Limits,
+    pub(super) refresh: Duration,
     pub(super) api: ApiSetting,
     pub(super) registration: Registration,
 }
@@ -239,6 +251,7 @@ impl Settings {
             senders,
             reading: Arc::new(Reading { missing_tag, hosts: self.hosts, router }),
             limits: Limits { bytes, namespaces: self.max_namespaces },
+            refresh: self.refresh,
             api: self.api,
             registration: self.registration,
         })

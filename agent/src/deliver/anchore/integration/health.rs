@@ -54,7 +54,8 @@ impl Health {
             Ok(sending) => sending,
             Err(failure) => return self.failures.push(format!("not delivered: {}", message_of(failure))),
         };
-        self.accounts.clear();
+        // Where nothing was sent, what was sent before is there.
+        self.accounts.retain(|_, info| info["has_errors"] == false);
         for (account, ToAccount { user, attempts }) in &sending.accounts {
             let errors = attempts.iter().filter_map(|attempt| attempt.error.as_ref());
             self.failures.extend(errors.map(|error| format!("not delivered to account {account}: {error}")));

@@ -44,7 +44,7 @@ async fn a_server_that_does_not_tell_its_version_is_found_out() {
         server.with(|state| state.tells_version = false);
         let mut target = quiet(&server, json!({}));
         deliver(&mut target, shop()).await.unwrap();
-        let sent = deliver(&mut target, shop()).await.unwrap();
+        let sent = deliver(&mut target, vec![cluster(&[("shop", &[], 3)])]).await.unwrap();
         assert_eq!(sent.requests, 1, "{version}: what was found is kept");
     }
 }
@@ -107,8 +107,8 @@ async fn what_is_not_taken_stays_and_only_the_rest_is_sent_again() {
         let found: Vec<Vec<&str>> = state.documents.iter().map(|document| document.namespaces()).collect();
         assert_eq!(found, expected);
     });
-    // Another report is sent whole.
-    deliver(&mut target, vec![cluster(&[("a", &[], 1)])]).await.unwrap();
+    // Another report is another.
+    deliver(&mut target, vec![cluster(&[("a", &[], 2)])]).await.unwrap();
     server.with(|state| assert_eq!(state.documents.len(), 4));
 }
 
@@ -176,4 +176,64 @@ async fn a_wrong_password_is_told_and_keeps_the_report() {
     let (status, message) = later(deliver(&mut quiet(&server, json!({"user": "nobody"})), shop()).await.unwrap_err());
     assert_eq!(status, "401");
     assert!(message.contains("check the credentials"), "{message}");
+}
+
+/// Each change is a report. Sent whole, a large cluster in which something always changes would be sent every few seconds.
+#[tokio::test]
+async fn what_stays_as_it_is_is_sent_again_from_time_to_time_alone() {
+    let server = FakeAnchore::new("5.26.0").await;
+    let mut target = quiet(&server, json!({}));
+    let sent = async |target: &mut AnchoreTarget, seen: Seen| -> Vec<String> {
+        server.with(|state| state.documents.clear());
+        deliver(target, vec![seen]).await.unwrap();
+        server.with(|state| {
+            state.documents.iter().flat_map(|document| document.namespaces()).map(str::to_owned).collect()
+        })
+    };
+    assert_eq!(sent(&mut target, cluster(&[("a", &[], 1), ("b", &[], 0), ("c", &[], 2)])).await, ["a", "b", "c"]);
+    assert_eq!(sent(&mut target, cluster(&[("a", &[], 1), ("b", &[], 0), ("c", &[], 2)])).await, [""; 0]);
+    assert_eq!(sent(&mut target, cluster(&[("a", &[("x", "y")], 1), ("b", &[], 1), ("c", &[], 2)])).await, ["a", "b"]);
+    let (source, mut scopes) = cluster(&[("a", &[("x", "y")], 1), ("b", &[], 1), ("c", &[], 2)]);
+    scopes[0].2.nodes[1].kernel_version = Some("6.1".into());
+    assert_eq!(sent(&mut target, (source, scopes)).await, ["c"], "one of its pods is on the node that has changed");
+    // Who has just started knows nothing.
+    let mut restarted = quiet(&server, json!({"refresh": "1ms"}));
+    assert_eq!(sent(&mut restarted, cluster(&[("a", &[], 1)])).await, ["a"]);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(sent(&mut restarted, cluster(&[("a", &[], 1)])).await, ["a"], "a while ago");
+}
+
+#[tokio::test]
+async fn older_servers_get_all_of_it_each_time() {
+    for version in ["4.6.0", "4.9.0"] {
+        let server = FakeAnchore::new(version).await;
+        let mut target = quiet(&server, json!({}));
+        for _ in 0..2 {
+            deliver(&mut target, shop()).await.unwrap();
+        }
+        server.with(|state| assert_eq!(state.documents.len(), 2, "{version}"));
+    }
+}
+
+/// A namespace that fails in between is as it was; one of which a part was taken is sent whole.
+#[tokio::test]
+async fn a_namespace_that_was_taken_in_part_is_not_known_to_be_there() {
+    let server = FakeAnchore::new("5.26.0").await;
+    server.with(|state| {
+        state.most_bytes = 10_000;
+        // The second half of it is not taken.
+        state.fault = Some(Box::new(|number, _| (number == 3).then(|| answer(500, &[], "oops"))));
+    });
+    let mut target = quiet(&server, json!({}));
+    deliver(&mut target, vec![cluster(&[("large", &[], 30)])]).await.unwrap_err();
+    server.with(|state| {
+        state.documents.clear();
+        state.most_bytes = usize::MAX;
+    });
+    target.taken_bytes = None;
+    deliver(&mut target, vec![cluster(&[("large", &[], 30)])]).await.unwrap();
+    server.with(|state| {
+        let sent: usize = state.documents.iter().map(|of| of.body["pods"].as_array().unwrap().len()).sum();
+        assert_eq!(sent, 30);
+    });
 }
