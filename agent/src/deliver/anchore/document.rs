@@ -234,10 +234,14 @@ fn whole(frame: &Frame, head: &str, items: &[Item]) -> Whole {
     head.hash(&mut hasher);
     for item in items {
         item.json.get().hash(&mut hasher);
-        item.containers.iter().for_each(|container| container.get().hash(&mut hasher));
+        for container in &item.containers {
+            container.get().hash(&mut hasher);
+        }
     }
     let nodes: BTreeSet<usize> = items.iter().filter_map(|item| item.node).collect();
-    nodes.into_iter().for_each(|node| frame.nodes[node].get().hash(&mut hasher));
+    for node in nodes {
+        frame.nodes[node].get().hash(&mut hasher);
+    }
     Whole { items: items.len(), content: hasher.finish() }
 }
 

@@ -53,9 +53,9 @@ async fn a_server_that_does_not_tell_its_version_is_found_out() {
 async fn the_server_is_upgraded_and_downgraded_under_the_agent() {
     let server = FakeAnchore::new("4.6.0").await;
     let mut target = quiet(&server, json!({}));
-    for version in ["4.6.0", "4.8.0", "5.26.0", "4.6.0"] {
+    for (pods, version) in ["4.6.0", "4.8.0", "5.26.0", "4.6.0"].into_iter().enumerate() {
         server.with(|state| state.version = version);
-        deliver(&mut target, shop()).await.unwrap();
+        deliver(&mut target, vec![cluster(&[("shop", &[], pods)])]).await.unwrap();
     }
     let expected = [
         "/v1/enterprise/inventories",
