@@ -65,6 +65,13 @@ SIGHUP, and a change of the file, make the agent read its configuration again; o
 the former one stays in force. SIGTERM and SIGINT make it report what it knows, try to deliver what waits, and end with exit
 status 0; a second one ends it at once.";
 
+const STATUS_AFTER_HELP: &str = "\
+Exit status:
+   0  the agent is ready: something is seen of every runtime, and reports can be kept
+   1  it is not; what is printed says why
+  69  no agent answers
+  78  the configuration cannot be read";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look once at everything, and print it.
@@ -80,10 +87,15 @@ pub(crate) enum Command {
     Submit(Submit),
     /// Look at what waits to be delivered.
     Spool(SpoolArguments),
+    /// Ask the agent that runs how it is: what it sees, who it reports to, and what stands in its way.
+    #[command(after_help = STATUS_AFTER_HELP)]
+    Status(Status),
     /// Check the configuration, and whether each runtime answers.
     Check(Check),
     /// List the types of collectors in this program.
     Collectors,
+    /// List the metrics that `run` serves, as Markdown.
+    Metrics,
     /// Show what a configuration can hold.
     Config {
         #[command(subcommand)]
@@ -249,6 +261,29 @@ impl Watch {
         let suitable = || if io::stdout().is_terminal() { WatchFormat::Changes } else { WatchFormat::Ndjson };
         self.format.unwrap_or_else(suitable)
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Socket of the agent; `socket` of `[telemetry]` in its configuration.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Configuration file of the agent, to find its socket in. Default: `/etc/stocktake/agent.toml`, if it is there.
+    #[arg(short, long, value_name = "FILE", env = "STOCKTAKE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = StatusFormat::Table)]
+    pub(crate) format: StatusFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// For people: fits the terminal.
+    Table,
+    /// For programs: one document.
+    Json,
 }
 
 #[derive(Debug, Args)]

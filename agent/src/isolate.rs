@@ -76,6 +76,7 @@ pub(crate) async fn isolated<T: Send + 'static>(
 }
 
 /// A task that ends when this is dropped: nobody is left who would hear of it.
+#[derive(Debug)]
 pub(crate) struct Bound<T>(pub(crate) JoinHandle<T>);
 
 impl<T> Drop for Bound<T> {

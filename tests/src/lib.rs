@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 pub mod daemon;

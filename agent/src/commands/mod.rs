@@ -4,8 +4,10 @@ mod check;
 mod collect;
 mod collectors;
 mod config;
+mod metrics;
 mod run;
 mod spool;
+mod status;
 mod submit;
 mod watch;
 
@@ -68,6 +70,8 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Submit(arguments) => block_on(submit::run(arguments, registry)),
         Command::Spool(arguments) => spool::run(arguments, registry),
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
+        Command::Status(arguments) => block_on(status::run(arguments)),
+        Command::Metrics => metrics::run(),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
         Command::Config { command: ConfigCommand::Example } => config::example(registry),

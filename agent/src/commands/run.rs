@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: Run, registry: &Registry) -> anyhow::Result<E
     });
     match run::run(first, file, signals).await {
         Ok(()) => Ok(Exit::Success),
-        Err(error @ (Error::NoTarget | Error::Spool { .. })) => {
+        Err(error @ (Error::NoTarget | Error::Spool { .. } | Error::Telemetry(_))) => {
             say::error(&error.to_string());
             Ok(Exit::Config)
         }

@@ -3,6 +3,7 @@
 mod duration;
 mod settings;
 mod targets;
+mod telemetry;
 
 use std::{
     fs,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use stocktake_core::{ConfigError, Environment, Registry, filter::Filters, model::Host, nearest};
 use toml::de::{DeTable, DeValue};
@@ -20,6 +21,7 @@ pub(crate) use self::{
     duration::{duration, optional_duration, optional_interval},
     settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
     targets::ConfiguredTarget,
+    telemetry::{DEFAULT_LISTEN, Place, TelemetrySettings},
 };
 use crate::{environment::context, observe::Configured};
 
@@ -52,12 +54,20 @@ pub(crate) struct Configuration {
     pub(crate) agent: AgentSettings,
     /// In the order of their names.
     pub(crate) targets: Vec<ConfiguredTarget>,
+    /// What `[telemetry]` holds.
+    pub(crate) telemetry: TelemetrySettings,
 }
 
 impl Configuration {
     /// That of whom no file says anything.
     pub(crate) fn of(collectors: Vec<Configured>) -> Self {
-        Self { collectors, filters: Arc::default(), agent: AgentSettings::default(), targets: Vec::new() }
+        Self {
+            collectors,
+            filters: Arc::default(),
+            agent: AgentSettings::default(),
+            targets: Vec::new(),
+            telemetry: TelemetrySettings::default(),
+        }
     }
 }
 
@@ -73,7 +83,7 @@ impl Configuration {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 4] = ["agent", "collectors", "filters", "targets"];
+const TABLES: [&str; 5] = ["agent", "collectors", "filters", "targets", "telemetry"];
 
 /// What every `[collectors.NAME]` holds besides the settings of its type.
 #[derive(Debug, Default, Deserialize)]
@@ -94,9 +104,27 @@ pub(crate) fn load(
     host: &Host,
 ) -> Result<Configuration, Invalid> {
     let invalid = |complaint| Invalid { file: path.to_owned(), complaints: vec![complaint] };
-    let text = fs::read_to_string(path)
-        .map_err(|error| invalid((None, ConfigError::new("", format!("cannot read the configuration: {error}")))))?;
+    let text = read(path).map_err(invalid)?;
     parse(&text, registry, environment, host).map_err(|complaints| Invalid { file: path.to_owned(), complaints })
+}
+
+/// Reads of a file only what `[telemetry]` holds, for who wants nothing but to find the agent that runs with it.
+pub(crate) fn load_telemetry(path: &Path) -> Result<TelemetrySettings, Invalid> {
+    let invalid = |complaint| Invalid { file: path.to_owned(), complaints: vec![complaint] };
+    let text = read(path).map_err(invalid)?;
+    let document = toml(&text).map_err(invalid)?;
+    let mut errors = Vec::new();
+    let found = document.iter().find(|(key, _)| key.get_ref() == "telemetry");
+    let telemetry = found.map(|(key, value)| settings(key.get_ref(), value.get_ref(), &mut errors));
+    match errors.pop() {
+        Some(error) => Err(invalid(placed(error, &document, &text))),
+        None => Ok(telemetry.unwrap_or_default()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, (Option<usize>, ConfigError)> {
+    fs::read_to_string(path)
+        .map_err(|error| (None, ConfigError::new("", format!("cannot read the configuration: {error}"))))
 }
 
 fn parse(
@@ -105,27 +133,17 @@ fn parse(
     environment: &Environment,
     host: &Host,
 ) -> Result<Configuration, Vec<(Option<usize>, ConfigError)>> {
-    let document = DeTable::parse(text).map_err(|error| {
-        let line = error.span().map(|span| line_at(text, span.start));
-        vec![(line, ConfigError::new("", format!("not valid TOML: {}", error.message())))]
-    })?;
-    let document = document.into_inner();
-
+    let document = toml(text).map_err(|complaint| vec![complaint])?;
     let mut errors = Vec::new();
-    let mut agent = AgentSettings::default();
-    let mut filters = Filters::default();
+    let (mut agent, mut filters) = (AgentSettings::default(), Filters::default());
+    let mut telemetry = TelemetrySettings::default();
     let (mut collectors, mut targets) = (Vec::new(), Vec::new());
     for (key, value) in &document {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
         match key {
-            "agent" => match ConfigError::deserialize(json(value)) {
-                Ok(settings) => agent = settings,
-                Err(error) => errors.push(error.within("agent")),
-            },
-            "filters" => match ConfigError::deserialize(json(value)) {
-                Ok(settings) => filters = settings,
-                Err(error) => errors.push(error.within("filters")),
-            },
+            "agent" => agent = settings(key, value, &mut errors),
+            "filters" => filters = settings(key, value, &mut errors),
+            "telemetry" => telemetry = settings(key, value, &mut errors),
             "collectors" => match value.as_table() {
                 Some(tables) => collectors.extend(tables.iter().map(|(name, table)| (name.get_ref(), table.get_ref()))),
                 None => errors.push(expected_table("collectors", value)),
@@ -154,13 +172,38 @@ fn parse(
     if errors.is_empty() {
         configured.sort_by(|a: &Configured, b| a.name.cmp(&b.name));
         configured_targets.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Configuration { collectors: configured, filters: Arc::new(filters), agent, targets: configured_targets })
+        Ok(Configuration {
+            collectors: configured,
+            filters: Arc::new(filters),
+            agent,
+            targets: configured_targets,
+            telemetry,
+        })
     } else {
-        let place = |error: ConfigError| (offset(&document, &error.path).map(|offset| line_at(text, offset)), error);
-        let mut complaints: Vec<_> = errors.into_iter().map(place).collect();
+        let mut complaints: Vec<_> = errors.into_iter().map(|error| placed(error, &document, text)).collect();
         complaints.sort_by_key(|(line, _)| *line);
         Err(complaints)
     }
+}
+
+/// A complaint with the line that it is about.
+fn placed(error: ConfigError, document: &DeTable<'_>, text: &str) -> (Option<usize>, ConfigError) {
+    (offset(document, &error.path).map(|offset| line_at(text, offset)), error)
+}
+
+fn toml(text: &str) -> Result<DeTable<'_>, (Option<usize>, ConfigError)> {
+    DeTable::parse(text).map(toml::Spanned::into_inner).map_err(|error| {
+        let line = error.span().map(|span| line_at(text, span.start));
+        (line, ConfigError::new("", format!("not valid TOML: {}", error.message())))
+    })
+}
+
+/// What a table of settings holds, or its defaults and a complaint.
+fn settings<T: DeserializeOwned + Default>(key: &str, value: &DeValue<'_>, errors: &mut Vec<ConfigError>) -> T {
+    ConfigError::deserialize(json(value)).unwrap_or_else(|error| {
+        errors.push(error.within(key));
+        T::default()
+    })
 }
 
 fn collector(
@@ -315,8 +358,8 @@ images = { exclude = ['a', '/(/'] }
                 "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
                  `containerd`, `cri`, `docker`, `exec`, `kubernetes`; did you mean `kubernetes`?",
                 "agent.toml:9: agent.timeout: `0s` is not longer than nothing",
-                "agent.toml:10: colectors: unknown key, expected one of `agent`, `collectors`, `filters`, `targets`; \
-                 did you mean `collectors`?",
+                "agent.toml:10: colectors: unknown key, expected one of `agent`, `collectors`, `filters`, `targets`, \
+                 `telemetry`; did you mean `collectors`?",
                 "agent.toml:12: filters.images.exclude[1]: `/(/` is not a valid pattern: unclosed group",
             ]
         );

@@ -143,24 +143,26 @@ impl Courier {
         let began = Instant::now();
         let span = tracing::info_span!("deliver", report = sequence);
         let attempt = AssertUnwindSafe(self.target.deliver(parcel).instrument(span)).catch_unwind().await;
+        let took = began.elapsed();
         let outcome = attempt.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         let (name, delivered) = (self.name.clone(), Arc::clone(parcel));
         match outcome {
             Ok(sent) => {
-                self.telemetry.delivered(&self.name, sequence, &sent, began.elapsed());
+                self.telemetry.delivered(&self.name, sequence, &sent, took);
                 self.succeeded(sequence, &sent);
                 let keeps_base = self.target.keeps_base();
                 self.settle(move |spool| spool.acknowledge(&name, sequence, &delivered, keeps_base)).await
             }
             Err(Failure::Refused { status, message }) => {
-                self.telemetry.not_delivered(&self.name, &Failure::Refused { status, message: message.clone() }, None);
+                let failure = Failure::Refused { status, message: message.clone() };
+                self.telemetry.not_delivered(&self.name, sequence, &failure, took, None);
                 tracing::error!(
                     report = sequence,
                     "the target refuses the report, which is put aside (`stocktake-agent spool list`): {message}"
                 );
                 self.settle(move |spool| spool.put_aside(&name, sequence, &delivered, &message)).await
             }
-            Err(failure @ Failure::Later { .. }) => Err(self.failed(sequence, &failure)),
+            Err(failure @ Failure::Later { .. }) => Err(self.failed(sequence, &failure, took)),
         }
     }
 
@@ -172,11 +174,11 @@ impl Courier {
         tracing::debug!(report = sequence, bytes = sent.bytes, requests = sent.requests, "delivered");
     }
 
-    fn failed(&mut self, sequence: u64, failure: &Failure) -> Duration {
+    fn failed(&mut self, sequence: u64, failure: &Failure, took: Duration) -> Duration {
         let Failure::Later { after, message, .. } = failure else { return Duration::ZERO };
         let wait = self.patience(*after);
         let again = Timestamp::now().checked_add(wait).ok();
-        self.telemetry.not_delivered(&self.name, failure, again);
+        self.telemetry.not_delivered(&self.name, sequence, failure, took, again);
         // Once, and not at every attempt.
         if std::mem::replace(&mut self.has_failed, true) {
             tracing::debug!(report = sequence, ?wait, "still not delivered: {message}");

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    held::{Held, Update},
+    held::{Held, Look, Update},
     patience::Patience,
     standing::Standing,
     watching::{Event, Watching},
@@ -124,18 +124,21 @@ impl Follower {
         if is_everything {
             self.looked_at = Some(Instant::now());
         }
+        let (took, timed_out) = (observation.took, observation.timed_out);
         let (source, bodies) = of_source(observation, &self.filters)?;
         // Once each, as a person who looked once would be told.
         for warning in source.warnings.iter().filter(|warning| !self.held.has_warned(warning)) {
             tracing::warn!("{}", warning.message);
         }
         let was_complete = self.held.is_complete();
-        let update = self.held.merge(&select, source, bodies);
+        let mut update = self.held.merge(&select, source, bodies);
         complain(was_complete, &self.held, &update);
         if is_everything {
             self.patience.looked(self.held.is_complete());
         }
         self.standing.set(&self.configured.name, self.is_sound());
+        let wait = self.full_look().map(|moment| moment.saturating_duration_since(Instant::now()));
+        update.look = Look { took, timed_out, next_within: wait.unwrap_or_default() + self.configured.timeout };
         Some(update)
     }
 }

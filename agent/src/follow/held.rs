@@ -1,6 +1,9 @@
 //! What is held of a source between two looks, and how a look changes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use stocktake_core::{
     Digest, Selection,
@@ -20,6 +23,19 @@ pub(crate) struct Update {
     pub(crate) bodies: BTreeMap<Digest, Scope>,
     /// Whether there was no look before.
     pub(crate) is_first: bool,
+    /// How looking went.
+    pub(crate) look: Look,
+}
+
+/// How a look went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Whether it had no complete answer within the collector's `timeout`.
+    pub(crate) timed_out: bool,
+    /// Within which time from its end another one ends, be it without an answer.
+    pub(crate) next_within: Duration,
 }
 
 /// A scope of which something else is known.
@@ -121,7 +137,7 @@ impl Held {
         bodies.retain(|digest, _| needed.contains(digest));
         let source = Source { scopes: self.entries.values().cloned().collect(), ..header.clone() };
         self.header = Some(header);
-        Update { source, changed, gone, bodies, is_first }
+        Update { source, changed, gone, bodies, is_first, look: Look::default() }
     }
 
     /// What the source says of itself after a look at everything.

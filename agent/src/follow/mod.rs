@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument as _;
 
 #[cfg(test)]
-pub(crate) use self::held::Change;
+pub(crate) use self::held::{Change, Look};
 use self::{follower::Follower, together::Together};
 pub(crate) use self::{held::Update, standing::Standing};
 use crate::observe::Configured;

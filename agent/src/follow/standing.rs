@@ -18,7 +18,7 @@ impl Standing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(collector)
     }
 
-    pub(super) fn set(&self, collector: &str, stands: bool) {
+    pub(crate) fn set(&self, collector: &str, stands: bool) {
         let mut standing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if stands {
             standing.insert(collector.into());

@@ -1,6 +1,6 @@
 //! Several collectors that are looked at together, because what is reported of one goes by what the others see.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, select_all};
 use stocktake_core::{
@@ -16,14 +16,14 @@ use tracing::Instrument as _;
 
 use super::{
     follower::{BURST_AT_MOST, QUIET, complain},
-    held::{Held, Update},
+    held::{Held, Look, Update},
     patience::Patience,
     standing::Standing,
     watching::{Event, Watching},
 };
 use crate::{
     assemble::{Assembled, assemble},
-    observe::{Configured, observe},
+    observe::{Configured, Observation, observe},
 };
 
 /// Collectors that are all looked at whenever one of them tells of a change. Nothing is held between two looks but what a
@@ -106,24 +106,33 @@ impl Together {
         let looks = self.members.iter().map(|Member { configured, .. }| {
             observe(configured, &self.filters).instrument(tracing::error_span!("follow", collector = configured.name))
         });
-        let Assembled { report, scopes, .. } = assemble(Agent::default(), join_all(looks).await, &self.filters);
+        let observations = join_all(looks).await;
+        let looks: Vec<_> =
+            observations.iter().map(|Observation { took, timed_out, .. }| (*took, *timed_out)).collect();
+        let Assembled { report, scopes, .. } = assemble(Agent::default(), observations, &self.filters);
         self.looked_at = Some(Instant::now());
         let mut sources: BTreeMap<_, Source> =
             report.sources.into_iter().map(|source| (source.collector.clone(), source)).collect();
         let mut updates = Vec::new();
-        for member in &mut self.members {
+        for (member, (took, timed_out)) in self.members.iter_mut().zip(looks) {
             let Some(source) = sources.remove(member.configured.name.as_str()) else { continue };
             let digests = source.scopes.iter().filter_map(|entry| entry.digest.as_ref());
             let bodies = digests.filter_map(|digest| Some((digest.clone(), scopes.get(digest)?.clone()))).collect();
             let span = tracing::error_span!("follow", collector = member.configured.name);
             let _entered = span.enter();
             let was_complete = member.held.is_complete();
-            let update = member.held.merge(&Selection::All, source, bodies);
+            let mut update = member.held.merge(&Selection::All, source, bodies);
             complain(was_complete, &member.held, &update);
             self.standing.set(&member.configured.name, member.is_sound());
+            update.look = Look { took, timed_out, next_within: Duration::ZERO };
             updates.push(update);
         }
         self.patience.looked(self.members.iter().all(|member| member.held.is_complete()));
+        let timeout = self.members.iter().map(|member| member.configured.timeout).max().unwrap_or_default();
+        let next_within = self.patience.wait(self.members.iter().all(Member::is_sound)) + timeout;
+        for update in &mut updates {
+            update.look.next_within = next_within;
+        }
         updates
     }
 }

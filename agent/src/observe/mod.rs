@@ -14,6 +14,7 @@ use stocktake_core::{
     filter::Filters,
     model::{Coverage, ScopeId, Source},
 };
+use tokio::time::Instant;
 
 pub(crate) use self::sink::Content;
 use self::sink::{Seen, SharedSink, lock};
@@ -47,6 +48,10 @@ pub(crate) struct Observation {
     pub(crate) contents: Vec<Content>,
     /// Whether the runtime answered at all.
     pub(crate) reached: bool,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Whether there was no complete answer within the collector's `timeout`.
+    pub(crate) timed_out: bool,
 }
 
 /// Asks a runtime who it is.
@@ -63,7 +68,7 @@ pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> 
 
 /// Looks at what is asked for of one runtime. Never fails: what went wrong is in the observation.
 pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, question: Question) -> Observation {
-    let observed_at = Timestamp::now();
+    let (observed_at, began) = (Timestamp::now(), Instant::now());
     let Question { select, asks_who, known } = question;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let collector = Arc::clone(&configured.collector);
@@ -86,6 +91,7 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
 
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
+    let (took, timed_out) = (began.elapsed(), matches!(outcome, Err(Failure::TimedOut(_))));
     let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
     let coverage = match (outcome, seen.unidentified) {
         // What cannot be told apart from other sources cannot stand for the whole of one.
@@ -102,7 +108,7 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
         _ => (None, None),
     };
     let (entries, contents) = seen.scopes.into_values().unzip();
-    tracing::info!(status = coverage.status(), elapsed = ?(Timestamp::now() - observed_at), "collected");
+    tracing::info!(status = coverage.status(), elapsed = ?took, "collected");
     Observation {
         source: Source {
             collector: configured.name.clone().into(),
@@ -119,6 +125,8 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
         },
         contents,
         reached,
+        took,
+        timed_out,
     }
 }
 

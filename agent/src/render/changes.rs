@@ -255,7 +255,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::follow::Change;
+    use crate::follow::{Change, Look};
 
     /// A container of a host: name, image and state.
     fn container(name: &str, image: &str, state: ContainerState) -> Container {
@@ -316,7 +316,9 @@ mod tests {
             };
             let is_first = std::mem::take(&mut self.is_first);
             let mut out = anstream::StripStream::new(Vec::new());
-            self.changes.write(&Update { source, changed, gone, bodies, is_first }, &mut out).unwrap();
+            self.changes
+                .write(&Update { source, changed, gone, bodies, is_first, look: Look::default() }, &mut out)
+                .unwrap();
             let text = String::from_utf8(out.into_inner()).unwrap();
             let without_time = |line: &str| line.strip_prefix("2026-01-31T08:00:00Z  ").unwrap().to_owned();
             text.lines().map(without_time).collect()

@@ -18,6 +18,7 @@ mod missing_tag;
 mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
+mod status;
 mod stream;
 mod table;
 mod unified;
@@ -28,7 +29,9 @@ pub(crate) use exchange::{Exchange, exchange};
 pub(crate) use gaps::gaps;
 pub(crate) use json::{json, ndjson};
 pub(crate) use layout::terminal_width;
+pub(crate) use line::age;
 pub(crate) use missing_tag::MissingTag;
 pub(crate) use plain::plain;
+pub(crate) use status::status;
 pub(crate) use stream::ndjson_update;
 pub(crate) use table::{TableView, table};

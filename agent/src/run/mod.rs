@@ -17,8 +17,9 @@ use crate::{
     deliver::{Couriers, Post},
     environment,
     follow::follow,
+    observe::Configured,
     spool::{Limits, Spool},
-    telemetry::Telemetry,
+    telemetry::{Expected, ServeError, Telemetry, serve},
 };
 
 /// Why the agent does not run, or runs no more.
@@ -30,6 +31,9 @@ pub(crate) enum Error {
     /// The same.
     #[error("cannot use the spool at {dir}, where reports wait (`spool_dir` of `[agent]`): {source}")]
     Spool { dir: String, source: io::Error },
+    /// The same.
+    #[error(transparent)]
+    Telemetry(#[from] ServeError),
     /// It is a bug.
     #[error("nothing is followed any more; the log says what happened")]
     Ended,
@@ -54,13 +58,18 @@ pub(crate) async fn run(
         return Err(Error::NoTarget);
     }
     let mut daemon = Daemon::new(&first)?;
+    daemon.telemetry.configuration_read(file.path());
+    let serving = serve(&first.telemetry, &daemon.telemetry)?;
     let mut configuration = first;
     loop {
         match daemon.run(configuration, &mut file, &mut signals).await? {
             Some(next) => configuration = daemon.adopt(next)?,
-            None => return Ok(()),
+            None => break,
         }
+        serving.keep(&configuration.telemetry);
     }
+    serving.stop().await;
+    Ok(())
 }
 
 impl Daemon {
@@ -103,18 +112,19 @@ impl Daemon {
         let Configuration { collectors, filters, targets, .. } = configuration;
         let collector_names: Vec<_> = collectors.iter().map(|it| (it.name.clone(), it.kind)).collect();
         let target_names: Vec<_> = targets.iter().map(|it| (it.name.clone(), it.kind)).collect();
-        self.telemetry.configured(&collector_names, &target_names);
+        self.telemetry.configured(&collector_names, &target_names, &self.expected(&collectors));
 
         let (post, news) = watch::channel(Post::default());
         let couriers = Couriers::start(targets, &self.spool, &self.telemetry, &news);
         let (following, updates) = follow(collectors, &filters);
+        self.telemetry.following(following.standing());
         let awaited = collector_names.into_iter().map(|(name, _)| name.into()).collect();
         let reporter = Reporter::new(self, awaited, following.standing(), post.clone());
         let mut reporting = tokio::spawn(reporter.run(updates));
         tracing::info!(agent = ?self.agent.id, "reporting");
 
         let next = tokio::select! {
-            next = file.next(signals) => next,
+            next = file.next(signals, &self.telemetry) => next,
             _ = &mut reporting => return Err(Error::Ended),
         };
         following.stop().await;
@@ -127,6 +137,16 @@ impl Daemon {
             () = signals.stop(), if next.is_none() => {}
         }
         Ok(next)
+    }
+
+    fn expected(&self, collectors: &[Configured]) -> Expected {
+        let timeout = collectors.iter().map(|collector| collector.timeout).max().unwrap_or_default();
+        Expected {
+            spool_dir: self.settings.spool_dir.clone(),
+            // To be told what changes, which comes first, and to look.
+            look_within: timeout * 2,
+            report_within: self.settings.interval + self.settings.gather,
+        }
     }
 }
 

@@ -1,11 +1,18 @@
 //! Reading the configuration again: when told to, and when the file is another.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 
 use super::Signals;
-use crate::config::{Configuration, Invalid};
+use crate::{
+    config::{Configuration, Invalid},
+    telemetry::Telemetry,
+};
 
 /// How often it is looked whether the file is another. It is read, since what Kubernetes mounts is a link whose target
 /// changes, and neither is a change of the file itself.
@@ -28,9 +35,14 @@ impl<'a> ConfigurationFile<'a> {
         Self { path, load: Box::new(load), seen: read.clone(), read }
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Waits until there is another configuration, or until the agent is told to stop (`None`). One that is not valid is
     /// complained of and nothing more.
-    pub(super) async fn next(&mut self, signals: &mut Signals) -> Option<Configuration> {
+    pub(super) async fn next(&mut self, signals: &mut Signals, telemetry: &Telemetry) -> Option<Configuration> {
         loop {
             let is_told = tokio::select! {
                 is_stop = signals.stop_or_reload() => {
@@ -42,7 +54,7 @@ impl<'a> ConfigurationFile<'a> {
                 () = sleep(LOOK_EVERY) => false,
             };
             if (is_told || self.is_another())
-                && let Some(configuration) = self.read_again()
+                && let Some(configuration) = self.read_again(telemetry)
             {
                 return Some(configuration);
             }
@@ -62,17 +74,19 @@ impl<'a> ConfigurationFile<'a> {
         is_settled && self.seen != self.read
     }
 
-    fn read_again(&mut self) -> Option<Configuration> {
+    fn read_again(&mut self, telemetry: &Telemetry) -> Option<Configuration> {
         self.read = fs::read(&self.path).ok();
         self.seen.clone_from(&self.read);
         match (self.load)() {
             Ok(configuration) if configuration.targets.is_empty() || configuration.collectors.is_empty() => {
+                telemetry.configuration_refused("it has no collector or no target any more");
                 tracing::error!(
                     "the configuration has no collector or no target any more; the former one stays in force"
                 );
                 None
             }
             Ok(configuration) => {
+                telemetry.configuration_read(&self.path);
                 tracing::info!("the configuration was read again");
                 Some(configuration)
             }
@@ -80,6 +94,7 @@ impl<'a> ConfigurationFile<'a> {
                 for complaint in invalid.complaints() {
                     tracing::error!("{complaint}");
                 }
+                telemetry.configuration_refused(&invalid.complaints().collect::<Vec<_>>().join("; "));
                 tracing::error!("the configuration is not valid; the former one stays in force");
                 None
             }

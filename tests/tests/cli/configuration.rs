@@ -131,7 +131,7 @@ fn the_example_names_every_setting() {
     let example = example.replace("\n# [", "\n[");
     for kind in ["docker", "containerd", "cri", "exec", "kubernetes"] {
         let section = example.split("\n[").find(|section| section.starts_with(&format!("collectors.{kind}]"))).unwrap();
-        for key in schema["$defs"][kind]["properties"].as_object().unwrap().keys() {
+        for key in schema["$defs"][format!("collector.{kind}")]["properties"].as_object().unwrap().keys() {
             if !section.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))) {
                 missing.push(format!("{kind}.{key}"));
             }

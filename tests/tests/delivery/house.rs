@@ -58,7 +58,7 @@ impl House {
         let (spool, runtime) = (self.spool(), self.path("runtime.json"));
         format!(
             "[agent]\ninterval = '1s'\ngather = '10ms'\nspool_dir = '{}'\n{agent}\n[collectors.toy]\ntype = 'exec'\n\
-             command = ['/bin/cat', '{}']\n{targets}\n",
+             command = ['/bin/cat', '{}']\n[telemetry]\nlisten = 'off'\nsocket = 'off'\n{targets}\n",
             spool.display(),
             runtime.display()
         )
