@@ -1,6 +1,7 @@
 //! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
 //! is tried is decided once, for all targets alike.
 
+mod anchore;
 mod courier;
 mod file;
 pub(crate) mod http;
@@ -132,4 +133,4 @@ pub(crate) struct TargetKind {
 }
 
 /// Every type, by name.
-pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND, stocktake::KIND];
+pub(crate) const KINDS: &[TargetKind] = &[anchore::KIND, file::KIND, stdout::KIND, stocktake::KIND];
