@@ -159,8 +159,8 @@ impl Spool {
         let manifest = serde_json::to_vec(report)?;
         let State { files, queue, .. } = &mut *state;
         queue.push(files, sequence, report, &manifest)?;
-        let unnamed = before.into_iter().filter(|digest| !queue.names(digest)).collect();
-        state.remove_bodies(unnamed);
+        let unnamed: Vec<Digest> = before.into_iter().filter(|digest| !queue.names(digest)).collect();
+        state.remove_bodies(&unnamed);
         state.enforce_limits();
         Ok(sequence)
     }
@@ -175,8 +175,7 @@ impl Spool {
         let mut state = self.state();
         loop {
             let Some(sequence) = state.next_sequence_for(target) else { return Ok(None) };
-            let State { files, queue, .. } = &mut *state;
-            match queue.read(files, sequence) {
+            match Queue::read(&state.files, sequence) {
                 Ok(waiting) => return Ok(Some(waiting)),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => state.give_up(sequence, &error.to_string()),
                 Err(error) => return Err(error),
@@ -201,7 +200,7 @@ impl Spool {
             }
             let before = cursor.advance(files, target, sequence, keeps_base.then_some(&parcel.manifest))?;
             let unnamed = queue.unname(before);
-            state.remove_bodies(unnamed);
+            state.remove_bodies(&unnamed);
         }
         state.remove_acknowledged();
         Ok(())
@@ -266,11 +265,11 @@ impl State {
     /// Removes a report and the bodies that nothing else names.
     fn remove(&mut self, sequence: u64) {
         let unnamed = self.queue.remove(&mut self.files, sequence);
-        self.remove_bodies(unnamed);
+        self.remove_bodies(&unnamed);
     }
 
     /// Removes bodies that no manifest names, unless what is reported next does.
-    fn remove_bodies(&mut self, unnamed: Vec<Digest>) {
+    fn remove_bodies(&mut self, unnamed: &[Digest]) {
         for digest in unnamed.iter().filter(|digest| !self.current.contains(*digest)) {
             self.files.remove_body(digest);
         }
