@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes docs
+.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,6 +41,9 @@ bench-collect: release  ## collect beside `docker ps` and `ctr containers list`,
 
 bench-kubernetes: setup  ## reading and watching 10,000 and 50,000 pods of a real API server, beside curl
 	@tests/bench/kubernetes
+
+bench-agent: setup  ## what a running agent costs: 100 containers on Docker and containerd (`make bed-up`), 10,000 pods that churn
+	@tests/bench/agent
 
 docs:  ## write the generated documents anew
 	STOCKTAKE_UPDATE_DOCS=1 cargo test --quiet --package stocktake-tests docs

@@ -50,6 +50,14 @@ Examples:
 
 Ends with exit status 0 at SIGINT (Ctrl-C) and SIGTERM, and when nobody reads any more.";
 
+const SUBMIT_AFTER_HELP: &str = "\
+Examples:
+  stocktake-agent collect --output host.stk              on a machine without a network
+  stocktake-agent submit host.stk                        on one that reaches the server
+  ssh host stocktake-agent collect --output - | stocktake-agent submit -
+
+What is delivered twice counts once. Ends with exit status 1 if a file could not be read, or was not delivered to every target.";
+
 const RUN_AFTER_HELP: &str = "\
 What is not delivered yet waits in the spool, on disk, and is delivered later, also by the next run.
 
@@ -74,6 +82,11 @@ pub(crate) enum Command {
     /// Report always, as a daemon: to every target of the configuration, at once when something changes.
     #[command(after_help = RUN_AFTER_HELP)]
     Run(Run),
+    /// Deliver reports that were written to files (`collect --output FILE`) to the targets of the configuration.
+    #[command(after_help = SUBMIT_AFTER_HELP)]
+    Submit(Submit),
+    /// Look at what waits to be delivered.
+    Spool(SpoolArguments),
     /// Ask the agent that runs how it is: what it sees, who it reports to, and what stands in its way.
     #[command(after_help = STATUS_AFTER_HELP)]
     Status(Status),
@@ -132,6 +145,15 @@ pub(crate) struct Collect {
     #[arg(long, value_name = "TAG", default_value = "UNKNOWN", value_parser = tag)]
     pub(crate) missing_tag_insert: String,
 
+    /// Write a bundle to this file, for `submit`: the report and all that it names, compressed, with checksums. `-` for
+    /// standard output.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["format", "by_source", "by_image"])]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Sign the bundle with this key: private, Ed25519, in PEM (`openssl genpkey -algorithm ed25519`).
+    #[arg(long, value_name = "FILE", requires = "output")]
+    pub(crate) sign: Option<PathBuf>,
+
     /// Say on stderr what each filter, default and limit took out of what each collector saw, also where that is nothing.
     #[arg(long)]
     pub(crate) explain: bool,
@@ -146,6 +168,67 @@ pub(crate) struct Run {
     /// Use only the collectors of these names.
     #[arg(long = "collector", value_name = "NAME", value_delimiter = ',', num_args = 1..)]
     pub(crate) collectors: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// Files that `collect --output` has written; `-` for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Configuration file (TOML), of which the targets count.
+    #[arg(short, long, value_name = "FILE", env = "STOCKTAKE_CONFIG", default_value = "/etc/stocktake/agent.toml")]
+    pub(crate) config: PathBuf,
+
+    /// Deliver only to the targets of these names.
+    #[arg(long = "target", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) targets: Vec<String>,
+
+    /// Refuse what is not signed by this key: public, Ed25519, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verify: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpoolArguments {
+    #[command(subcommand)]
+    pub(crate) command: SpoolCommand,
+
+    /// Configuration file (TOML), which says where the spool is.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "STOCKTAKE_CONFIG",
+        default_value = "/etc/stocktake/agent.toml",
+        global = true
+    )]
+    pub(crate) config: PathBuf,
+
+    /// Where the spool is, instead.
+    #[arg(long, value_name = "FOLDER", global = true)]
+    pub(crate) spool_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolCommand {
+    /// List what waits, for whom, and what was refused.
+    List,
+    /// Print a report with all that it names, as `collect --format json` does.
+    Show {
+        /// Its number.
+        #[arg(value_name = "REPORT")]
+        sequence: u64,
+    },
+    /// Drop reports before they are delivered, of an agent that does not run.
+    Drop {
+        /// Their numbers.
+        #[arg(value_name = "REPORT", required_unless_present = "all")]
+        sequences: Vec<u64>,
+        /// All that wait, and all that was refused.
+        #[arg(long, conflicts_with = "sequences")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -258,7 +341,7 @@ impl Collect {
     /// Whether what sources disagree on is part of the output.
     pub(crate) fn shows_findings(&self) -> bool {
         match self.format {
-            Format::Table => !self.by_source && !self.by_image,
+            Format::Table => !self.by_source && !self.by_image && self.output.is_none(),
             Format::Json | Format::Ndjson => true,
             Format::Csv | Format::Cyclonedx | Format::KaiJson | Format::KaiTable | Format::K8sInventory => false,
         }
@@ -323,7 +406,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// A tag by the grammar of the OCI distribution specification.
-fn tag(text: &str) -> Result<String, String> {
+pub(crate) fn tag(text: &str) -> Result<String, String> {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let is_tag = text.len() <= 128
         && text.as_bytes().first().is_some_and(is_word)

@@ -10,6 +10,7 @@
 //! ```
 
 mod assemble;
+mod bundle;
 mod cli;
 mod commands;
 mod config;

@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod bed;
+pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 pub mod daemon;
@@ -21,6 +22,7 @@ pub mod fake;
 pub mod gate;
 pub mod home;
 pub mod meter;
+pub mod private;
 pub mod receiver;
 pub mod relay;
 pub mod report;

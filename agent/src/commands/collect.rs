@@ -1,21 +1,25 @@
 //! `collect`: look once at everything, and print it.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _},
+    path::Path,
     sync::Arc,
 };
 
+use anyhow::Context as _;
 use futures_util::future::join_all;
 use stocktake_core::{
-    Registry,
+    Digest, Registry,
     filter::Filters,
-    model::{Inventory, Report},
+    model::{Inventory, Report, Scope},
     unify::{Conclusions, Document, KnownFindings},
 };
 
 use super::{configuration, is_broken_pipe};
 use crate::{
     assemble::{Assembled, assemble},
+    bundle::{self, SigningKey},
     cli::{Collect, Format},
     config::Configuration,
     environment,
@@ -44,6 +48,11 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
                 continue;
             }
             None => {}
+        }
+        if let Some(file) = &arguments.output {
+            write_bundle(file, arguments.sign.as_deref(), &report, &scopes)?;
+            warn(&report);
+            return Ok(exit);
         }
         if arguments.explain {
             explain(&filters, &report.sources, &removed);
@@ -78,6 +87,28 @@ pub(super) async fn run(arguments: Collect, registry: &Registry) -> anyhow::Resu
             Err(error) => Err(error),
         };
     }
+}
+
+/// Writes a bundle so that it is whole or not there.
+fn write_bundle(
+    file: &Path,
+    key: Option<&Path>,
+    report: &Report,
+    scopes: &BTreeMap<Digest, Scope>,
+) -> anyhow::Result<()> {
+    let key = key.map(SigningKey::read).transpose()?;
+    let bytes = bundle::write(report, scopes, key.as_ref())?;
+    if file == Path::new("-") {
+        io::stdout().write_all(&bytes)?;
+        return Ok(());
+    }
+    let cannot = || format!("cannot write {}", file.display());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut unfinished = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    unfinished.write_all(&bytes).and_then(|()| unfinished.as_file().sync_all()).with_context(cannot)?;
+    unfinished.persist(file).with_context(cannot)?;
+    say::note(&format!("wrote {} ({} bytes); `stocktake-agent submit` delivers it", file.display(), bytes.len()));
+    Ok(())
 }
 
 fn warn(report: &Report) {

@@ -6,12 +6,15 @@ mod collectors;
 mod config;
 mod metrics;
 mod run;
+mod spool;
 mod status;
+mod submit;
 mod watch;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -64,6 +67,8 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Collect(arguments) => block_on(collect::run(arguments, registry)),
         Command::Watch(arguments) => follow(watch::run(arguments, registry)),
         Command::Run(arguments) => follow(run::run(arguments, registry)),
+        Command::Submit(arguments) => block_on(submit::run(arguments, registry)),
+        Command::Spool(arguments) => spool::run(arguments, registry),
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
         Command::Status(arguments) => block_on(status::run(arguments)),
         Command::Metrics => metrics::run(),
@@ -113,18 +118,28 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 async fn configuration(source: &cli::Source, registry: &Registry) -> Result<Configuration, Exit> {
     let (environment, host) = (environment::environment(), environment::host());
     let mut configuration = if let Some(path) = &source.config {
-        load(path, registry, &environment, &host).map_err(|invalid| {
-            for complaint in invalid.complaints() {
-                say::error(&complaint);
-            }
-            Exit::Config
-        })?
+        let configuration = load_file(path, registry)?;
+        if let Some(complaint) = configuration.complaint_of_collectors(path) {
+            say::error(&complaint);
+            return Err(Exit::Config);
+        }
+        configuration
     } else {
         let found = discover(registry, &environment, &host).await;
         Configuration::of(choose_found(found, &source.collectors)?)
     };
     configuration.collectors = select(configuration.collectors, &source.collectors)?;
     Ok(configuration)
+}
+
+/// What a file says, or how a command ends that cannot do without it.
+fn load_file(path: &Path, registry: &Registry) -> Result<Configuration, Exit> {
+    load(path, registry, &environment::environment(), &environment::host()).map_err(|invalid| {
+        for complaint in invalid.complaints() {
+            say::error(&complaint);
+        }
+        Exit::Config
+    })
 }
 
 /// Says what was found, and how to choose among it.

@@ -24,6 +24,10 @@ pub(super) async fn run(arguments: Run, registry: &Registry) -> anyhow::Result<E
         Ok(configuration) => configuration,
         Err(invalid) => return Ok(complain(&invalid)),
     };
+    if let Some(complaint) = first.complaint_of_collectors(&path) {
+        say::error(&complaint);
+        return Ok(Exit::Config);
+    }
     let chosen = arguments.collectors;
     first.collectors = match select(first.collectors, &chosen) {
         Ok(collectors) => collectors,

@@ -71,6 +71,17 @@ impl Configuration {
     }
 }
 
+impl Configuration {
+    /// What is wrong if it has no collector, for whoever needs one.
+    pub(crate) fn complaint_of_collectors(&self, path: &Path) -> Option<String> {
+        self.collectors.is_empty().then(|| {
+            let error = ConfigError::new("collectors", "there is none")
+                .hint("add a `[collectors.NAME]`; `stocktake-agent config example` shows what they can hold");
+            format!("{}: {error}", path.display())
+        })
+    }
+}
+
 /// The tables that a file can hold.
 const TABLES: [&str; 5] = ["agent", "collectors", "filters", "targets", "telemetry"];
 
@@ -157,12 +168,6 @@ fn parse(
             Ok(target) => configured_targets.push(target),
             Err(error) => errors.push(error.within(name).within("targets")),
         }
-    }
-    if collectors.is_empty() && errors.is_empty() {
-        errors.push(
-            ConfigError::new("collectors", "there is none")
-                .hint("add a `[collectors.NAME]`; `stocktake-agent config example` shows what they can hold"),
-        );
     }
     if errors.is_empty() {
         configured.sort_by(|a: &Configured, b| a.name.cmp(&b.name));
@@ -381,7 +386,6 @@ images = { exclude = ['a', '/(/'] }
             "agent.toml:1: filters: invalid type: integer `5`, expected struct Filters"
         );
         assert!(complaints("[filters]\nlabel = ['x']")[0].ends_with("did you mean `labels`?"));
-        assert!(complaints("")[0].contains("there is none"));
         assert!(complaints("[collectors.dockr]")[0].ends_with("did you mean `docker`?"));
         assert_eq!(
             complaints("[collectors.docker]\ntimeout = 5")[0],

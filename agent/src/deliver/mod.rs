@@ -1,6 +1,7 @@
 //! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
 //! is tried is decided once, for all targets alike.
 
+mod anchore;
 mod courier;
 mod file;
 pub(crate) mod http;
@@ -46,19 +47,7 @@ pub(crate) trait Bodies: Send + Sync {
 impl Parcel {
     /// The report with all of its bodies. A scope of which the body is not there is as if nothing had been seen of it.
     pub(crate) fn contents(&self) -> io::Result<(Report, BTreeMap<Digest, Scope>)> {
-        let mut report = self.report.clone();
-        let mut scopes = BTreeMap::new();
-        for entry in report.sources.iter_mut().flat_map(|source| &mut source.scopes) {
-            let Some(digest) = entry.digest.clone().filter(|digest| !scopes.contains_key(digest)) else { continue };
-            match self.bodies.body(&digest)? {
-                Some(bytes) => {
-                    let scope: Scope = serde_json::from_slice(&bytes)?;
-                    scopes.insert(digest, scope);
-                }
-                None => without_body(entry),
-            }
-        }
-        Ok((report, scopes))
+        contents(self.report.clone(), &*self.bodies)
     }
 
     /// The same with what follows from it, for a target that takes no manifest.
@@ -66,6 +55,22 @@ impl Parcel {
         let (report, scopes) = self.contents()?;
         Ok(Inventory::new(report, scopes))
     }
+}
+
+/// A report with all of its bodies. A scope of which the body is not there is as if nothing had been seen of it.
+pub(crate) fn contents(mut report: Report, bodies: &dyn Bodies) -> io::Result<(Report, BTreeMap<Digest, Scope>)> {
+    let mut scopes = BTreeMap::new();
+    for entry in report.sources.iter_mut().flat_map(|source| &mut source.scopes) {
+        let Some(digest) = entry.digest.clone().filter(|digest| !scopes.contains_key(digest)) else { continue };
+        match bodies.body(&digest)? {
+            Some(bytes) => {
+                let scope: Scope = serde_json::from_slice(&bytes)?;
+                scopes.insert(digest, scope);
+            }
+            None => without_body(entry),
+        }
+    }
+    Ok((report, scopes))
 }
 
 /// What handing over took.
@@ -124,8 +129,8 @@ pub(crate) struct TargetKind {
     pub(crate) summary: &'static str,
     /// JSON Schema of its settings.
     pub(crate) schema: fn() -> schemars::Schema,
-    pub(crate) build: fn(Value, TargetContext) -> Result<Box<dyn Target>, ConfigError>,
+    pub(crate) build: fn(Value, &TargetContext) -> Result<Box<dyn Target>, ConfigError>,
 }
 
 /// Every type, by name.
-pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND, stocktake::KIND];
+pub(crate) const KINDS: &[TargetKind] = &[anchore::KIND, file::KIND, stdout::KIND, stocktake::KIND];

@@ -15,13 +15,13 @@ use stocktake_core::{
 };
 
 /// Of an image that no repository serves.
-pub(super) const MANIFEST: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
+pub(crate) const MANIFEST: &str = "sha256:3333333333333333333333333333333333333333333333333333333333333333";
 /// Its configuration's.
-pub(super) const CONFIG: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
+pub(crate) const CONFIG: &str = "sha256:4444444444444444444444444444444444444444444444444444444444444444";
 /// Under this one `example.com/app` is served.
-pub(super) const SERVED: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+pub(crate) const SERVED: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
-pub(super) fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
@@ -30,10 +30,10 @@ fn known(digest: &str) -> DigestFact {
 }
 
 /// A source with its scopes.
-pub(super) type Seen = (Source, Vec<(ScopeId, Coverage, Scope)>);
+pub(crate) type Seen = (Source, Vec<(ScopeId, Coverage, Scope)>);
 
 /// An inventory of what was seen.
-pub(super) fn inventory(sources: Vec<Seen>) -> Inventory {
+pub(crate) fn inventory(sources: Vec<Seen>) -> Inventory {
     let mut bodies = BTreeMap::new();
     let seal = |(mut source, scopes): Seen| {
         for (id, coverage, mut body) in scopes {
@@ -57,7 +57,7 @@ pub(super) fn inventory(sources: Vec<Seen>) -> Inventory {
 }
 
 /// A source of `kind`, which is its name too.
-pub(super) fn source(kind: &str) -> Source {
+pub(crate) fn source(kind: &str) -> Source {
     Source {
         collector: kind.into(),
         kind: kind.into(),
@@ -73,14 +73,14 @@ pub(super) fn source(kind: &str) -> Source {
     }
 }
 
-pub(super) fn docker(containers: Vec<Container>, images: Vec<Image>) -> Seen {
+pub(crate) fn docker(containers: Vec<Container>, images: Vec<Image>) -> Seen {
     let host = Host { machine_id: Some("m".into()), hostname: Some("web-7".into()) };
     let body = Scope { containers, images, ..Scope::default() };
     (Source { host: Some(host), ..source("docker") }, vec![(ScopeId::host(), Coverage::Complete, body)])
 }
 
 /// One container on a host, asked for as `image`.
-pub(super) fn one_container(image: &str, names: &[&str], repo_digests: &[&str]) -> Inventory {
+pub(crate) fn one_container(image: &str, names: &[&str], repo_digests: &[&str]) -> Inventory {
     let mut of = Image::unresolved("i", MissingReason::NotReported);
     of.names = names.iter().map(|name| (*name).into()).collect();
     of.repo_digests = repo_digests.iter().map(|digest| digest.parse().unwrap()).collect();
@@ -88,11 +88,11 @@ pub(super) fn one_container(image: &str, names: &[&str], repo_digests: &[&str]) 
 }
 
 /// One container on a host, asked for as `image`, of an image that was never in a registry.
-pub(super) fn side_loaded(image: &str) -> Inventory {
+pub(crate) fn side_loaded(image: &str) -> Inventory {
     inventory(vec![docker(vec![container("c", image)], vec![side_image("i")])])
 }
 
-pub(super) fn side_image(id: &str) -> Image {
+pub(crate) fn side_image(id: &str) -> Image {
     Image {
         manifest_digest: known(MANIFEST),
         config_digest: known(CONFIG),
@@ -101,7 +101,7 @@ pub(super) fn side_image(id: &str) -> Image {
     }
 }
 
-pub(super) fn container(id: &str, image: &str) -> Container {
+pub(crate) fn container(id: &str, image: &str) -> Container {
     Container {
         id: Some(id.into()),
         name: format!("name-of-{id}").into(),
@@ -140,7 +140,7 @@ fn of_pod(pod: &str, kind: ContainerKind, name: &str, image: &str, image_ref: &s
 }
 
 /// A cluster with a namespace of each sort: `shop` with pods, `empty`, and `secret`, which may not be looked into.
-pub(super) fn cluster() -> Seen {
+pub(crate) fn cluster() -> Seen {
     let denied = Coverage::Denied { reason: "may not list pods".into() };
     let of = Cluster { uid: Some("uid".into()), name: Some("eks-prod".into()) };
     let scopes = vec![

@@ -39,6 +39,16 @@ pub(super) fn load(files: &mut Files, targets: &[String], last: u64) -> io::Resu
     targets.iter().map(|name| Ok((name.clone(), Cursor::load(files, name, last)?))).collect()
 }
 
+/// What is on disk of all cursors, by target.
+pub(super) fn saved(files: &Files) -> Vec<(String, u64)> {
+    let paths = files.list("targets").into_iter().filter(|path| path.extension().is_some_and(|it| it == "json"));
+    let of = |path: PathBuf| {
+        let saved: Saved = serde_json::from_slice(&files.read(&path).ok()?).ok()?;
+        Some((path.file_stem()?.to_str()?.to_owned(), saved.acknowledged))
+    };
+    paths.filter_map(of).collect()
+}
+
 impl Cursor {
     fn load(files: &mut Files, name: &str, last: u64) -> io::Result<Self> {
         let acknowledged = match files.read(&saved_path(name)) {

@@ -48,14 +48,7 @@ impl Files {
             ),
             fs::TryLockError::Error(error) => error,
         })?;
-        let mut files = Self {
-            dir: dir.to_owned(),
-            _lock: lock,
-            sizes: BTreeMap::new(),
-            unsaved: BTreeMap::new(),
-            failure: None,
-            has_new_bodies: false,
-        };
+        let mut files = Self::of(dir, lock);
         for folder in FOLDERS {
             if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(dir.join(folder)) {
                 files.fail(&error);
@@ -63,6 +56,27 @@ impl Files {
             files.take_stock(folder)?;
         }
         Ok(files)
+    }
+
+    /// Without making, locking or changing anything. An error if there is no such folder.
+    pub(super) fn look(dir: &Path) -> io::Result<Self> {
+        let explained =
+            |error: io::Error| io::Error::new(error.kind(), format!("no spool at {}: {error}", dir.display()));
+        let lock = File::open(dir).map_err(explained)?;
+        let mut files = Self::of(dir, lock);
+        FOLDERS.iter().try_for_each(|folder| files.take_stock(folder))?;
+        Ok(files)
+    }
+
+    fn of(dir: &Path, lock: File) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            sizes: BTreeMap::new(),
+            unsaved: BTreeMap::new(),
+            failure: None,
+            has_new_bodies: false,
+        }
     }
 
     /// Files of a folder with their sizes.
@@ -74,13 +88,16 @@ impl Files {
         };
         for entry in entries {
             let entry = entry?;
-            self.sizes.insert(Path::new(folder).join(entry.file_name()), entry.metadata()?.len());
+            match entry.metadata() {
+                Ok(metadata) => {
+                    self.sizes.insert(Path::new(folder).join(entry.file_name()), metadata.len());
+                }
+                // Removed since, by the agent whose spool it is.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
-    }
-
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Bytes of reports and bodies, also of those that are not on disk yet.

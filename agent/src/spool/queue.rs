@@ -97,7 +97,7 @@ impl Queue {
     }
 
     /// A report that is damaged is `InvalidData`.
-    pub(super) fn read(&self, files: &Files, sequence: u64) -> io::Result<Waiting> {
+    pub(super) fn read(files: &Files, sequence: u64) -> io::Result<Waiting> {
         let (report, manifest) = read(files, &path_of(sequence))?;
         Ok(Waiting { sequence, report, manifest })
     }
@@ -154,7 +154,7 @@ fn aside(sequence: u64) -> PathBuf {
     Path::new("aside").join(format!("damaged-{sequence:020}.zst"))
 }
 
-fn sequence_of(path: &Path) -> Option<u64> {
+pub(super) fn sequence_of(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".zst")?.parse().ok()
 }
 

@@ -2,13 +2,15 @@
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use stocktake_tests::cluster::{AGENT, Cluster};
-
-use crate::{
-    Arguments,
-    process::{self, Cost},
-    table::{Row, median, megabytes, on_line, seconds},
+use stocktake_tests::{
+    bench::{
+        process::{self, Cost},
+        table::{Row, median, megabytes, on_line, seconds},
+    },
+    cluster::{AGENT, Cluster},
 };
+
+use crate::Arguments;
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 

@@ -5,10 +5,7 @@
 //! measured does.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints")]
 
-mod fill;
 mod list;
-mod process;
-mod table;
 mod watch;
 
 use std::{
@@ -20,10 +17,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use stocktake_tests::cluster::{Cluster, Options, population::Population};
+use stocktake_tests::{
+    bench::{
+        fill,
+        table::{self, Row},
+    },
+    cluster::{Cluster, Options, population::Population},
+};
 use tokio::signal::unix::{SignalKind, signal};
-
-use crate::table::Row;
 
 #[derive(Debug, Parser)]
 #[command(about = "What reading and watching a large cluster costs", arg_required_else_help = false)]

@@ -13,11 +13,17 @@ use anyhow::{Context as _, bail};
 use kube::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use stocktake_tests::cluster::{
-    Cluster,
-    audit::{Entry, Stage},
-    objects,
-    population::Population,
+use stocktake_tests::{
+    bench::{
+        fill, process,
+        table::{Row, median, megabytes, on_line, seconds},
+    },
+    cluster::{
+        Cluster,
+        audit::{Entry, Stage},
+        objects,
+        population::Population,
+    },
 };
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -26,10 +32,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    Arguments, fill, process,
-    table::{Row, median, megabytes, on_line, seconds},
-};
+use crate::Arguments;
 
 /// How many pods are made to see how soon they are told of.
 const CREATED: usize = 20;

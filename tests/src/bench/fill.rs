@@ -7,7 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use stocktake_tests::cluster::{
+
+use crate::cluster::{
     ADMIN, Cluster, objects,
     population::{Population, ReplicaSet},
 };
@@ -16,7 +17,7 @@ use stocktake_tests::cluster::{
 const CONCURRENT: usize = 24;
 
 /// The administrator's connection.
-pub(crate) fn client(cluster: &Cluster) -> anyhow::Result<Client> {
+pub fn client(cluster: &Cluster) -> anyhow::Result<Client> {
     let mut config = Config::new(cluster.server().parse()?);
     config.root_cert_file = Some(cluster.ca_file().into());
     config.auth_info.token = Some(ADMIN.to_owned().into());
@@ -24,13 +25,7 @@ pub(crate) fn client(cluster: &Cluster) -> anyhow::Result<Client> {
 }
 
 /// One request with a JSON body, which must succeed. `manager` is who the API server notes down as its author.
-pub(crate) async fn send(
-    client: &Client,
-    method: &str,
-    path: &str,
-    manager: &str,
-    body: &Value,
-) -> anyhow::Result<Value> {
+pub async fn send(client: &Client, method: &str, path: &str, manager: &str, body: &Value) -> anyhow::Result<Value> {
     let kind = if method == "PATCH" { "application/strategic-merge-patch+json" } else { "application/json" };
     let uri = format!("{path}?fieldManager={manager}");
     let request = Request::builder().method(method).uri(&uri).header("Content-Type", kind);
@@ -39,7 +34,7 @@ pub(crate) async fn send(
 }
 
 /// Makes all of `population`, and returns the bytes of one of its pods as JSON.
-pub(crate) async fn fill(client: &Client, population: &Population) -> anyhow::Result<usize> {
+pub async fn fill(client: &Client, population: &Population) -> anyhow::Result<usize> {
     let began = Instant::now();
     let nodes = (0..population.nodes).map(|number| async move {
         let node = objects::node(number);

@@ -26,18 +26,18 @@ print(json.dumps({
 
 /// What a run of a program came to.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Cost {
+pub struct Cost {
     /// Seconds from start to end.
-    pub(crate) wall: f64,
+    pub wall: f64,
     /// Seconds of CPU, user and system.
-    pub(crate) cpu: f64,
+    pub cpu: f64,
     /// The most memory that it had, in bytes.
-    pub(crate) peak: u64,
+    pub peak: u64,
     code: i32,
 }
 
 /// Runs `command`, its output going to `stdout`, which must succeed.
-pub(crate) async fn run(command: &[String], stdout: &str) -> anyhow::Result<Cost> {
+pub async fn run(command: &[String], stdout: &str) -> anyhow::Result<Cost> {
     let mut runner = Command::new("python3");
     runner.args(["-c", RUNNER, stdout]).args(command).stdin(Stdio::null()).kill_on_drop(true);
     let output = runner.output().await.context("cannot run python3")?;
@@ -53,7 +53,7 @@ pub(crate) async fn run(command: &[String], stdout: &str) -> anyhow::Result<Cost
 }
 
 /// Seconds of CPU that a process has had, to a hundredth.
-pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
+pub fn cpu(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process is gone that is being measured")?;
     // proc(5): utime and stime are the 14th and 15th field; the second, in brackets, may hold spaces.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -64,7 +64,7 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Memory of a process in bytes, by the name that proc(5) has for it: `VmRSS`, `VmHWM`.
-pub(crate) fn memory(pid: u32, name: &str) -> anyhow::Result<u64> {
+pub fn memory(pid: u32, name: &str) -> anyhow::Result<u64> {
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).context("a process is gone that is being measured")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -73,7 +73,7 @@ pub(crate) fn memory(pid: u32, name: &str) -> anyhow::Result<u64> {
 }
 
 /// Waits until a process has next to nothing to do: what it still does for a request counts as the request's.
-pub(crate) async fn wait_until_idle(pid: u32) -> anyhow::Result<()> {
+pub async fn wait_until_idle(pid: u32) -> anyhow::Result<()> {
     const LIMIT: Duration = Duration::from_mins(1);
     let began = Instant::now();
     loop {
@@ -89,7 +89,7 @@ pub(crate) async fn wait_until_idle(pid: u32) -> anyhow::Result<()> {
 }
 
 /// Whether the agent has a command of that name.
-pub(crate) async fn has_command(agent: &Path, name: &str) -> anyhow::Result<bool> {
+pub async fn has_command(agent: &Path, name: &str) -> anyhow::Result<bool> {
     let status = Command::new(agent).args([name, "--help"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     Ok(status.await.with_context(|| format!("cannot run {}", agent.display()))?.success())
 }

@@ -4,42 +4,42 @@ use std::fmt::Write as _;
 
 /// One figure.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub struct Row {
     /// What was measured.
-    pub(crate) figure: String,
+    pub figure: String,
     /// How much it is.
-    pub(crate) measured: String,
+    pub measured: String,
     /// The least that it can be.
-    pub(crate) floor: String,
+    pub floor: String,
     /// How many times that it is.
-    pub(crate) ratio: String,
+    pub ratio: String,
     /// What it ought to be at most.
-    pub(crate) goal: String,
+    pub goal: String,
     /// Whether it is.
-    pub(crate) is_met: Option<bool>,
+    pub is_met: Option<bool>,
 }
 
 impl Row {
     /// A figure without a floor and a goal.
-    pub(crate) fn new(figure: &str, measured: impl Into<String>) -> Self {
+    pub fn new(figure: &str, measured: impl Into<String>) -> Self {
         let (floor, ratio, goal) = (String::new(), String::new(), String::new());
         Self { figure: figure.to_owned(), measured: measured.into(), floor, ratio, goal, is_met: None }
     }
 
     /// With a goal, in words, and whether it is met.
-    pub(crate) fn goal(self, goal: impl Into<String>, is_met: bool) -> Self {
+    pub fn goal(self, goal: impl Into<String>, is_met: bool) -> Self {
         Self { goal: goal.into(), is_met: Some(is_met), ..self }
     }
 
     /// With a floor, and how many times that it is. `most` is the goal of the ratio.
-    pub(crate) fn floor(self, floor: impl Into<String>, ratio: f64, most: f64) -> Self {
+    pub fn floor(self, floor: impl Into<String>, ratio: f64, most: f64) -> Self {
         let row = Self { floor: floor.into(), ratio: format!("{ratio:.2}"), ..self };
         row.goal(format!("≤ {most} × floor"), ratio <= most)
     }
 }
 
 /// The rows as Markdown.
-pub(crate) fn render(rows: &[Row]) -> String {
+pub fn render(rows: &[Row]) -> String {
     let mut text = String::from("| figure | measured | floor | ratio | goal | met |\n|---|---|---|---|---|---|");
     for Row { figure, measured, floor, ratio, goal, is_met } in rows {
         let met = match is_met {
@@ -54,7 +54,7 @@ pub(crate) fn render(rows: &[Row]) -> String {
 }
 
 /// The middle one, or the mean of the two in the middle.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -62,19 +62,19 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Seconds.
-pub(crate) fn seconds(value: f64) -> String {
+pub fn seconds(value: f64) -> String {
     format!("{value:.2} s")
 }
 
 /// Megabytes, of a million bytes.
-pub(crate) fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     let megabytes = bytes as f64 / 1e6;
     format!("{megabytes:.1} MB")
 }
 
 /// Goals for 10,000 and 50,000 pods, and on the line between and beyond them.
-pub(crate) fn on_line(pods: usize, at_10_000: f64, at_50_000: f64) -> f64 {
+pub fn on_line(pods: usize, at_10_000: f64, at_50_000: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a number of pods")]
     let part = (pods as f64 - 10_000.0) / 40_000.0;
     // Smaller clusters are not held to less than what the first goal is.

@@ -1,0 +1,5 @@
+//! What the benchmarks share.
+
+pub mod fill;
+pub mod process;
+pub mod table;
