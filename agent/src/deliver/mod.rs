@@ -121,6 +121,9 @@ pub(crate) struct TargetContext {
     pub(crate) host: Host,
 }
 
+/// A target that was built, or what is wrong with its settings.
+pub(crate) type Built = Result<Box<dyn Target>, ConfigError>;
+
 /// A type of target. Building one touches no network.
 pub(crate) struct TargetKind {
     /// Value of `type` in `[targets.NAME]`.
@@ -129,7 +132,7 @@ pub(crate) struct TargetKind {
     pub(crate) summary: &'static str,
     /// JSON Schema of its settings.
     pub(crate) schema: fn() -> schemars::Schema,
-    pub(crate) build: fn(Value, &TargetContext) -> Result<Box<dyn Target>, ConfigError>,
+    pub(crate) build: fn(Value, &TargetContext) -> Built,
 }
 
 /// Every type, by name.

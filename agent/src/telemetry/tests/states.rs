@@ -67,7 +67,7 @@ fn a_look_makes_a_collector_what_it_is() {
         let said = if found.ready { &found.remarks } else { &found.reasons };
         match said.first() {
             Some(line) => {
-                assert!(line.starts_with(&format!("collector a: {}", state.as_str())) && line.contains(told), "{line}")
+                assert!(line.starts_with(&format!("collector a: {}", state.as_str())) && line.contains(told), "{line}");
             }
             None => assert_eq!(state, Ok, "{update:?}"),
         }

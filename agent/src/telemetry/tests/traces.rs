@@ -44,8 +44,8 @@ fn attribute(span: &Span, key: &str) -> Option<Value> {
     span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value
 }
 
-fn text(value: &str) -> Option<Value> {
-    Some(Value::StringValue(value.to_owned()))
+fn text(value: &str) -> Value {
+    Value::StringValue(value.to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn a_span_for_each_collection_and_each_delivery() {
     let requests: Vec<_> = received.try_iter().collect();
     let resource = requests[0].resource_spans[0].resource.as_ref().unwrap();
     let service = resource.attributes.iter().find(|it| it.key == "service.name").unwrap();
-    assert_eq!(service.value.clone().unwrap().value, text("stocktake-agent"));
+    assert_eq!(service.value.clone().unwrap().value, Some(text("stocktake-agent")));
     let spans: Vec<Span> = requests
         .into_iter()
         .flat_map(|request| request.resource_spans)
@@ -77,9 +77,9 @@ async fn a_span_for_each_collection_and_each_delivery() {
     assert_eq!(names, ["collect", "collect", "deliver", "deliver"], "none before it was asked for and none after");
     let took = |span: &Span| span.end_time_unix_nano - span.start_time_unix_nano;
     assert_eq!((took(&spans[0]), took(&spans[2])), (31_000_000, 3_000_000_000));
-    assert_eq!(attribute(&spans[0], "collector"), text("a"));
+    assert_eq!(attribute(&spans[0], "collector"), Some(text("a")));
     assert_eq!(attribute(&spans[0], "containers"), Some(Value::IntValue(3)));
-    assert_eq!(attribute(&spans[1], "coverage"), text("denied"));
+    assert_eq!(attribute(&spans[1], "coverage"), Some(text("denied")));
     assert_eq!(attribute(&spans[2], "bytes"), Some(Value::IntValue(1000)));
     assert_eq!(attribute(&spans[3], "report"), Some(Value::IntValue(8)));
     let ended = |span: &Span| span.status.as_ref().map(|status| (status.code(), status.message.clone()));
