@@ -22,6 +22,7 @@ pub mod fake;
 pub mod gate;
 pub mod home;
 pub mod meter;
+pub mod private;
 pub mod receiver;
 pub mod relay;
 pub mod report;

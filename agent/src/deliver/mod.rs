@@ -129,7 +129,7 @@ pub(crate) struct TargetKind {
     pub(crate) summary: &'static str,
     /// JSON Schema of its settings.
     pub(crate) schema: fn() -> schemars::Schema,
-    pub(crate) build: fn(Value, TargetContext) -> Result<Box<dyn Target>, ConfigError>,
+    pub(crate) build: fn(Value, &TargetContext) -> Result<Box<dyn Target>, ConfigError>,
 }
 
 /// Every type, by name.

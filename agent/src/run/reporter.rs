@@ -101,7 +101,8 @@ impl Reporter {
         let bodies = std::mem::take(&mut update.bodies);
         let kept = self
             .in_spool(move |spool| {
-                bodies.iter().try_for_each(|(digest, body)| spool.keep_body(digest, &serde_json::to_vec(body)?))
+                // One after the other, each let go as soon as it is kept.
+                bodies.into_iter().try_for_each(|(digest, body)| spool.keep_body(&digest, &serde_json::to_vec(&body)?))
             })
             .await;
         if let Err(error) = kept {

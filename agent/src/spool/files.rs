@@ -100,10 +100,6 @@ impl Files {
         Ok(())
     }
 
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Bytes of reports and bodies, also of those that are not on disk yet.
     pub(super) fn size(&self) -> u64 {
         let on_disk = self.sizes.iter().filter(|(path, _)| path.starts_with("reports") || path.starts_with("scopes"));

@@ -5,9 +5,10 @@ use std::{error::Error as _, path::PathBuf};
 use containerd_client::{
     services::v1::{
         Container, Image, ListContainersRequest, ListImagesRequest, ListNamespacesRequest, ListTasksRequest,
-        PluginsRequest, ReadContentRequest,
+        PluginsRequest, ReadContentRequest, SubscribeRequest,
         containers_client::ContainersClient,
         content_client::ContentClient,
+        events_client::EventsClient,
         images_client::ImagesClient,
         introspection_client::IntrospectionClient,
         namespaces_client::NamespacesClient,
@@ -21,8 +22,9 @@ use containerd_client::{
         service::{Interceptor, interceptor::InterceptedService},
         transport::Channel,
     },
-    types::v1::Process,
+    types::{Envelope, v1::Process},
 };
+use futures_util::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream::BoxStream};
 use stocktake_core::{CollectError, Digest};
 
 /// Tasks, images and namespaces come in one message, in which a hundred thousand of them find room; the transport's
@@ -43,6 +45,9 @@ pub(crate) enum Blob {
     /// Larger than any document that is of use.
     TooLarge,
 }
+
+/// Events, until they end or cannot be followed any further.
+pub(crate) type Events = BoxStream<'static, Result<Envelope, CollectError>>;
 
 /// A connection to one containerd.
 #[derive(Clone)]
@@ -82,6 +87,16 @@ impl Client {
         Ok(namespaces.into_iter().map(|namespace| namespace.name).collect())
     }
 
+    /// The events of all namespaces that one of `filters` lets through. They are asked for when the stream is polled first.
+    pub(crate) fn events(&self, filters: &[&str]) -> Events {
+        let client = self.clone();
+        let request = SubscribeRequest { filters: filters.iter().map(|filter| (*filter).to_owned()).collect() };
+        let answer = async move { EventsClient::new(client.channel).subscribe(request).await };
+        let client = self.clone();
+        let events = answer.map_ok(tonic::Response::into_inner).try_flatten_stream();
+        events.map_err(move |status| client.error("follow the events", &status)).boxed()
+    }
+
     /// Names of the snapshotters that work.
     pub(crate) async fn snapshotters(&self) -> Result<Vec<String>, CollectError> {
         let mut client = IntrospectionClient::new(self.channel.clone());
@@ -107,6 +122,12 @@ impl Client {
         let (socket, limit) = (self.socket.display(), MAX_LIST >> 20);
         let message = format!("cannot {action} of containerd at {socket}: the list is larger than {limit} MiB");
         Err(CollectError::Protocol { message, source: None })
+    }
+
+    /// What an end of the events is, which have none.
+    pub(crate) fn ended(&self) -> CollectError {
+        let message = format!("cannot follow the events of containerd at {}: they have ended", self.socket.display());
+        CollectError::Unavailable { message, source: None }
     }
 
     fn error(&self, action: &str, status: &Status) -> CollectError {

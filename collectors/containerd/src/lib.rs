@@ -11,16 +11,19 @@ mod client;
 mod content;
 mod convert;
 mod discover;
+mod event;
 mod resolve;
 mod settings;
+mod subscription;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use async_trait::async_trait;
 use containerd_client::services::v1::Container;
+use futures_util::stream::BoxStream;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Digest, Environment, Location, ObservedScope,
-    Resource, RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
+    Resource, RuntimeCollector, RuntimeInfo, ScopeChange, ScopeSink, Selection, Stability,
     model::{Coverage, Host, RuntimeVersion, Scope, ScopeId, ScopeKind, Shown, Warning},
     nearest, register_collector,
     select::{NameSelector, StateSelector},
@@ -119,6 +122,10 @@ impl RuntimeCollector for ContainerdCollector {
             content.retain(used);
         }
         Ok(Coverage::Complete)
+    }
+
+    fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        subscription::changes(self.socket.clone(), self.namespaces.clone())
     }
 
     fn shown(&self) -> Shown {

@@ -1,32 +1,47 @@
 //! From an address to a client: Unix sockets, TCP, and TCP with TLS.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
+    future::Future,
+    io,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
-use http::{Uri, uri::Authority};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full, errors::Error};
+use bytes::Bytes;
+use http::{Request, Response, Uri, uri::Authority};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
     client::legacy::{Client, connect::Connect},
     rt::{TokioExecutor, TokioIo},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use socket2::{SockRef, TcpKeepalive};
 use stocktake_core::{CollectError, ConfigError, Environment};
 use tokio::net::{TcpStream, UnixStream};
 use tower::service_fn;
 
 use crate::{
     error::{Action, collect_error},
-    limit::Limited,
+    limit::{Length, Limited},
     settings::TlsSettings,
 };
 
 /// Seconds after which the client library gives up. The agent's deadline is what counts; this only keeps a forgotten
 /// connection from living for ever.
 const CLIENT_TIMEOUT: u64 = 600;
+
+/// After how long without a word the kernel asks whether the other machine is still there, and how often it asks then, three
+/// times: a subscription to a daemon whose machine has lost power would else stand for ever.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(20), 3);
+
+/// Sends a request.
+type Transport = Box<dyn Fn(BollardRequest) -> Answer + Send + Sync>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + Send>>;
 
 /// Where a daemon listens, and how to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,53 +133,82 @@ impl Endpoint {
     }
 
     /// A client. Certificates are read anew; no connection is made before the first request.
+    pub(crate) fn connect(&self) -> Result<Docker, CollectError> {
+        let transport = self.transport(Length::Bounded)?;
+        Docker::connect_with_custom_transport(transport, Some(self.url()), CLIENT_TIMEOUT, API_DEFAULT_VERSION)
+            .map_err(|error| collect_error(self, Action::Connect, error))
+    }
+
+    /// Asks for what may go on for ever. Returns when the head of the answer is there.
     ///
+    /// The library's own streams do not tell that, and look for the end of a line from its beginning whenever some of it
+    /// arrives.
+    pub(crate) async fn open(&self, path: &str, action: Action) -> Result<Response<Incoming>, CollectError> {
+        let transport = self.transport(Length::Endless)?;
+        let request = Request::get(format!("{}{path}", self.url())).body(body_full(Bytes::new()));
+        let answer = async { transport(request?).await };
+        answer.await.map_err(|error| collect_error(self, action, error))
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Unix(_) => "http://docker".to_owned(),
+            Self::Tcp { host, port, tls: None } => format!("http://{host}:{port}"),
+            Self::Tcp { host, port, tls: Some(_) } => format!("https://{host}:{port}"),
+        }
+    }
+
     /// The library's own connections put no bound on an answer, check for a socket's file too early to tell what is wrong
     /// with it, and trust the system's authorities even where a CA is named for the daemon.
-    pub(crate) fn connect(&self) -> Result<Docker, CollectError> {
+    fn transport(&self, length: Length) -> Result<Transport, CollectError> {
         match self {
             Self::Unix(path) => {
                 let path = path.clone();
-                let connector = service_fn(move |_: Uri| {
+                Ok(sender(service_fn(move |_: Uri| {
                     let path = path.clone();
-                    Box::pin(
-                        async move { Ok::<_, io::Error>(TokioIo::new(Limited::new(UnixStream::connect(path).await?))) },
-                    )
-                });
-                self.client("http://docker".to_owned(), connector)
+                    Box::pin(async move {
+                        Ok::<_, io::Error>(TokioIo::new(Limited::new(UnixStream::connect(path).await?, length)))
+                    })
+                })))
             }
             Self::Tcp { host, port, tls } => {
                 let address = (host.trim_matches(['[', ']']).to_owned(), *port);
                 let tcp = service_fn(move |_: Uri| {
                     let address = address.clone();
                     Box::pin(async move {
-                        Ok::<_, io::Error>(TokioIo::new(Limited::new(TcpStream::connect(address).await?)))
+                        Ok::<_, io::Error>(TokioIo::new(Limited::new(connect_tcp(address).await?, length)))
                     })
                 });
-                let Some(tls) = tls else { return self.client(format!("http://{host}:{port}"), tcp) };
+                let Some(tls) = tls else { return Ok(sender(tcp)) };
                 let config = client_config(tls).map_err(|error| CollectError::Unavailable {
                     message: format!("cannot connect to docker at {self}: {error}"),
                     source: None,
                 })?;
                 let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_only().enable_http1();
-                self.client(format!("https://{host}:{port}"), connector.wrap_connector(tcp))
+                Ok(sender(connector.wrap_connector(tcp)))
             }
         }
     }
+}
 
-    fn client<C>(&self, url: String, connector: C) -> Result<Docker, CollectError>
-    where
-        C: Connect + Clone + Send + Sync + 'static,
-    {
-        // A connection a request, which is what bounds an answer.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        let transport = move |request: BollardRequest| {
-            let response = client.request(request);
-            async move { Ok(response.await?) }
-        };
-        Docker::connect_with_custom_transport(transport, Some(url), CLIENT_TIMEOUT, API_DEFAULT_VERSION)
-            .map_err(|error| collect_error(self, Action::Connect, error))
-    }
+async fn connect_tcp(address: (String, u16)) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    let (after, every, times) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(after).with_interval(every).with_retries(times);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+/// A connection a request, which is what bounds an answer.
+fn sender<C>(connector: C) -> Transport
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    Box::new(move |request| {
+        let response = client.request(request);
+        Box::pin(async move { Ok(response.await?) })
+    })
 }
 
 impl fmt::Display for Endpoint {

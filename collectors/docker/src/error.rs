@@ -13,6 +13,7 @@ pub(crate) enum Action {
     Info,
     Containers,
     Images,
+    Events,
 }
 
 impl fmt::Display for Action {
@@ -23,6 +24,7 @@ impl fmt::Display for Action {
             Self::Info => "cannot read the description of",
             Self::Containers => "cannot list the containers of",
             Self::Images => "cannot list the images of",
+            Self::Events => "cannot follow the events of",
         })
     }
 }

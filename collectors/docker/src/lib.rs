@@ -1,7 +1,7 @@
 //! Containers of Docker and Podman, through the Docker Engine API.
 //!
 //! One collection is three requests (`/info`, `/containers/json`, `/images/json`) however many containers there are, and
-//! asking who the daemon is one more (`/version`).
+//! asking who the daemon is one more (`/version`). What changes is told by `/events`, for which three are made once.
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -11,8 +11,10 @@ mod connect;
 mod convert;
 mod discover;
 mod error;
+mod event;
 mod limit;
 mod settings;
+mod subscription;
 
 use async_trait::async_trait;
 use bollard::{
@@ -20,9 +22,10 @@ use bollard::{
     models::{ContainerSummary, SystemInfo, SystemVersion},
     query_parameters::{ListContainersOptions, ListImagesOptions},
 };
+use futures_util::stream::BoxStream;
 use stocktake_core::{
     Candidate, CollectError, CollectorPlugin, ConfigError, Context, Environment, Location, ObservedScope, Resource,
-    RuntimeCollector, RuntimeInfo, ScopeSink, Selection, Stability,
+    RuntimeCollector, RuntimeInfo, ScopeChange, ScopeSink, Selection, Stability,
     model::{Coverage, Host, RuntimeVersion, ScopeId, Shown},
     register_collector,
     select::StateSelector,
@@ -98,6 +101,10 @@ impl RuntimeCollector for DockerCollector {
         Ok(Coverage::Complete)
     }
 
+    fn changes(&self) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
+        subscription::changes(self.endpoint.clone())
+    }
+
     fn shown(&self) -> Shown {
         self.states.shown()
     }
@@ -128,16 +135,15 @@ impl DockerCollector {
 
 /// Podman answers as Docker does and says who it is among its components.
 fn runtime_version(version: &SystemVersion) -> RuntimeVersion {
-    let podman = version
-        .components
-        .iter()
-        .flatten()
-        .find(|component| component.name.starts_with("Podman"))
-        .map(|component| component.version.clone());
-    match podman {
+    match podman_version(version) {
         Some(version) => RuntimeVersion { name: "podman".into(), version },
         None => RuntimeVersion { name: "docker".into(), version: version.version.clone().unwrap_or_default() },
     }
+}
+
+fn podman_version(version: &SystemVersion) -> Option<String> {
+    let mut components = version.components.iter().flatten();
+    components.find(|component| component.name.starts_with("Podman")).map(|component| component.version.clone())
 }
 
 /// Docker 24 and later may keep images in containerd, where an image's id is not its configuration's digest; the

@@ -17,16 +17,29 @@ pub(crate) const MAX_ANSWER: usize = 128 << 20;
 /// takes up to a thousand when it is decoded. They are counted as they pass, which tells nothing of a connection under TLS.
 const MAX_NODES: usize = 2_000_000;
 
-/// A stream of which no more than [`MAX_ANSWER`] bytes can be read. Each request has a connection of its own.
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Length {
+    /// As said above.
+    Bounded,
+    /// It has no end; who reads it bounds what is kept of it.
+    Endless,
+}
+
+/// A stream of which no more can be read than one answer may have. Each request has a connection of its own.
 pub(crate) struct Limited<T> {
     inner: T,
-    left: usize,
-    nodes_left: usize,
+    /// Bytes and objects that may still come. None if there is no end to them.
+    left: Option<(usize, usize)>,
 }
 
 impl<T> Limited<T> {
-    pub(crate) fn new(inner: T) -> Self {
-        Self { inner, left: MAX_ANSWER, nodes_left: MAX_NODES }
+    pub(crate) fn new(inner: T, length: Length) -> Self {
+        let left = match length {
+            Length::Bounded => Some((MAX_ANSWER, MAX_NODES)),
+            Length::Endless => None,
+        };
+        Self { inner, left }
     }
 }
 
@@ -34,17 +47,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Limited<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        let Some((left, nodes_left)) = self.left else { return Poll::Ready(Ok(())) };
         let read = &buffer.filled()[before..];
         let nodes = read.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
         let too_large = |message| Poll::Ready(Err(io::Error::new(io::ErrorKind::FileTooLarge, message)));
-        let Some(left) = self.left.checked_sub(read.len()) else {
+        let Some(left) = left.checked_sub(read.len()) else {
             return too_large(format!("the answer is larger than {} MiB", MAX_ANSWER >> 20));
         };
-        let Some(nodes_left) = self.nodes_left.checked_sub(nodes) else {
+        let Some(nodes_left) = nodes_left.checked_sub(nodes) else {
             return too_large(format!("the answer has more than {MAX_NODES} JSON objects"));
         };
-        self.left = left;
-        self.nodes_left = nodes_left;
+        self.left = Some((left, nodes_left));
         Poll::Ready(Ok(()))
     }
 }
@@ -74,7 +87,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> io::Result<()> {
-        let mut limited = Limited::new(bytes);
+        let mut limited = Limited::new(bytes, Length::Bounded);
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut part = vec![0; 1 << 16];
         loop {

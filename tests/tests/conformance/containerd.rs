@@ -1,18 +1,23 @@
 //! A private containerd 1.6.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::json;
 use stocktake_collector_containerd::ContainerdCollector;
 use stocktake_core::conformance::Subject;
-use stocktake_tests::{bed, daemon::Process, home::Home, tools};
+use stocktake_tests::{
+    bed,
+    home::Home,
+    private::{IMAGES, WITHOUT_CRI, containerd},
+    tools,
+};
 
-use crate::{IMAGES, Private, SECRET, padding};
+use crate::{Private, SECRET, padding};
 
 pub(crate) fn subject() -> Private {
     let home = Arc::new(Home::new("containerd"));
     let socket = home.path("containerd.sock");
-    let daemon = Arc::new(start(&home, WITHOUT_CRI));
+    let daemon = Arc::new(containerd(&home, WITHOUT_CRI));
     fill(&home, &socket);
     Private {
         subject: Subject {
@@ -20,40 +25,9 @@ pub(crate) fn subject() -> Private {
             secret: Some(SECRET.to_owned()),
             ..Subject::new::<ContainerdCollector>(json!({ "address": socket, "states": ["all"] }))
         },
-        // It does not tell what changes; absent namespaces and all else can be tried here.
-        not_checked: &["C-33"],
+        not_checked: &[],
         keep: vec![Box::new(home)],
     }
-}
-
-/// For [`start`]: no plug-in that answers a kubelet.
-pub(crate) const WITHOUT_CRI: &str = "disabled_plugins = ['io.containerd.grpc.v1.cri']\n";
-
-/// containerd with all that it has in `home`. `more` is the rest of its configuration.
-pub(crate) fn start(home: &Home, more: &str) -> Process {
-    let socket = home.path("containerd.sock");
-    start_when(home, more, move || tools::try_output(tools::ctr(&socket, "default").arg("version")).is_ok())
-}
-
-/// The same with another sign that it `is_ready`.
-pub(crate) fn start_when(home: &Home, more: &str, is_ready: impl Fn() -> bool + Send + Sync + 'static) -> Process {
-    let config = home.write(
-        "containerd.toml",
-        &format!(
-            "version = 2\nroot = '{root}'\nstate = '{state}'\n{more}\
-             [grpc]\naddress = '{socket}'\n[plugins.'io.containerd.internal.v1.opt']\npath = '{opt}'\n",
-            root = home.path("root"),
-            socket = home.path("containerd.sock"),
-            state = home.path("state"),
-            opt = home.path("opt"),
-        ),
-    );
-    let command = move || {
-        let mut command = Command::new("/usr/bin/containerd");
-        command.args(["--config", &config]);
-        command
-    };
-    Process::start("containerd", home.path("containerd.log"), command, is_ready)
 }
 
 /// Two namespaces with many containers, of which one runs, and one without any.

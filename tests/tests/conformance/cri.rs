@@ -18,13 +18,18 @@ use stocktake_core::{
     conformance::{Daemon as _, Subject},
     model::{Coverage, Warning},
 };
-use stocktake_tests::{bed, home::Home, tools, wait_until};
+use stocktake_tests::{
+    bed,
+    home::Home,
+    private::{IMAGES, containerd_when},
+    tools, wait_until,
+};
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
 };
 
-use crate::{IMAGES, Private, SECRET, containerd, padding};
+use crate::{Private, SECRET, padding};
 
 /// As the bed's containerd has it.
 const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.6";
@@ -44,7 +49,7 @@ pub(crate) fn subject() -> Private {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (asked, heard) = (socket.clone(), Arc::clone(&told));
     let is_ready = move || collect(&asked).map_err(|error| heard.lock().unwrap().push(error)).is_ok();
-    let daemon = containerd::start_when(&home, &more, is_ready);
+    let daemon = containerd_when(&home, &more, is_ready);
     for file in ["side", "pause-3.6"] {
         let file = format!("{IMAGES}/{file}.tar");
         tools::output(tools::ctr(&socket, "k8s.io").args(["images", "import", &file]));

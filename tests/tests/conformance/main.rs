@@ -16,9 +16,6 @@ use std::{any::Any, fs, panic, thread, time::Duration};
 use stocktake_core::conformance::{self, Outcome, Subject};
 use stocktake_tests::{bed, repository};
 
-/// Archives of the bed's images.
-const IMAGES: &str = "/var/lib/stocktake-bed/images";
-
 /// Stands in the environment and the command line of containers, and nowhere else.
 const SECRET: &str = "hunter2-of-the-conformance-suite";
 

@@ -2,8 +2,9 @@
 //! daemon.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
-mod docker;
+mod burst;
 mod ending;
+mod runtimes;
 mod stream;
 
 use std::{
@@ -89,7 +90,16 @@ struct Watch {
 
 impl Watch {
     fn new(config: &str, arguments: &[&str]) -> Self {
-        let arguments = [&["--interval", "1s"], arguments].concat();
+        Self::every("1s", config, arguments)
+    }
+
+    /// The same where nothing is looked at from time to time: what is told was told by the runtime.
+    fn told(config: &str) -> Self {
+        Self::every("1h", config, &["--format", "ndjson"])
+    }
+
+    fn every(interval: &str, config: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["--interval", interval], arguments].concat();
         let mut agent = Agent::with_config("watch", config, &arguments);
         let mut child =
             agent.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -145,6 +155,22 @@ impl Known {
             _ => self.0.get_mut(&scope(&value["scope"])).expect("its scope comes first").1.push(value),
         }
         kind
+    }
+
+    /// The state of the container of this name, in whichever scope. None if there is none.
+    fn state(&self, name: &str) -> Option<&str> {
+        let mut things = self.0.values().flat_map(|(_, things)| things);
+        let container = things.find(|thing| thing["type"] == "container" && thing["name"] == name)?;
+        container["state"].as_str()
+    }
+
+    /// Takes in lines until what is known is as wanted.
+    #[track_caller]
+    fn read_until(&mut self, watch: &Watch, what: &str, is_wanted: impl Fn(&Self) -> bool) {
+        while !is_wanted(self) {
+            let line = watch.lines.recv_timeout(LIMIT);
+            self.take(&line.unwrap_or_else(|_| panic!("nothing more is told while waiting for {what}: {self:?}")));
+        }
     }
 
     /// Takes in one report, and returns what kinds of lines it had.

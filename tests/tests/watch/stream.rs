@@ -6,7 +6,7 @@ use stocktake_tests::agent::Agent;
 use crate::{COMPLETE, Known, PARTIAL, Runtime, Watch, document, scope};
 
 /// What `collect` says of the same runtime at the same time.
-fn collected(config: &str) -> Known {
+pub(crate) fn collected(config: &str) -> Known {
     let mut known = Known::default();
     let run = Agent::collect(config, &["--format", "ndjson"]).run();
     let of_scopes = |line: &&str| !line.contains("\"type\":\"unified_") && !line.contains("\"type\":\"finding\"");

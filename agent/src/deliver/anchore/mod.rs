@@ -43,8 +43,8 @@ pub(crate) const KIND: TargetKind = TargetKind {
     build,
 };
 
-fn build(settings: Value, context: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
-    Ok(Box::new(AnchoreTarget::new(settings, context, Pace::default())?))
+fn build(settings: Value, context: &TargetContext) -> Result<Box<dyn Target>, ConfigError> {
+    Ok(Box::new(AnchoreTarget::new(settings, context.clone(), Pace::default())?))
 }
 
 struct AnchoreTarget {

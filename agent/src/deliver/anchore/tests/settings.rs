@@ -3,7 +3,7 @@ use crate::deliver::anchore::KIND;
 
 fn complaint(settings: Value) -> String {
     let context = TargetContext { name: "anchore".into(), ..TargetContext::default() };
-    (KIND.build)(settings, context).err().expect("a complaint").to_string()
+    (KIND.build)(settings, &context).err().expect("a complaint").to_string()
 }
 
 fn with(more: &Value) -> Value {

@@ -15,18 +15,32 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tempfile::TempDir;
 use tokio::{
     net::{UnixListener, UnixStream},
+    sync::Notify,
     task::JoinHandle,
 };
 
-/// Messages of an answer: some, and then the last one for as long as anyone reads.
+/// Messages of an answer, and what comes after them. As gRPC for Go has it, its head comes with the first.
 pub(crate) struct Answer {
     pub(crate) messages: Vec<Vec<u8>>,
-    pub(crate) is_endless: bool,
+    pub(crate) end: End,
+}
+
+/// How an answer ends.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// With a gRPC status, of which 0 is success.
+    Status(&'static str),
+    /// Not: the last message comes for as long as anyone reads.
+    Endless,
+    /// Not, and nothing comes any more.
+    Silence,
+    /// With the connection.
+    Cut,
 }
 
 impl Answer {
     pub(crate) fn one(message: Vec<u8>) -> Self {
-        Self { messages: vec![message], is_endless: false }
+        Self { messages: vec![message], end: End::Status("0") }
     }
 }
 
@@ -88,12 +102,17 @@ type Script = dyn Fn(&str, &[u8]) -> Answer + Send + Sync;
 
 async fn serve(stream: UnixStream, script: Arc<Script>, sent: Arc<AtomicUsize>) -> Result<(), h2::Error> {
     let mut connection = h2::server::handshake(stream).await?;
-    while let Some(call) = connection.accept().await {
+    let cut = Arc::new(Notify::new());
+    loop {
+        let call = tokio::select! {
+            call = connection.accept() => call,
+            () = cut.notified() => return Ok(()),
+        };
+        let Some(call) = call else { return Ok(()) };
         let (request, respond) = call?;
-        let (script, sent) = (Arc::clone(&script), Arc::clone(&sent));
-        tokio::spawn(async move { drop(answer(request, respond, &*script, &sent).await) });
+        let (script, sent, cut) = (Arc::clone(&script), Arc::clone(&sent), Arc::clone(&cut));
+        tokio::spawn(async move { drop(answer(request, respond, &*script, &sent, &cut).await) });
     }
-    Ok(())
 }
 
 async fn answer(
@@ -101,6 +120,7 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
     script: &Script,
     sent: &AtomicUsize,
+    cut: &Notify,
 ) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
     let mut message = Vec::new();
@@ -110,20 +130,31 @@ async fn answer(
         message.extend_from_slice(&chunk);
     }
     // Behind the five bytes that gRPC puts before a message.
-    let Answer { messages, is_endless } = script(head.uri.path(), message.get(5..).unwrap_or_default());
+    let Answer { messages, end } = script(head.uri.path(), message.get(5..).unwrap_or_default());
+    if messages.is_empty() && matches!(end, End::Silence) {
+        poll_fn(|cx| respond.poll_reset(cx)).await?;
+        return Ok(());
+    }
     let response = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
     let mut stream = respond.send_response(response, false)?;
     for message in &messages {
         send(&mut stream, message, sent).await?;
     }
-    if is_endless {
-        loop {
+    match end {
+        End::Endless => loop {
             send(&mut stream, messages.last().unwrap(), sent).await?;
+        },
+        End::Silence => poll_fn(|cx| stream.poll_reset(cx)).await.map(drop),
+        End::Cut => {
+            cut.notify_one();
+            Ok(())
+        }
+        End::Status(code) => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from_static(code));
+            stream.send_trailers(trailers)
         }
     }
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    stream.send_trailers(trailers)
 }
 
 async fn send(stream: &mut SendStream<Bytes>, message: &[u8], sent: &AtomicUsize) -> Result<(), h2::Error> {

@@ -1,6 +1,7 @@
 //! What only a broken or hostile containerd does: an in-process fake over a real socket, with scripted answers.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod changes;
 mod fake;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
     },
 };
 
-use fake::{Answer, FakeContainerd, field};
+use fake::{Answer, End, FakeContainerd, field};
 use serde_json::json;
 use stocktake_collector_containerd::ContainerdCollector;
 use stocktake_core::{
@@ -71,7 +72,7 @@ async fn a_list_of_containers_without_end_is_given_up() {
     let huge =
         field(1, [field(1, "web"), field(2, [field(1, "key"), field(2, vec![b'x'; 8 << 20])].concat())].concat());
     let daemon =
-        daemon(move |path, _| (path == CONTAINERS).then(|| Answer { messages: vec![huge.clone()], is_endless: true }));
+        daemon(move |path, _| (path == CONTAINERS).then(|| Answer { messages: vec![huge.clone()], end: End::Endless }));
     let (result, sink) = collect(&daemon).await;
     assert_eq!(result.unwrap(), Coverage::Complete, "the list of namespaces was seen");
     let Coverage::Failed { reason } = &scope(&sink).coverage else { panic!("{:?}", scope(&sink)) };
@@ -85,7 +86,7 @@ async fn a_list_of_containers_without_end_is_given_up() {
 async fn a_list_of_snapshots_without_end_is_given_up() {
     let snapshots = field(1, [field(1, vec![b'x'; 1 << 16]), field(2, "b")].concat()).repeat(100);
     let daemon = daemon(move |path, _| {
-        (path == SNAPSHOTS).then(|| Answer { messages: vec![snapshots.clone()], is_endless: true })
+        (path == SNAPSHOTS).then(|| Answer { messages: vec![snapshots.clone()], end: End::Endless })
     });
     let (_, sink) = collect(&daemon).await;
     let Coverage::Partial { reason } = &scope(&sink).coverage else { panic!("{:?}", scope(&sink)) };
@@ -146,7 +147,7 @@ async fn an_image_that_goes_in_circles_is_read_once() {
 async fn a_document_that_is_too_large_is_not_read_to_its_end() {
     let part = field(2, vec![b' '; 1 << 20]);
     let daemon =
-        daemon(move |path, _| (path == CONTENT).then(|| Answer { messages: vec![part.clone()], is_endless: true }));
+        daemon(move |path, _| (path == CONTENT).then(|| Answer { messages: vec![part.clone()], end: End::Endless }));
     let (_, sink) = collect(&daemon).await;
     assert_eq!(scope(&sink).coverage, Coverage::Complete);
     let image = &scope(&sink).body.images[0];
