@@ -406,7 +406,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// A tag by the grammar of the OCI distribution specification.
-fn tag(text: &str) -> Result<String, String> {
+pub(crate) fn tag(text: &str) -> Result<String, String> {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let is_tag = text.len() <= 128
         && text.as_bytes().first().is_some_and(is_word)

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use stocktake_core::{
     Digest,
     model::{Report, Scope},
-    wire::{Frames, append_frame, append_skippable, leading_skippable},
+    wire::{Frames, Skippable, append_frame, append_skippable, leading_skippable},
 };
 
 pub(crate) use self::signature::{Signature, SigningKey, VerifyingKey};
@@ -96,7 +96,7 @@ pub(crate) fn read(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Parcel, E
     let mut bodies = BTreeMap::new();
     let end = loop {
         let rest = frames.rest();
-        if let Some((END, content, _)) = leading_skippable(rest).map_err(|_| Error::Cut)? {
+        if let Some(Skippable { kind: END, content, .. }) = leading_skippable(rest).map_err(|_| Error::Cut)? {
             let signed = &bytes[..bytes.len() - rest.len()];
             let end: End = serde_json::from_slice(content).map_err(|error| damaged(&error))?;
             check_end(&end, signed, key)?;
@@ -106,16 +106,16 @@ pub(crate) fn read(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Parcel, E
         bodies.insert(Digest::sha256(&body), body);
     };
     tracing::debug!(is_signed = end.signature.is_some(), scopes = bodies.len(), "read a bundle");
-    let named = report.sources.iter().flat_map(|source| &source.scopes);
-    if let Some(entry) = named.filter(|it| it.digest.as_ref().is_some_and(|digest| !bodies.contains_key(digest))).next()
-    {
+    let mut named = report.sources.iter().flat_map(|source| &source.scopes);
+    let is_there = |digest: &Digest| bodies.contains_key(digest);
+    if let Some(entry) = named.find(|entry| entry.digest.as_ref().is_some_and(|digest| !is_there(digest))) {
         return Err(Error::Damaged(format!("{} is named and not in it", entry.id)));
     }
     Ok(Parcel { report, manifest, bodies: Arc::new(Held(bodies)), base: None })
 }
 
 fn check_head(bytes: &[u8]) -> Result<(), Error> {
-    let Ok(Some((HEAD, content, _))) = leading_skippable(bytes) else { return Err(Error::NoBundle) };
+    let Ok(Some(Skippable { kind: HEAD, content, .. })) = leading_skippable(bytes) else { return Err(Error::NoBundle) };
     let head: Head = serde_json::from_slice(content).map_err(|_| Error::NoBundle)?;
     match head {
         Head { format, .. } if format != FORMAT => Err(Error::NoBundle),

@@ -57,7 +57,8 @@ pub(super) async fn run(arguments: Submit, registry: &Registry) -> anyhow::Resul
             progress.set_message(format!("{file} to {}", target.name));
             match deliver(target, parcel).await {
                 Ok(bytes) => {
-                    progress.suspend(|| say::note(&format!("{file}: delivered to {} ({bytes} bytes)", target.name)))
+                    let told = format!("{file}: delivered to {} ({bytes} bytes)", target.name);
+                    progress.suspend(|| say::note(&told));
                 }
                 Err(message) => {
                     progress.suspend(|| say::error(&format!("{file}: not delivered to {}: {message}", target.name)));

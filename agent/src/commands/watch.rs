@@ -40,7 +40,9 @@ pub(super) async fn run(arguments: Watch, registry: &Registry) -> anyhow::Result
         _ = terminate.recv() => return Ok(Exit::Success),
     };
     if let Some(interval) = arguments.interval {
-        collectors.iter_mut().for_each(|collector| collector.interval = interval);
+        for collector in &mut collectors {
+            collector.interval = interval;
+        }
     }
     let are_several = collectors.len() > 1;
     let (following, updates) = follow(collectors, &filters);

@@ -34,7 +34,7 @@ pub(super) fn target(
         return Err(unknown(wanted, given.is_some()));
     };
     let context = TargetContext { name: name.to_owned(), environment: environment.clone(), host: host.clone() };
-    let target = (kind.build)(Value::Object(settings), context)?;
+    let target = (kind.build)(Value::Object(settings), &context)?;
     Ok(ConfiguredTarget { name: name.to_owned(), kind: kind.kind, target })
 }
 

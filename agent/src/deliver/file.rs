@@ -55,7 +55,7 @@ fn default_keep() -> u32 {
     5
 }
 
-fn build(settings: Value, _: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
+fn build(settings: Value, _: &TargetContext) -> Result<Box<dyn Target>, ConfigError> {
     let settings: Settings = ConfigError::deserialize(settings)?;
     if settings.path.file_name().is_none() {
         return Err(ConfigError::new("path", "it names no file"));

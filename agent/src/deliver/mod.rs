@@ -1,6 +1,7 @@
 //! Handing reports to those who keep them. A target knows how one report is handed over; when, in which order and how often it
 //! is tried is decided once, for all targets alike.
 
+mod anchore;
 mod courier;
 mod file;
 pub(crate) mod http;
@@ -128,8 +129,8 @@ pub(crate) struct TargetKind {
     pub(crate) summary: &'static str,
     /// JSON Schema of its settings.
     pub(crate) schema: fn() -> schemars::Schema,
-    pub(crate) build: fn(Value, TargetContext) -> Result<Box<dyn Target>, ConfigError>,
+    pub(crate) build: fn(Value, &TargetContext) -> Result<Box<dyn Target>, ConfigError>,
 }
 
 /// Every type, by name.
-pub(crate) const KINDS: &[TargetKind] = &[file::KIND, stdout::KIND, stocktake::KIND];
+pub(crate) const KINDS: &[TargetKind] = &[anchore::KIND, file::KIND, stdout::KIND, stocktake::KIND];

@@ -30,7 +30,7 @@ pub(crate) const KIND: TargetKind = TargetKind {
 #[serde(deny_unknown_fields)]
 struct Settings {}
 
-fn build(settings: Value, _: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
+fn build(settings: Value, _: &TargetContext) -> Result<Box<dyn Target>, ConfigError> {
     let Settings {} = ConfigError::deserialize(settings)?;
     Ok(Box::new(Stdout))
 }

@@ -11,66 +11,73 @@ use stocktake_core::{
 };
 
 /// A cluster.
-pub(super) struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     /// Its name, else its uid, else the collector's name.
-    pub(super) name: &'a str,
+    pub(crate) name: &'a str,
     /// As its API server tells it: `v1.20.2`.
-    pub(super) version: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
     /// By name.
-    pub(super) nodes: BTreeMap<&'a str, &'a Node>,
+    pub(crate) nodes: BTreeMap<&'a str, &'a Node>,
     /// The namespaces that were completely seen, by name.
-    pub(super) namespaces: BTreeMap<&'a str, Content<'a>>,
+    pub(crate) namespaces: BTreeMap<&'a str, Content<'a>>,
     /// How many of their containers Anchore's agents would not read.
-    unread: usize,
+    pub(crate) unread: usize,
 }
 
 /// What is in a namespace.
 #[derive(Default)]
-pub(super) struct Content<'a> {
+pub(crate) struct Content<'a> {
     /// The namespace itself, where it may be seen.
-    pub(super) namespace: Option<&'a Namespace>,
+    pub(crate) namespace: Option<&'a Namespace>,
     /// By name.
-    pub(super) pods: BTreeMap<&'a str, &'a Pod>,
+    pub(crate) pods: BTreeMap<&'a str, &'a Pod>,
     /// In the order of the unified view, and only those that Anchore's agents read: of pods that run, and not ephemeral.
-    pub(super) containers: Vec<Placed<'a>>,
+    pub(crate) containers: Vec<Placed<'a>>,
 }
 
 /// A container with the pod that has it by the cluster's word, not by the runtime's.
-pub(super) struct Placed<'a> {
-    pub(super) view: &'a ContainerView<'a>,
-    pub(super) pod: &'a Pod,
+pub(crate) struct Placed<'a> {
+    pub(crate) view: &'a ContainerView<'a>,
+    pub(crate) pod: &'a Pod,
+    /// What it is called instead of its id behind the scheme of its node's runtime.
+    pub(crate) id: Option<&'a str>,
 }
 
-/// The clusters of a report, by name; and remarks on what is not in them.
+/// The clusters of a report, by name; and remarks on what a format that knows nothing else leaves out.
 pub(super) fn clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<String>) {
+    let mut remarks = not_of_clusters(view);
+    let (clusters, of_clusters) = seen_clusters(view);
+    remarks.extend(of_clusters);
+    if clusters.is_empty() {
+        remarks
+            .push("no Kubernetes cluster was seen, and this format knows nothing else: nothing is printed".to_owned());
+    }
+    (clusters, remarks)
+}
+
+/// The clusters of a report, by name; and remarks on what of them was not seen, or is not read by Anchore's agents.
+pub(crate) fn seen_clusters<'a>(view: &'a UnifiedView<'a>) -> (Vec<Cluster<'a>>, Vec<String>) {
     let mut by_key: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
     for source in &view.inventory.report.sources {
         if let Some(key) = key(view.inventory, source) {
             by_key.entry(key).or_default().push(source);
         }
     }
-    let mut remarks = not_of_clusters(view);
-    let mut clusters = Vec::new();
+    let (mut clusters, mut remarks) = (Vec::new(), Vec::new());
     for (key, sources) in by_key {
         let cluster = cluster(view, key, &sources);
         remarks.extend(node_by_node(&cluster, &sources));
         // An empty document would say that the cluster is.
         let is_whole = sources.iter().all(|source| source.is_complete() && nodes_of(source).next().is_none());
         if cluster.namespaces.is_empty() && !is_whole {
-            remarks.push(format!(
-                "no namespace of cluster {} was completely seen: nothing is printed of it",
-                cluster.name
-            ));
+            remarks
+                .push(format!("no namespace of cluster {} was completely seen: nothing is said of it", cluster.name));
             continue;
         }
         remarks.extend(not_said(view.inventory, &cluster, key));
         clusters.push(cluster);
     }
     clusters.sort_by(|a, b| a.name.cmp(b.name));
-    if clusters.is_empty() {
-        remarks
-            .push("no Kubernetes cluster was seen, and this format knows nothing else: nothing is printed".to_owned());
-    }
     (clusters, remarks)
 }
 
@@ -117,7 +124,7 @@ fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a S
         let Some((seen, pod)) = seen.and_then(|seen| Some((seen, seen.pod?))) else { continue };
         let Some(content) = cluster.namespaces.get_mut(seen.entry.id.name.as_str()) else { continue };
         if is_read(container.container.kind, pod) {
-            content.containers.push(Placed { view: container, pod });
+            content.containers.push(Placed { view: container, pod, id: None });
         } else {
             cluster.unread += 1;
         }
@@ -212,7 +219,7 @@ fn not_said(inventory: &Inventory, cluster: &Cluster<'_>, key_of_cluster: &str) 
 }
 
 /// `1 pod`, `2 pods`.
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
@@ -220,7 +227,7 @@ pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
 /// rest is empty, which both agents' readers accept.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ServerVersion<'a> {
+pub(crate) struct ServerVersion<'a> {
     major: String,
     minor: String,
     git_version: &'a str,
@@ -262,7 +269,7 @@ fn major_and_minor(git_version: &str) -> Option<(String, String)> {
 }
 
 /// RFC 3339, UTC, whole seconds.
-pub(super) fn seconds(time: Timestamp) -> String {
+pub(crate) fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

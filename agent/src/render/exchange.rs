@@ -90,7 +90,7 @@ mod tests {
             "cluster eks-prod: 2 containers are left out, being ephemeral or of pods that do not run, which Anchore's \
              agents do not read",
         ];
-        let dropped = "cluster eks-prod: 2 containers are left out, the image having no tag (--missing-tag drop)";
+        let dropped = "cluster eks-prod: 2 containers are left out, the image having no tag (missing tag: drop)";
         let dangling = "cluster eks-prod: left out, for a receiver refuses references that lead nowhere: \
                         1 container without an id or such a pod, 1 pod's unknown node";
         let remarks = |format: &Exchange| printed(both(), format).1;

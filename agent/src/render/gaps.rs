@@ -3,7 +3,7 @@
 use stocktake_core::model::{Coverage, Inventory};
 
 /// A line for each source and scope that was not completely seen.
-pub(super) fn gaps(inventory: &Inventory) -> Vec<String> {
+pub(crate) fn gaps(inventory: &Inventory) -> Vec<String> {
     let mut gaps = Vec::new();
     for source in &inventory.report.sources {
         let mut look = |what: &str, coverage: &Coverage| {

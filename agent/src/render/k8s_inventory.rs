@@ -2,6 +2,7 @@
 //! refer to each other by uid.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
@@ -18,41 +19,41 @@ use super::{
 
 /// One cluster's inventory, in the order and under the conditions of k8s-inventory's own fields.
 #[derive(Serialize)]
-struct Report<'a> {
-    cluster_name: &'a str,
-    containers: Vec<Container<'a>>,
+pub(crate) struct Report<'a> {
+    pub(crate) cluster_name: &'a str,
+    pub(crate) containers: Vec<Container<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    namespaces: Vec<Namespace<'a>>,
+    pub(crate) namespaces: Vec<Namespace<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    nodes: Vec<Node<'a>>,
+    pub(crate) nodes: Vec<Node<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pods: Vec<Pod<'a>>,
+    pub(crate) pods: Vec<Pod<'a>>,
     #[serde(rename = "serverVersionMetadata")]
-    server_version_metadata: Option<ServerVersion<'a>>,
-    timestamp: String,
+    pub(crate) server_version_metadata: Option<ServerVersion<'a>>,
+    pub(crate) timestamp: String,
 }
 
 #[derive(Serialize)]
-struct Container<'a> {
+pub(crate) struct Container<'a> {
     id: String,
     image_digest: String,
     image_tag: String,
     name: &'a str,
-    pod_uid: &'a str,
+    pub(crate) pod_uid: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
-struct Namespace<'a> {
+pub(crate) struct Namespace<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "is_empty")]
     labels: &'a Labels,
-    name: &'a str,
-    uid: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) uid: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
-struct Node<'a> {
+pub(crate) struct Node<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,20 +69,20 @@ struct Node<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     operating_system: Option<&'a str>,
-    uid: &'a str,
+    pub(crate) uid: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
-struct Pod<'a> {
+pub(crate) struct Pod<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     annotations: &'a Labels,
     #[serde(skip_serializing_if = "is_empty")]
     labels: &'a Labels,
     name: &'a str,
-    namespace_uid: &'a str,
+    pub(crate) namespace_uid: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    node_uid: Option<&'a str>,
-    uid: &'a str,
+    pub(crate) node_uid: Option<Cow<'a, str>>,
+    pub(crate) uid: Cow<'a, str>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -111,7 +112,12 @@ pub(super) fn json(view: &UnifiedView<'_>, policy: &MissingTag, out: &mut impl W
 }
 
 /// In the order of the agent's `Normalize`: what a thing refers to is there, or the thing is not.
-fn report<'a>(cluster: &Cluster<'a>, policy: &MissingTag, timestamp: String, remarks: &mut Vec<String>) -> Report<'a> {
+pub(crate) fn report<'a>(
+    cluster: &Cluster<'a>,
+    policy: &MissingTag,
+    timestamp: String,
+    remarks: &mut Vec<String>,
+) -> Report<'a> {
     let mut dropped = Dropped::default();
     let (namespaces, nodes) = (namespaces(cluster, &mut dropped), nodes(cluster, &mut dropped));
     let pods = pods(cluster, &namespaces, &nodes, &mut dropped);
@@ -133,7 +139,7 @@ fn namespaces<'a>(cluster: &Cluster<'a>, dropped: &mut Dropped) -> Vec<Namespace
     for content in cluster.namespaces.values() {
         match content.namespace.and_then(|namespace| Some((namespace, uid(namespace.uid.as_ref())?))) {
             Some((model::Namespace { annotations, labels, name, .. }, uid)) => {
-                namespaces.push(Namespace { annotations, labels, name, uid });
+                namespaces.push(Namespace { annotations, labels, name, uid: uid.into() });
             }
             None => dropped.namespaces += 1,
         }
@@ -152,7 +158,7 @@ fn nodes<'a>(cluster: &Cluster<'a>, dropped: &mut Dropped) -> Vec<Node<'a>> {
             labels: &node.labels,
             name: &node.name,
             operating_system: node.operating_system.as_deref(),
-            uid: uid(node.uid.as_ref())?,
+            uid: uid(node.uid.as_ref())?.into(),
         })
     };
     let nodes: Vec<Node<'a>> = cluster.nodes.values().copied().filter_map(node).collect();
@@ -167,19 +173,20 @@ fn pods<'a>(
     nodes: &[Node<'a>],
     dropped: &mut Dropped,
 ) -> Vec<Pod<'a>> {
-    let uids_of_namespaces: BTreeMap<&str, &str> = namespaces.iter().map(|of| (of.name, of.uid)).collect();
-    let uids_of_nodes: BTreeMap<&str, &str> = nodes.iter().map(|node| (node.name, node.uid)).collect();
+    let uids_of_namespaces: BTreeMap<&str, &Cow<'a, str>> = namespaces.iter().map(|of| (of.name, &of.uid)).collect();
+    let uids_of_nodes: BTreeMap<&str, &Cow<'a, str>> = nodes.iter().map(|node| (node.name, &node.uid)).collect();
     let mut pods = Vec::new();
     for (namespace, content) in &cluster.namespaces {
-        let Some(namespace_uid) = uids_of_namespaces.get(namespace).copied() else {
+        let Some(namespace_uid) = uids_of_namespaces.get(namespace).copied().cloned() else {
             dropped.pods += content.pods.len();
             continue;
         };
         for pod in content.pods.values() {
-            let node_uid = pod.node_name.as_deref().and_then(|name| uids_of_nodes.get(name).copied());
+            let node_uid = pod.node_name.as_deref().and_then(|name| uids_of_nodes.get(name).copied().cloned());
             dropped.node_references += usize::from(pod.node_name.is_some() && node_uid.is_none());
             let model::Pod { annotations, labels, name, uid, .. } = pod;
-            pods.push(Pod { annotations, labels, name, namespace_uid, node_uid, uid });
+            let namespace_uid = namespace_uid.clone();
+            pods.push(Pod { annotations, labels, name, namespace_uid, node_uid, uid: uid.as_str().into() });
         }
     }
     pods
@@ -192,7 +199,7 @@ fn containers<'a>(
     dropped: &mut Dropped,
     remarks: &mut Vec<String>,
 ) -> Vec<Container<'a>> {
-    let pods: BTreeSet<&str> = pods.iter().map(|pod| pod.uid).collect();
+    let pods: BTreeSet<&str> = pods.iter().map(|pod| &*pod.uid).collect();
     let (mut containers, mut without_a_tag, mut nameless) = (Vec::new(), 0, 0);
     for placed in cluster.namespaces.values().flat_map(|content| &content.containers) {
         let (image_tag, digest) = match tagged(placed.view, policy) {
@@ -212,7 +219,13 @@ fn containers<'a>(
             continue;
         };
         let image_digest = digest.map(|digest| digest.to_string()).unwrap_or_default();
-        containers.push(Container { id, image_digest, image_tag, name: &placed.view.container.name, pod_uid });
+        containers.push(Container {
+            id,
+            image_digest,
+            image_tag,
+            name: &placed.view.container.name,
+            pod_uid: pod_uid.into(),
+        });
     }
     remarks.extend(without_tag(cluster.name, without_a_tag, nameless));
     containers
@@ -221,6 +234,9 @@ fn containers<'a>(
 /// The runtime's id behind the scheme that Kubernetes puts before it, which is that of the node's runtime. Where the node
 /// is not known, neither is the scheme, and none is made up.
 fn id(cluster: &Cluster<'_>, placed: &Placed<'_>) -> Option<String> {
+    if let Some(id) = placed.id {
+        return Some(id.to_owned());
+    }
     let id = placed.view.container.id.as_deref()?;
     let node = placed.view.node_name().and_then(|name| cluster.nodes.get(name));
     let runtime = node.and_then(|node| node.container_runtime_version.as_deref());

@@ -16,25 +16,25 @@ use super::{
 
 /// One cluster's inventory, in the order and under the conditions of kai's own fields.
 #[derive(Serialize)]
-struct Report<'a> {
-    timestamp: String,
-    results: Vec<Item<'a>>,
+pub(crate) struct Report<'a> {
+    pub(crate) timestamp: String,
+    pub(crate) results: Vec<Item<'a>>,
     #[serde(rename = "serverVersionMetadata")]
-    server_version_metadata: Option<ServerVersion<'a>>,
-    cluster_name: &'a str,
-    inventory_type: &'static str,
+    pub(crate) server_version_metadata: Option<ServerVersion<'a>>,
+    pub(crate) cluster_name: &'a str,
+    pub(crate) inventory_type: &'static str,
 }
 
 /// A namespace.
 #[derive(Serialize)]
-struct Item<'a> {
-    namespace: &'a str,
-    images: Vec<Image>,
+pub(crate) struct Item<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) images: Vec<Image>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Image {
+pub(crate) struct Image {
     tag: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     repo_digest: Option<Digest>,
@@ -57,15 +57,23 @@ pub(super) fn table(view: &UnifiedView<'_>, policy: &MissingTag, out: &mut impl 
 fn reports<'a>(view: &'a UnifiedView<'a>, policy: &MissingTag) -> (Vec<Report<'a>>, Vec<String>) {
     let (clusters, mut remarks) = clusters::clusters(view);
     let timestamp = clusters::seconds(view.inventory.report.created_at);
-    let report = |cluster: &Cluster<'a>| Report {
-        timestamp: timestamp.clone(),
-        results: results(cluster, policy, &mut remarks),
+    let reports = clusters.iter().map(|cluster| report(cluster, policy, timestamp.clone(), &mut remarks)).collect();
+    (reports, remarks)
+}
+
+pub(crate) fn report<'a>(
+    cluster: &Cluster<'a>,
+    policy: &MissingTag,
+    timestamp: String,
+    remarks: &mut Vec<String>,
+) -> Report<'a> {
+    Report {
+        timestamp,
+        results: results(cluster, policy, remarks),
         server_version_metadata: cluster.version.map(ServerVersion::of),
         cluster_name: cluster.name,
         inventory_type: "kubernetes",
-    };
-    let reports = clusters.iter().map(report).collect();
-    (reports, remarks)
+    }
 }
 
 /// Every namespace, also those without images, each with every image once.
@@ -99,7 +107,7 @@ pub(super) fn without_tag(cluster: &str, dropped: usize, nameless: usize) -> imp
             .then(|| format!("cluster {cluster}: {} left out, {why}", counted(count, "container is", "containers are")))
     };
     [
-        remark(dropped, "the image having no tag (--missing-tag drop)"),
+        remark(dropped, "the image having no tag (missing tag: drop)"),
         remark(nameless, "the image not having been asked for by name"),
     ]
     .into_iter()

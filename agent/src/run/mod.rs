@@ -124,7 +124,7 @@ impl Daemon {
         tracing::info!(agent = ?self.agent.id, "reporting");
 
         let next = tokio::select! {
-            next = file.next(signals, &self.telemetry) => next,
+            next = file.next(signals, &self.spool.lost, &self.telemetry) => next,
             _ = &mut reporting => return Err(Error::Ended),
         };
         following.stop().await;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 
 use super::Signals;
 use crate::{
@@ -40,9 +40,14 @@ impl<'a> ConfigurationFile<'a> {
         &self.path
     }
 
-    /// Waits until there is another configuration, or until the agent is told to stop (`None`). One that is not valid is
-    /// complained of and nothing more.
-    pub(super) async fn next(&mut self, signals: &mut Signals, telemetry: &Telemetry) -> Option<Configuration> {
+    /// Waits until there is another configuration or something of what was seen is `lost`, or until the agent is told to stop
+    /// (`None`). A configuration that is not valid is complained of and nothing more.
+    pub(super) async fn next(
+        &mut self,
+        signals: &mut Signals,
+        lost: &Notify,
+        telemetry: &Telemetry,
+    ) -> Option<Configuration> {
         loop {
             let is_told = tokio::select! {
                 is_stop = signals.stop_or_reload() => {
@@ -51,6 +56,8 @@ impl<'a> ConfigurationFile<'a> {
                     }
                     true
                 }
+                // Whoever begins anew looks at everything, and hands over again what was lost.
+                () = lost.notified() => true,
                 () = sleep(LOOK_EVERY) => false,
             };
             if (is_told || self.is_another())

@@ -24,7 +24,7 @@ pub(crate) struct Aside {
 /// Its bodies are not kept: those of scopes that are still as they were are there anyway.
 pub(super) fn put(files: &mut Files, target: &str, sequence: u64, report: &Report, reason: &str) -> io::Result<()> {
     let aside = Aside { target: target.to_owned(), reason: reason.to_owned(), report: report.clone() };
-    let path = Path::new("aside").join(format!("refused-{:020}-{target}.zst", sequence));
+    let path = Path::new("aside").join(format!("refused-{sequence:020}-{target}.zst"));
     files.write_document(&path, &serde_json::to_vec(&aside)?)?;
     let mut all: Vec<PathBuf> = files.list("aside");
     // By the number in the name, whatever stands before it.

@@ -26,7 +26,7 @@ pub(super) fn agent_id(files: &mut Files, host: &Host) -> io::Result<Uuid> {
                 tracing::warn!(before = %identity.id, "this spool was another machine's; the agent here is another one from now on");
             }
             Err(error) => {
-                tracing::error!("{FILE} in the spool is damaged; the agent is another one from now on: {error}")
+                tracing::error!("{FILE} in the spool is damaged; the agent is another one from now on: {error}");
             }
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -38,7 +38,7 @@ pub(crate) fn inspect(dir: &Path) -> io::Result<Inspection> {
         let waits_for = waiting.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         match queue::read(&files, &path) {
             Ok((report, _)) => {
-                lying.push(Lying { sequence, size: files.size_of(&path), report: Ok(report), waits_for })
+                lying.push(Lying { sequence, size: files.size_of(&path), report: Ok(report), waits_for });
             }
             // Delivered since the folder was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

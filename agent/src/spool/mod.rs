@@ -35,6 +35,7 @@ use stocktake_core::{
     Digest,
     model::{Coverage, Host, Report, ScopeEntry},
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
@@ -82,7 +83,11 @@ pub(crate) struct Dropped {
 
 /// The spool. One thread at a time works on it, and each piece of work is short.
 #[derive(Debug)]
-pub(crate) struct Spool(Mutex<State>);
+pub(crate) struct Spool {
+    state: Mutex<State>,
+    /// Told when a body is lost that is still to be reported: it has to be seen again.
+    pub(crate) lost: Notify,
+}
 
 #[derive(Debug)]
 struct State {
@@ -115,12 +120,12 @@ impl Spool {
         }
         state.remove_acknowledged();
         state.remove_unnamed();
-        Ok(Self(Mutex::new(state)))
+        Ok(Self { state: Mutex::new(state), lost: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each step leaves it in order, whatever the next one does.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who the agent is: read, or made on first use, or made anew on another machine (a copy of this one's disk).
@@ -154,8 +159,8 @@ impl Spool {
         let manifest = serde_json::to_vec(report)?;
         let State { files, queue, .. } = &mut *state;
         queue.push(files, sequence, report, &manifest)?;
-        let unnamed = before.into_iter().filter(|digest| !queue.names(digest)).collect();
-        state.remove_bodies(unnamed);
+        let unnamed: Vec<Digest> = before.into_iter().filter(|digest| !queue.names(digest)).collect();
+        state.remove_bodies(&unnamed);
         state.enforce_limits();
         Ok(sequence)
     }
@@ -170,8 +175,7 @@ impl Spool {
         let mut state = self.state();
         loop {
             let Some(sequence) = state.next_sequence_for(target) else { return Ok(None) };
-            let State { files, queue, .. } = &mut *state;
-            match queue.read(files, sequence) {
+            match Queue::read(&state.files, sequence) {
                 Ok(waiting) => return Ok(Some(waiting)),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => state.give_up(sequence, &error.to_string()),
                 Err(error) => return Err(error),
@@ -196,7 +200,7 @@ impl Spool {
             }
             let before = cursor.advance(files, target, sequence, keeps_base.then_some(&parcel.manifest))?;
             let unnamed = queue.unname(before);
-            state.remove_bodies(unnamed);
+            state.remove_bodies(&unnamed);
         }
         state.remove_acknowledged();
         Ok(())
@@ -230,6 +234,9 @@ impl Bodies for Spool {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::error!("the body of a scope in the spool is damaged and was put aside: {error}");
                 state.files.put_body_aside(digest);
+                if state.current.contains(digest) {
+                    self.lost.notify_one();
+                }
                 Ok(None)
             }
             read => read,
@@ -258,11 +265,11 @@ impl State {
     /// Removes a report and the bodies that nothing else names.
     fn remove(&mut self, sequence: u64) {
         let unnamed = self.queue.remove(&mut self.files, sequence);
-        self.remove_bodies(unnamed);
+        self.remove_bodies(&unnamed);
     }
 
     /// Removes bodies that no manifest names, unless what is reported next does.
-    fn remove_bodies(&mut self, unnamed: Vec<Digest>) {
+    fn remove_bodies(&mut self, unnamed: &[Digest]) {
         for digest in unnamed.iter().filter(|digest| !self.current.contains(*digest)) {
             self.files.remove_body(digest);
         }

@@ -97,7 +97,7 @@ impl Queue {
     }
 
     /// A report that is damaged is `InvalidData`.
-    pub(super) fn read(&self, files: &Files, sequence: u64) -> io::Result<Waiting> {
+    pub(super) fn read(files: &Files, sequence: u64) -> io::Result<Waiting> {
         let (report, manifest) = read(files, &path_of(sequence))?;
         Ok(Waiting { sequence, report, manifest })
     }

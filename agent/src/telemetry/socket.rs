@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::{
-        fs::PermissionsExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         io::{AsFd as _, OwnedFd},
         net::UnixStream,
     },
@@ -26,16 +26,26 @@ pub(crate) fn usual_places() -> Vec<PathBuf> {
     folders.map(|folder| folder.join("stocktake").join("agent.sock")).collect()
 }
 
-/// A socket that listens, and its file, which is gone when this is dropped.
+/// The file of a socket that listens. It is gone when this is dropped, unless another agent has put its own there.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and number.
+    inode: (u64, u64),
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::debug!(socket = %self.0.display(), "cannot remove the socket: {error}");
+        if inode(&self.path).is_ok_and(|inode| inode == self.inode)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(socket = %self.path.display(), "cannot remove the socket: {error}");
         }
     }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// Listens where it is said, or where it can; none is no error where nothing is said.
@@ -71,7 +81,7 @@ fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         Ok(_) if UnixStream::connect(path).is_ok() => {
             return Err(io::Error::new(ErrorKind::AddrInUse, "another agent answers there"));
         }
-        Ok(metadata) if is_socket(&metadata) => fs::remove_file(path)?,
+        Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(path)?,
         Ok(_) => return Err(io::Error::new(ErrorKind::AlreadyExists, "something else is there")),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -81,10 +91,6 @@ fn listen_at(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     let handle: OwnedFd = socket.as_fd().try_clone_to_owned()?;
     fs::File::from(handle).set_permissions(fs::Permissions::from_mode(0o600))?;
     socket.bind(path)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile { path: path.to_owned(), inode: inode(path)? };
     Ok((socket.listen(WAITING)?, file))
-}
-
-fn is_socket(metadata: &fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type())
 }

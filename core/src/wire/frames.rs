@@ -16,7 +16,6 @@ use crate::Digest;
 
 /// The skippable frame that RFC 9842 begins a `dcz` stream with: its magic number, and the length of a SHA-256.
 const DICTIONARY_HEADER: [u8; 8] = [0x5e, 0x2a, 0x4d, 0x18, 0x20, 0, 0, 0];
-const HASH: usize = 32;
 
 /// Of all but the last four bits, which count.
 const SKIPPABLE: u32 = 0x184d_2a50;
@@ -111,17 +110,20 @@ impl<'a> Frames<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let Some((hash, frame)) = named_dictionary(self.rest)? else { return self.decode(None).map(Some) };
+        // What `skip` has left is a dictionary's header, or a frame.
+        let Some(Skippable { content: hash, behind, .. }) = leading_skippable(self.rest)? else {
+            return self.decode(None).map(Some);
+        };
         let digest = Digest::from_sha256(hash);
         let dictionary = dictionary(&digest).ok_or(FrameError::UnknownDictionary(digest))?;
-        self.rest = frame;
+        self.rest = behind;
         self.decode(Some(&dictionary)).map(Some)
     }
 
     /// Goes on to the next frame that holds a document.
     fn skip(&mut self) -> Result<(), FrameError> {
-        while let Some((_, _, behind)) =
-            leading_skippable(self.rest)?.filter(|_| !self.rest.starts_with(&DICTIONARY_HEADER))
+        while !self.rest.starts_with(&DICTIONARY_HEADER)
+            && let Some(Skippable { behind, .. }) = leading_skippable(self.rest)?
         {
             self.rest = behind;
         }
@@ -145,15 +147,19 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// The hash of the dictionary that the first frame names, and what is behind it.
-fn named_dictionary(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, FrameError> {
-    let Some(named) = bytes.strip_prefix(&DICTIONARY_HEADER) else { return Ok(None) };
-    named.split_at_checked(HASH).map(Some).ok_or_else(cut)
+/// A skippable frame at the beginning of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skippable<'a> {
+    /// Which of the sixteen kinds.
+    pub kind: u8,
+    /// What is in it.
+    pub content: &'a [u8],
+    /// What is behind it.
+    pub behind: &'a [u8],
 }
 
-/// A skippable frame at the beginning, if there is one: which of the sixteen, its content, and what is behind it. The
-/// beginning of a `dcz` stream is one, too.
-pub fn leading_skippable(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, FrameError> {
+/// A skippable frame at the beginning, if there is one. The beginning of a `dcz` stream is one, too.
+pub fn leading_skippable(bytes: &[u8]) -> Result<Option<Skippable<'_>>, FrameError> {
     let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let magic = u32::from_le_bytes(*magic);
     if magic & !0xf != SKIPPABLE {
@@ -163,7 +169,7 @@ pub fn leading_skippable(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, Fra
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| cut())?;
     let (content, behind) = rest.split_at_checked(length).ok_or_else(cut)?;
     let kind = u8::try_from(magic & 0xf).unwrap_or_default();
-    Ok(Some((kind, content, behind)))
+    Ok(Some(Skippable { kind, content, behind }))
 }
 
 fn cut() -> FrameError {

@@ -53,7 +53,8 @@ impl House {
         self.runs(&[("host", vec![container.to_owned()])]);
     }
 
-    /// A configuration that looks once a second, with these targets and more of `[agent]`.
+    /// A configuration that looks once a second, with these targets and more of `[agent]`. Nobody asks the agent how it is, so
+    /// that several can be on one machine.
     pub(crate) fn configuration(&self, agent: &str, targets: &str) -> String {
         let (spool, runtime) = (self.spool(), self.path("runtime.json"));
         format!(

@@ -126,6 +126,31 @@ fn what_is_damaged_is_put_aside_and_the_rest_is_delivered() {
 }
 
 #[test]
+fn a_body_that_is_damaged_while_it_is_needed_is_seen_again() {
+    let (house, receiver) = (House::new(), Receiver::start());
+    house.runs_one("web");
+    let mut agent = house.agent(&receiver);
+    wait_until_known(&receiver, "web");
+    for body in fs::read_dir(house.spool().join("scopes")).unwrap() {
+        fs::write(body.unwrap().path(), "garbage").unwrap();
+    }
+    // Nobody has it now.
+    receiver.ledger().lose_contents();
+    agent.wait_until_told("is damaged and was put aside");
+    wait_until("a report says that it was lost", || {
+        let ledger = receiver.ledger();
+        ledger.reports.iter().any(|it| !it.report.sources[0].is_complete())
+    });
+    let had = receiver.ledger().reports.len();
+    wait_until("it is there again", || {
+        let ledger = receiver.ledger();
+        ledger.reports.iter().skip(had).any(|it| it.report.sources[0].is_complete())
+    });
+    wait_until_known(&receiver, "web");
+    let _ = agent.terminate().exits(0);
+}
+
+#[test]
 fn a_disk_has_a_bound_and_the_oldest_goes_first() {
     let (house, receiver) = (House::new(), Receiver::start());
     receiver.always(Some(Fault::Status(503, "")));

@@ -93,14 +93,13 @@ impl Plan {
             }
             let Some(mut frame) = writing.frame((collector, id), digest)? else { continue };
             let room = if is_ahead { letter.ahead.last_mut() } else { Some(&mut letter.report) };
-            match room.filter(|room| room.len() + frame.len() <= limit) {
-                Some(room) => room.append(&mut frame),
-                None => {
-                    // In a request of its own it has no former body to go by.
-                    writing.former = None;
-                    is_ahead = true;
-                    letter.ahead.extend(writing.frame((collector, id), digest)?);
-                }
+            if let Some(room) = room.filter(|room| room.len() + frame.len() <= limit) {
+                room.append(&mut frame);
+            } else {
+                // In a request of its own it has no former body to go by.
+                writing.former = None;
+                is_ahead = true;
+                letter.ahead.extend(writing.frame((collector, id), digest)?);
             }
         }
         Ok(letter)

@@ -65,9 +65,9 @@ struct Settings {
     token_env: Option<String>,
 }
 
-fn build(settings: Value, context: TargetContext) -> Result<Box<dyn Target>, ConfigError> {
+fn build(settings: Value, context: &TargetContext) -> Result<Box<dyn Target>, ConfigError> {
     let (http, Settings { token, token_file, token_env }) = http::split::<Settings>(settings)?;
-    let client = Client::new(http, &context)?;
+    let client = Client::new(http, context)?;
     let secret = Secret::new("token", token, token_file, token_env, &context.environment)?;
     let credentials = secret.map_or(Credentials::None, Credentials::Bearer);
     client.warn_of_clear_text(&context.name, &credentials);

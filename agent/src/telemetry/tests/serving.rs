@@ -113,6 +113,18 @@ async fn a_socket_that_an_agent_left_is_taken_over() {
 }
 
 #[tokio::test]
+async fn what_another_agent_has_put_there_stays() {
+    let (telemetry, _) = telemetry(&["a"], &[]);
+    let (_folder, socket) = folder();
+    let first = serve(&at(&socket), &telemetry).unwrap();
+    // As if it had come at the same moment and found nobody.
+    std::fs::remove_file(&socket).unwrap();
+    let _second = serve(&at(&socket), &telemetry).unwrap();
+    drop(first);
+    assert!(ask(&socket).await.is_ok());
+}
+
+#[tokio::test]
 async fn what_others_have_is_not_taken() {
     let (telemetry, _) = telemetry(&["a"], &[]);
     let (_folder, socket) = folder();
