@@ -17,6 +17,7 @@ fn docs_are_fresh() {
         ("docs/schema/config.v1.json", printed(&["config", "schema"])),
         ("docs/config.example.toml", printed(&["config", "example"])),
         ("docs/cli.md", command_line()),
+        ("docs/metrics.md", printed(&["metrics"])),
     ];
     let update = env::var_os("STOCKTAKE_UPDATE_DOCS").is_some_and(|value| value == "1");
     let mut stale = Vec::new();
@@ -49,22 +50,24 @@ fn command_line() -> String {
         "# Command line\n\n\
          Generated from the program's own help by `tests/tests/docs.rs`; the test that compares them says how to write it anew.\n",
     );
-    let commands: [&[&str]; 9] = [
+    let commands: &[&[&str]] = &[
         &[],
         &["collect"],
         &["watch"],
         &["check"],
+        &["status"],
         &["collectors"],
+        &["metrics"],
         &["config"],
         &["config", "schema"],
         &["config", "example"],
         &["completions"],
     ];
     for command in commands {
-        let help = printed(&[command, &["--help"]].concat());
+        let help = printed(&[*command, &["--help"]].concat());
         // Clap pads empty lines between possible values.
         let help: String = help.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n");
-        let title = [&["stocktake-agent"], command].concat().join(" ");
+        let title = [&["stocktake-agent"], *command].concat().join(" ");
         write!(text, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end()).unwrap();
     }
     text

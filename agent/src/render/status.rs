@@ -3,10 +3,9 @@
 use std::{io, time::Duration};
 
 use anstyle::{AnsiColor, Style};
-use bytesize::ByteSize;
 use jiff::Timestamp;
 
-use super::layout::{Column, Elide, paragraph, write};
+use super::layout::{Column, Elide, full_width, paragraph, write};
 use crate::telemetry::{CollectorState, CollectorStatus, Status, TargetStatus, ago};
 
 /// Writes what the agent is, what it looks at, who it reports to, and what stands in its way.
@@ -17,7 +16,7 @@ pub(crate) fn status(status: &Status, width: Option<usize>, out: &mut impl io::W
     about(status).iter().try_for_each(|line| paragraph(line, 0, width, out))?;
     if !status.collectors.is_empty() {
         writeln!(out)?;
-        write(collectors(status), 0, width, out)?;
+        write(collectors(status, width), 0, width, out)?;
     }
     if !status.targets.is_empty() {
         writeln!(out)?;
@@ -50,7 +49,7 @@ fn about(status: &Status) -> Vec<String> {
     lines
 }
 
-fn collectors(status: &Status) -> Vec<Column> {
+fn collectors(status: &Status, width: Option<usize>) -> Vec<Column> {
     let column = |title: &str, min, elide, cell: &dyn Fn(&CollectorStatus) -> String| Column {
         title: title.to_owned(),
         min,
@@ -59,16 +58,21 @@ fn collectors(status: &Status) -> Vec<Column> {
     };
     // A name that is its type says both.
     let kind = |it: &CollectorStatus| if it.kind == it.name { String::new() } else { it.kind.clone() };
-    vec![
-        column("COLLECTOR", 8, Elide::Middle, &|it| it.name.clone()),
+    let mut columns = vec![
+        column("COLLECTOR", 9, Elide::Middle, &|it| it.name.clone()),
         column("TYPE", 6, Elide::End, &kind),
         column("STATE", 7, Elide::End, &|it| it.state.as_str().to_owned()),
         column("LAST GOOD", 9, Elide::End, &|it| last_good(it, status.now)),
         column("SCOPES", 8, Elide::End, &scopes),
-        column("CONTAINERS", 5, Elide::End, &|it| seen(it, it.counts.containers.to_string())),
+        column("CONTAINERS", 10, Elide::End, &|it| seen(it, it.counts.containers.to_string())),
         column("TOOK", 5, Elide::End, &|it| it.took_seconds.map(took).unwrap_or_default()),
-        column("RUNTIME", 7, Elide::End, &|it| it.runtime.clone().unwrap_or_default()),
-    ]
+        column("RUNTIME", 20, Elide::Middle, &|it| it.runtime.clone().unwrap_or_default()),
+    ];
+    // It says nothing of how anything is, and a part of it says nothing at all.
+    if width.is_some_and(|width| full_width(&columns) > width) {
+        columns.pop();
+    }
+    columns
 }
 
 fn last_good(collector: &CollectorStatus, now: Timestamp) -> String {
@@ -111,34 +115,29 @@ fn targets(status: &Status) -> Vec<Column> {
     let kind = |it: &TargetStatus| if it.kind == it.name { String::new() } else { it.kind.clone() };
     let queue = |it: &TargetStatus| match it.queue.reports {
         0 => "empty".to_owned(),
-        reports => format!("{reports}, {}", ByteSize(it.queue.bytes).display().iec_short()),
+        reports => reports.to_string(),
     };
     let delivered = |it: &TargetStatus| match &it.delivered {
         Some(delivered) => format!("{} ago", ago(delivered.at, now)),
         None => "never".to_owned(),
     };
     let failed = |it: &TargetStatus| match &it.failure {
-        Some(failure) => format!("{} ago ({})", ago(failure.at, now), failure.status),
+        Some(failure) => format!("{}, {} ago", failure.status, ago(failure.at, now)),
         None => String::new(),
     };
     let next = |it: &TargetStatus| {
         let next = it.failure.as_ref().filter(|_| it.failing_since.is_some()).and_then(|it| it.next_attempt_at);
         next.map(|at| format!("in {}", ago(now, at))).unwrap_or_default()
     };
-    let dropped = |it: &TargetStatus| match it.dropped.values().sum::<u64>() {
-        0 => String::new(),
-        reports => reports.to_string(),
-    };
     vec![
         column("TARGET", 8, Elide::Middle, &|it| it.name.clone()),
         column("TYPE", 6, Elide::End, &kind),
         column("STATE", 7, Elide::End, &|it| it.state.as_str().to_owned()),
         column("QUEUE", 5, Elide::End, &queue),
-        column("OLDEST", 4, Elide::End, &|it| it.queue.oldest_at.map(|at| ago(at, now)).unwrap_or_default()),
-        column("DELIVERED", 7, Elide::End, &delivered),
-        column("LAST FAILURE", 8, Elide::End, &failed),
-        column("NEXT TRY", 6, Elide::End, &next),
-        column("DROPPED", 4, Elide::End, &dropped),
+        column("OLDEST", 6, Elide::End, &|it| it.queue.oldest_at.map(|at| ago(at, now)).unwrap_or_default()),
+        column("DELIVERED", 9, Elide::End, &delivered),
+        column("LAST FAILURE", 12, Elide::Middle, &failed),
+        column("NEXT TRY", 8, Elide::End, &next),
     ]
 }
 
@@ -148,4 +147,119 @@ fn list(title: &str, lines: &[String], width: Option<usize>, out: &mut impl io::
     }
     writeln!(out, "\n{title}")?;
     lines.iter().try_for_each(|line| paragraph(line, 2, width, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An agent in trouble.
+    fn troubled() -> Status {
+        let document = json!({
+            "version": "1.2.3", "pid": 4711, "started_at": "2026-01-01T00:00:00Z", "now": "2026-01-01T02:00:00Z", "ready": false,
+            "reasons": ["collector containerd: hangs since 5m: no complete answer within 30s; the runtime hangs, or raise `timeout`"],
+            "remarks": ["target anchore: takes nothing since 59m, 12 reports wait, next attempt in 30s: 503 Service Unavailable"],
+            "configuration": { "file": "/etc/stocktake/agent.toml", "read_at": "2026-01-01T01:00:00Z",
+                "error": { "since": "2026-01-01T01:30:00Z", "message": "no" } },
+            "reports": { "made": 130, "latest": 4123, "latest_at": "2026-01-01T01:59:48Z" },
+            "spool": { "dir": "/var/lib/stocktake/spool" },
+            "collectors": [
+                { "name": "containerd", "kind": "containerd", "state": "hangs", "complete_at": "2026-01-01T01:55:00Z",
+                  "looked_at": "2026-01-01T01:59:30Z", "took_seconds": 30.0021, "scopes": {}, "runtime": "containerd 2.0.1, host web-1" },
+                { "name": "new", "kind": "cri", "state": "waiting" },
+                { "name": "prod", "kind": "kubernetes", "state": "partial", "complete_at": "2026-01-01T01:00:00Z",
+                  "looked_at": "2026-01-01T01:59:30Z", "took_seconds": 1.234, "scopes": { "complete": 4, "denied": 1 },
+                  "counts": { "containers": 10340 }, "runtime": "kubernetes v1.33.2, cluster production-eu-central",
+                  "warnings": ["may not list nodes"] },
+                { "name": "web", "kind": "docker", "state": "ok", "is_watched": true, "complete_at": "2026-01-01T02:00:00Z",
+                  "looked_at": "2026-01-01T01:59:30Z", "took_seconds": 0.0312, "scopes": { "complete": 1 }, "counts": { "containers": 12 } },
+            ],
+            "targets": [
+                { "name": "anchore", "kind": "anchore", "state": "failing", "failing_since": "2026-01-01T01:01:00Z",
+                  "queue": { "reports": 12, "bytes": 5_400_000, "oldest_at": "2026-01-01T01:00:30Z" },
+                  "delivered": { "sequence": 4111, "at": "2026-01-01T01:00:00Z", "bytes": 1, "took_seconds": 1.0 },
+                  "failure": { "at": "2026-01-01T01:59:00Z", "status": "503", "message": "x", "next_attempt_at": "2026-01-01T02:00:30Z" },
+                  "dropped": { "size": 3 } },
+                { "name": "archive", "kind": "file", "state": "ok", "queue": { "reports": 0, "bytes": 0 },
+                  "delivered": { "sequence": 4123, "at": "2026-01-01T01:59:48Z", "bytes": 1, "took_seconds": 1.0 } },
+            ],
+        });
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn written(shown: &Status, width: Option<usize>) -> String {
+        let mut out = Vec::new();
+        status(shown, width, &mut out).unwrap();
+        String::from_utf8(anstream::adapter::strip_bytes(&out).into_vec()).unwrap()
+    }
+
+    #[test]
+    fn everything_fits_the_terminal() {
+        let text = written(&troubled(), Some(80));
+        assert_eq!(
+            text,
+            "\
+not ready
+stocktake-agent 1.2.3, process 4711, runs for 2h, since 2026-01-01T00:00:00Z
+configuration /etc/stocktake/agent.toml, in force for 60m; what it holds now is
+  not valid
+reports 130 made, the latest one, number 4123, 12s ago
+spool /var/lib/stocktake/spool
+
+COLLECTOR   TYPE        STATE    LAST GOOD  SCOPES  CONTAINERS  TOOK
+containerd              hangs    5m ago     -       -           30.0s
+new         cri         waiting  never      -       -
+prod        kubernetes  partial  60m ago    4 of 5  10340       1.2s
+web         docker      ok       now        1 of 1  12          31ms
+
+TARGET   TYPE  STATE    QUEUE  OLDEST  DELIVERED  LAST FAILURE  NEXT TRY
+anchore        failing  12     59m     60m ago    503, 60s ago  in 30s
+archive  file  ok       empty          12s ago
+
+not ready because
+  collector containerd: hangs since 5m: no complete answer within 30s; the
+    runtime hangs, or raise `timeout`
+
+remarks
+  target anchore: takes nothing since 59m, 12 reports wait, next attempt in 30s:
+    503 Service Unavailable
+
+warnings
+  collector prod: may not list nodes
+"
+        );
+    }
+
+    /// Names of any length, and everything that can be said of a target at once.
+    #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        let mut shown = troubled();
+        shown.collectors[2].name = "the-cluster-of-the-shop-in-central-europe".to_owned();
+        shown.targets[0].name = "anchore-enterprise-of-the-other-department".to_owned();
+        let failure = shown.targets[0].failure.clone();
+        shown.targets[1].failure = failure;
+        let text = written(&shown, Some(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn a_pipe_gets_it_uncut() {
+        let text = written(&troubled(), None);
+        assert!(text.contains("kubernetes v1.33.2, cluster production-eu-central"), "{text}");
+        assert!(!text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn what_others_say_is_no_command_to_the_terminal() {
+        let mut shown = troubled();
+        shown.collectors[0].runtime = Some("\u{1b}[2J".to_owned());
+        shown.reasons.push("\u{1b}[2J".to_owned());
+        let mut out = Vec::new();
+        status(&shown, None, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\u{fffd}[2J") && !text.contains("\u{1b}[2J"), "{text}");
+    }
 }

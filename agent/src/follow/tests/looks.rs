@@ -144,3 +144,50 @@ async fn nobody_who_listens_holds_up_at_most_some_looks() {
     assert_eq!(followed.collector.asked().last(), Some(&collect(&["a"])), "all that was told is one look");
     let _ = followed.is_quiet(Duration::ZERO).await;
 }
+
+/// What the agent is taken for hung by: silence for longer than a look said.
+#[tokio::test(start_paused = true)]
+async fn a_look_says_how_long_it_took_and_when_the_next_one_ends_at_the_latest() {
+    let (changes, told) = live();
+    for (stream, most) in [(told, 11 * INTERVAL), (Stream::Empty, 2 * INTERVAL)] {
+        let mut followed = Followed::new([stream]);
+        // Only where it is told anything.
+        let _ = changes.send(Ok(ScopeChange::All));
+        followed.collector.world().takes = Duration::from_secs(3);
+        for mood in [Mood::Sound, Mood::Hangs, Mood::Fails, Mood::Sound, Mood::Partial] {
+            followed.collector.world().mood = mood;
+            let look = followed.update().await.look;
+            assert_eq!(look.timed_out, mood == Mood::Hangs, "{mood:?}");
+            let takes = match mood {
+                Mood::Hangs => LIMIT,
+                // It does not even say who it is.
+                Mood::Fails => Duration::ZERO,
+                _ => Duration::from_secs(3),
+            };
+            assert!((takes..takes + Duration::from_secs(2)).contains(&look.took), "{mood:?}: {:?}", look.took);
+            assert!(look.next_within <= most + LIMIT, "{mood:?}: {:?}", look.next_within);
+            // The slowest that there can be.
+            followed.collector.world().mood = Mood::Hangs;
+            let ended = Instant::now();
+            followed.update().await;
+            assert!(ended.elapsed() <= look.next_within + Duration::from_secs(1), "{mood:?}: {:?}", ended.elapsed());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_a_look_at_several_together() {
+    let collectors = [Scripted::new([Stream::Empty]), Scripted::new([Stream::Empty])];
+    let mut both: Vec<_> = collectors.iter().map(configured).collect();
+    both[1].name = "other".into();
+    collectors[1].world().mood = Mood::Hangs;
+    let (_following, mut updates) = follow(both, &Arc::new(excluding("secret")));
+    let first = [updates.recv().await.unwrap(), updates.recv().await.unwrap()];
+    for update in &first {
+        assert_eq!(update.look.timed_out, update.source.collector == "other");
+    }
+    let ended = Instant::now();
+    updates.recv().await.unwrap();
+    assert!(ended.elapsed() <= first[0].look.next_within + Duration::from_secs(1), "{:?}", ended.elapsed());
+    assert_eq!(first[0].look.next_within, first[1].look.next_within);
+}

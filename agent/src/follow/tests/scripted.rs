@@ -49,7 +49,7 @@ pub(super) enum Stream {
 }
 
 /// What a collection does.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
     Sound,
     Panics,
