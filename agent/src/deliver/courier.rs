@@ -98,7 +98,7 @@ impl Courier {
             let Post { is_last, .. } = *self.post.borrow_and_update();
             let (name, keeps_base) = (self.name.clone(), self.target.keeps_base());
             let next = in_spool(&self.spool, move |spool| next(spool, &name, keeps_base)).await;
-            self.telemetry.backlog(&self.name, self.spool.backlog(&self.name));
+            self.tell_backlog().await;
             let wait = match next {
                 Ok(Some((sequence, parcel))) => match self.deliver(sequence, &parcel).await {
                     Ok(()) => continue,
@@ -129,12 +129,21 @@ impl Courier {
                 // Another report is no reason to be impatient, but the end is.
                 changed = self.post.changed() => {
                     changed?;
+                    self.tell_backlog().await;
                     if self.post.borrow().is_last {
                         self.post.mark_changed();
                         return Ok(());
                     }
                 }
             }
+        }
+    }
+
+    async fn tell_backlog(&mut self) {
+        let name = self.name.clone();
+        // It cannot fail but by a panic, which is in the log then.
+        if let Ok(backlog) = in_spool(&self.spool, move |spool| Ok(spool.backlog(&name))).await {
+            self.telemetry.backlog(&self.name, backlog);
         }
     }
 
@@ -200,7 +209,6 @@ impl Courier {
         note: impl FnOnce(&Arc<Spool>) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Duration> {
         let noted = in_spool(&self.spool, note).await;
-        self.telemetry.backlog(&self.name, self.spool.backlog(&self.name));
         noted.map_err(|error| {
             tracing::error!("cannot note in the spool what was delivered, which will be delivered again: {error}");
             self.patience(None)

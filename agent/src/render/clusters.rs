@@ -39,8 +39,8 @@ pub(crate) struct Content<'a> {
 pub(crate) struct Placed<'a> {
     pub(crate) view: &'a ContainerView<'a>,
     pub(crate) pod: &'a Pod,
-    /// What stands before its id, where that is not what its node's runtime says: `docker`.
-    pub(crate) scheme: Option<&'a str>,
+    /// What it is called instead of its id behind the scheme of its node's runtime.
+    pub(crate) id: Option<&'a str>,
 }
 
 /// The clusters of a report, by name; and remarks on what a format that knows nothing else leaves out.
@@ -124,7 +124,7 @@ fn cluster<'a>(view: &'a UnifiedView<'a>, key_of_cluster: &str, sources: &[&'a S
         let Some((seen, pod)) = seen.and_then(|seen| Some((seen, seen.pod?))) else { continue };
         let Some(content) = cluster.namespaces.get_mut(seen.entry.id.name.as_str()) else { continue };
         if is_read(container.container.kind, pod) {
-            content.containers.push(Placed { view: container, pod, scheme: None });
+            content.containers.push(Placed { view: container, pod, id: None });
         } else {
             cluster.unread += 1;
         }

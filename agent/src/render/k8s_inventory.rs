@@ -234,11 +234,16 @@ fn containers<'a>(
 /// The runtime's id behind the scheme that Kubernetes puts before it, which is that of the node's runtime. Where the node
 /// is not known, neither is the scheme, and none is made up.
 fn id(cluster: &Cluster<'_>, placed: &Placed<'_>) -> Option<String> {
+    if let Some(id) = placed.id {
+        return Some(id.to_owned());
+    }
     let id = placed.view.container.id.as_deref()?;
     let node = placed.view.node_name().and_then(|name| cluster.nodes.get(name));
     let runtime = node.and_then(|node| node.container_runtime_version.as_deref());
-    let of_node = runtime.and_then(|version| Some(version.split_once("://")?.0));
-    Some(placed.scheme.or(of_node).map_or_else(|| id.to_owned(), |scheme| format!("{scheme}://{id}")))
+    Some(match runtime.and_then(|version| version.split_once("://")) {
+        Some((scheme, _)) => format!("{scheme}://{id}"),
+        None => id.to_owned(),
+    })
 }
 
 fn uid(uid: Option<&model::Text>) -> Option<&str> {

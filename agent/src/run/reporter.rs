@@ -137,9 +137,10 @@ impl Reporter {
             }
             Err(error) => tracing::error!("cannot keep a report, and tries again: {error}"),
         }
-        let settled = self.in_spool(|spool| Ok(spool.settle().err())).await;
-        self.telemetry.spool_failed(settled.unwrap_or_else(|error| Some(error.to_string())).as_deref());
-        for dropped in self.spool.take_dropped() {
+        let settled = self.in_spool(|spool| Ok((spool.settle().err(), spool.take_dropped()))).await;
+        let (failure, dropped) = settled.unwrap_or_else(|error| (Some(error.to_string()), Vec::new()));
+        self.telemetry.spool_failed(failure.as_deref());
+        for dropped in dropped {
             self.telemetry.dropped(&dropped.target, dropped.reports, dropped.reason);
         }
     }

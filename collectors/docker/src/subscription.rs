@@ -31,7 +31,8 @@ const MAX_MESSAGE: usize = 64 << 10;
 
 type Lines = BoxStream<'static, Result<String, CollectError>>;
 
-/// What is told, for as long as the daemon tells it.
+/// What is told, for as long as the daemon tells it. A Podman that its socket starts does not end while it is asked for
+/// events.
 pub(crate) fn changes(endpoint: Endpoint) -> BoxStream<'static, Result<ScopeChange, CollectError>> {
     stream::try_unfold(None, move |lines: Option<Lines>| {
         let endpoint = endpoint.clone();

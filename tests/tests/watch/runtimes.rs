@@ -1,6 +1,12 @@
 //! Real runtimes tell what changes, and the agent waits for nothing else.
 
-use std::{process::Command, sync::Arc};
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -24,9 +30,10 @@ fn containerd_config(socket: &str) -> String {
     format!("[collectors.containerd]\naddress = '{socket}'\nstates = ['all']\n")
 }
 
-/// Other tests may have containers come and go beside this one.
+/// Nobody else's: other tests may have containers come and go beside this one.
 fn name() -> String {
-    format!("told-{}", std::process::id())
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("told-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A life in the words of each runtime: which call, and in which state the container is then.
@@ -42,16 +49,16 @@ fn is_told(config: &str, life: &[(&dyn Fn(), Option<&str>)], name: &str) {
     assert_eq!(stderr, "");
 }
 
-fn docker_tells(socket: &str, create: &[&str]) {
+fn docker_tells(socket: &str, config: &str) {
     let name = name();
     let docker = |arguments: &[&str]| drop(tools::output(tools::docker(socket).args(arguments).arg(&name)));
     let _cleanup = Cleanup::new(|| drop(tools::try_output(tools::docker(socket).args(["rm", "--force", &name]))));
     let create = || {
-        let arguments = [&["create", "--name", &name, "--network", "none"], create, &[bed::SIDE_IMAGE, "/bin/hold"]];
-        drop(tools::output(tools::docker(socket).args(arguments.concat())));
+        let arguments = ["create", "--name", &name, "--network", "none", bed::SIDE_IMAGE, "/bin/hold"];
+        drop(tools::output(tools::docker(socket).args(arguments)));
     };
     is_told(
-        &docker_config(socket),
+        config,
         &[
             (&create, Some("created")),
             (&|| docker(&["start"]), Some("running")),
@@ -67,13 +74,23 @@ fn docker_tells(socket: &str, create: &[&str]) {
 #[test]
 fn docker_20_tells() {
     needs!("docker");
-    docker_tells(bed::DOCKER, &[]);
+    docker_tells(bed::DOCKER, &docker_config(bed::DOCKER));
 }
 
 #[test]
 fn docker_28_tells() {
     needs!("docker-next");
-    docker_tells(bed::DOCKER_NEXT, &[]);
+    docker_tells(bed::DOCKER_NEXT, &docker_config(bed::DOCKER_NEXT));
+}
+
+#[test]
+fn docker_tells_over_tls() {
+    needs!("docker");
+    let file = |name: &str| format!("'{}/{name}.pem'", bed::DOCKER_TLS);
+    let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+    let tls = format!("tls = {{ ca_file = {ca}, cert_file = {cert}, key_file = {key} }}");
+    let config = format!("[collectors.docker]\nhost = '{}'\nstates = ['all']\n{tls}\n", bed::DOCKER_TCP);
+    docker_tells(bed::DOCKER, &config);
 }
 
 #[test]

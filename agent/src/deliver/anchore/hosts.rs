@@ -1,7 +1,7 @@
 //! Hosts in the words of Kubernetes, the only ones that Anchore has: a host is a cluster of one node, a runtime's namespace or a
 //! Docker host a namespace, and a container without a pod a pod of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stocktake_core::{
     model::{ContainerKind, Namespace, Node, Pod, ScopeEntry, ScopeKind, Source},
@@ -31,15 +31,23 @@ struct Host {
     node: Node,
     /// Those that were completely seen, by name.
     namespaces: BTreeMap<String, HostNamespace>,
+    /// Ids of containers, which are there once each.
+    ids: BTreeSet<String>,
 }
 
 struct HostNamespace {
     object: Namespace,
     /// By uid.
     pods: BTreeMap<String, Pod>,
-    /// Each with its position in the view and the uid of its pod.
-    containers: Vec<(usize, String)>,
+    containers: Vec<HostContainer>,
     scheme: String,
+}
+
+struct HostContainer {
+    /// In the view.
+    position: usize,
+    pod_uid: String,
+    id: String,
 }
 
 impl Hosts {
@@ -67,7 +75,7 @@ impl Hosts {
         let host = self.hosts.entry(key).or_insert_with(|| {
             let uid = uid(&[&name, &machine, "node"]);
             let node = Node { name: name.as_str().into(), uid: Some(uid.into()), ..Node::default() };
-            Host { node, namespaces: BTreeMap::new() }
+            Host { node, namespaces: BTreeMap::new(), ids: BTreeSet::new() }
         });
         if let Some(runtime) = &source.runtime {
             let version = format!("{}://{}", runtime.name, runtime.version);
@@ -90,19 +98,23 @@ impl Hosts {
         let namespace_name = namespace_of(seen.source, seen.entry);
         let Some(namespace) = host.namespaces.get_mut(&namespace_name) else { return };
         let id = container.container.id.as_ref().unwrap_or(&container.container.name);
-        let (uid, pod) = if let Some(pod) = container.pod() {
+        let own = uid(&[&name, &machine, "container", &namespace_name, id]);
+        // Who runs `ctr run … etcd` on ten hosts has ten containers of that id.
+        let is_drawn = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_unique = is_drawn && host.ids.insert(id.to_string());
+        let id = format!("{}://{}", namespace.scheme, if is_unique { id.as_str() } else { &own });
+        let (pod_uid, pod) = if let Some(pod) = container.pod() {
             let uid = uid(&[&name, &machine, "pod", &namespace_name, &pod.uid]);
             let full = format!("{}/{}", pod.namespace, pod.name);
             (uid, Pod { name: full.into(), labels: pod.labels.clone(), ..Pod::default() })
         } else {
-            let uid = uid(&[&name, &machine, "container", &namespace_name, id]);
             let labels = seen.container.labels.clone();
-            (uid, Pod { name: container.container.name.clone(), labels, ..Pod::default() })
+            (own, Pod { name: container.container.name.clone(), labels, ..Pod::default() })
         };
         let (namespace_text, node_name) = (namespace.object.name.clone(), Some(host.node.name.clone()));
-        let pod = Pod { uid: uid.as_str().into(), namespace: namespace_text, node_name, ..pod };
-        namespace.pods.entry(uid.clone()).or_insert(pod);
-        namespace.containers.push((position, uid));
+        let pod = Pod { uid: pod_uid.as_str().into(), namespace: namespace_text, node_name, ..pod };
+        namespace.pods.entry(pod_uid.clone()).or_insert(pod);
+        namespace.containers.push(HostContainer { position, pod_uid, id });
     }
 
     /// Takes out the namespaces of which nobody can say now what is a cluster's: a pod's container that the runtime sees
@@ -115,7 +127,7 @@ impl Hosts {
         let mut remarks = Vec::new();
         for ((name, _), host) in &mut self.hosts {
             host.namespaces.retain(|namespace, content| {
-                let mut containers = content.containers.iter().map(|(position, _)| &view.containers[*position]);
+                let mut containers = content.containers.iter().map(|container| &view.containers[container.position]);
                 let is_decided = containers.all(|container| container.pod().is_none());
                 if !is_decided {
                     remarks.push(format!(
@@ -143,9 +155,9 @@ impl Hosts {
 
 impl HostNamespace {
     fn content<'a>(&'a self, view: &'a UnifiedView<'a>) -> Content<'a> {
-        let placed = |(position, pod): &'a (usize, String)| {
-            let pod = self.pods.get(pod)?;
-            Some(Placed { view: &view.containers[*position], pod, scheme: Some(&self.scheme) })
+        let placed = |container: &'a HostContainer| {
+            let pod = self.pods.get(&container.pod_uid)?;
+            Some(Placed { view: &view.containers[container.position], pod, id: Some(&container.id) })
         };
         Content {
             namespace: Some(&self.object),

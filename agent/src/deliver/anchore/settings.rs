@@ -29,8 +29,8 @@ pub(super) struct Settings {
     #[schemars(example = &"stocktake")]
     user: String,
 
-    /// The user's password or API key. One of the next three.
-    #[schemars(with = "Option<String>")]
+    /// The user's password or API key. This or one of the next two.
+    #[schemars(with = "Option<String>", example = "…")]
     password: Option<SecretString>,
 
     /// File that holds it. A new one is used as soon as it is there.
@@ -47,11 +47,13 @@ pub(super) struct Settings {
 
     /// How to speak to the server: `auto` asks it for its version; `v2` for 5.0 and later, `v1` for 4.7 to 4.9, `kai` for what is older.
     #[serde(default)]
+    #[schemars(example = &"auto")]
     pub(super) api: ApiSetting,
 
     /// What stands for the tag of an image that was asked for without one: its `digest`, the tag of `missing_tag_insert`
     /// (`insert`), or nothing, and such images are left out (`drop`).
     #[serde(default)]
+    #[schemars(example = &"digest")]
     missing_tag: MissingTagPolicy,
 
     /// The tag for `missing_tag = "insert"`.
@@ -72,6 +74,7 @@ pub(super) struct Settings {
     account_route_by_namespace_label: Option<LabelRoute>,
 
     /// How many namespaces one request sends at the most. All, if it is left out.
+    #[schemars(example = 100)]
     max_namespaces: Option<NonZeroUsize>,
 
     /// How large the body of a request may be. A namespace that is larger by itself is sent in parts.

@@ -23,7 +23,9 @@ fn of_pod(id: &str, pod: &str) -> Scope {
 #[tokio::test]
 async fn a_docker_host_is_a_cluster_of_one_node_with_a_pod_for_each_container() {
     let server = FakeAnchore::new("5.26.0").await;
-    deliver(&mut quiet(&server, json!({})), vec![docker(&["1", "2"])]).await.unwrap();
+    let [one, two] = ["1", "2"].map(|digit| digit.repeat(64));
+    deliver(&mut quiet(&server, json!({})), vec![docker(&[&one, &two])]).await.unwrap();
+    let [one, two] = [one, two].map(|id| format!("docker://{id}"));
     server.with(|state| {
         let body = &state.documents[0].body;
         assert_eq!(body["cluster_name"], "web-7");
@@ -37,7 +39,7 @@ async fn a_docker_host_is_a_cluster_of_one_node_with_a_pod_for_each_container() 
         assert!(pods.iter().all(|pod| pod["node_uid"] == body["nodes"][0]["uid"]));
         let mut ids: Vec<&str> = containers.iter().map(|container| container["id"].as_str().unwrap()).collect();
         ids.sort_unstable();
-        assert_eq!(ids, ["docker://1", "docker://2"]);
+        assert_eq!(ids, [one.as_str(), two.as_str()]);
         assert_eq!(containers[0]["image_tag"], "nginx:1.27");
     });
 }
@@ -121,7 +123,7 @@ async fn what_has_no_process_and_what_holds_pods_open_is_not_sent() {
         .unwrap();
     server.with(|state| {
         assert_eq!(state.documents[0].body["pods"].as_array().unwrap().len(), 1);
-        assert_eq!(state.documents[0].body["containers"][0]["id"], "containerd://1");
+        assert_eq!(state.documents[0].body["containers"][0]["name"], "name-of-1");
     });
 }
 
@@ -184,4 +186,21 @@ async fn hosts_can_be_left_out_and_routed() {
     });
     deliver(&mut quiet(&server, routes), seen()).await.unwrap();
     assert_eq!(server.contexts(), ["admin: prod/shop", "team-a: web-7/docker"]);
+}
+
+/// `ctr` lets people choose ids: the same one in two namespaces, of two daemons or on two hosts is of two containers.
+#[tokio::test]
+async fn an_id_that_somebody_chose_is_made_unique() {
+    let server = FakeAnchore::new("5.26.0").await;
+    let drawn = "a".repeat(64);
+    let scope = || of(vec![sample::container("etcd", "etcd:3"), sample::container(&drawn, "nginx:1")]);
+    let (source, scopes) = containerd(vec![("a", Coverage::Complete, scope()), ("b", Coverage::Complete, scope())]);
+    let other = Source { collector: "other".into(), ..source.clone() };
+    deliver(&mut quiet(&server, json!({})), vec![(source, scopes.clone()), (other, scopes)]).await.unwrap();
+    server.with(|state| {
+        let containers = state.documents[0].body["containers"].as_array().unwrap();
+        let ids: std::collections::BTreeSet<&str> = containers.iter().map(|of| of["id"].as_str().unwrap()).collect();
+        assert_eq!((containers.len(), ids.len()), (8, 8));
+        assert!(ids.iter().all(|id| id.starts_with("containerd://")), "{ids:?}");
+    });
 }
