@@ -60,7 +60,8 @@ fn encode(value: Value, mut encoder: MetricEncoder<'_>) -> fmt::Result {
 /// The page that tells what is measured, in Markdown.
 pub(crate) fn page() -> String {
     let mut page = String::from(
-        "# Metrics\n\n\
+        "# Health, metrics and traces\n\n\
+         Generated from the program (`stocktake-agent metrics`) by `tests/tests/docs.rs`.\n\n## Metrics\n\n\
          `stocktake-agent run` serves these at `/metrics`, in the text form of Prometheus or, for who asks for it, as OpenMetrics: at \
          `listen` of `[telemetry]`, and at its `socket`. Labels have values from the configuration (names of collectors and \
          targets) or words of a fixed set, so that there are no more series than the configuration makes. Counters count from the \
@@ -77,11 +78,11 @@ pub(crate) fn page() -> String {
         // Writing to a string does not fail.
         let _ = writeln!(page, "| `{}` | {kind} | {} | {} |", metric.full_name(), labels.join(", "), metric.help);
     }
-    page.push_str(ALERTS);
+    page.push_str(REST);
     page
 }
 
-const ALERTS: &str = "
+const REST: &str = "
 ## What to be alerted of
 
 | expression | when it is true |
@@ -91,4 +92,24 @@ const ALERTS: &str = "
 | `stocktake_agent_target_queue_oldest_seconds > 900` | a target takes nothing for a quarter of an hour |
 | `increase(stocktake_agent_reports_dropped_total[1h]) > 0` | reports are lost |
 | `stocktake_agent_configuration_valid == 0` | the configuration was changed and is not in force |
+
+## Health
+
+| path | 200 | 503 |
+|---|---|---|
+| `/livez` | the agent is at work | what makes reports has done nothing for ten intervals: restart it |
+| `/readyz` | something is seen of every runtime, and reports can be kept | a runtime was not looked at yet, failed, is denied or hangs, or the spool cannot be written |
+
+A runtime hangs if a look had no answer within `timeout`, or if a look should have ended a quarter of a minute ago and has not. The body
+of `/readyz` says why it is not ready, a line a thing, and behind `remark:` what is less good than it could be and yet no reason: a
+runtime that is seen in part, a target that takes nothing (the spool keeps what is for it), reports that were dropped, a configuration
+that is not valid.
+
+`stocktake-agent status` prints all of it, and asks at the socket for `/status`, which is JSON and is not served at `listen`.
+
+## Traces
+
+With `otlp_endpoint` a span `collect` is sent for each look (`collector`, `kind`, `coverage`, `timed_out`, `scopes`, `scopes_incomplete`,
+`scopes_changed`, `containers`), and a span `deliver` for each attempt to deliver a report (`target`, `report`, and `bytes` and
+`requests`, or `status`), by OTLP over HTTP in protobuf to `/v1/traces`. Those that the receiver does not take are lost.
 ";
