@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -89,13 +89,16 @@ impl Settings {
         if before >= self.max_size.as_u64() {
             self.rotate()?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?;
-        let before = file.metadata()?.len();
+        let file = OpenOptions::new().create(true).read(true).append(true).mode(0o640).open(&self.path)?;
+        // An attempt that was given up, of an agent that has another configuration now, may still be writing.
+        file.lock()?;
+        let before = end_of_last_line(&file)?;
+        file.set_len(before)?;
         let mut out = Counting { inner: BufWriter::with_capacity(1 << 16, &file), bytes: 0 };
         let written = lines(parcel, &mut out).and_then(|()| out.flush());
         let bytes = out.bytes;
         drop(out);
-        match written.and_then(|()| file.sync_data()) {
+        match written.and_then(|()| file.sync_all()).and_then(|()| self.sync_folder()) {
             Ok(()) => Ok(Sent { bytes, requests: 1 }),
             Err(error) => {
                 // Half a report is none. Whoever reads meanwhile may have seen it; the next attempt writes it whole.
@@ -105,10 +108,18 @@ impl Settings {
         }
     }
 
-    /// Every former file becomes one older, and the file itself the latest of them.
+    /// Every former file becomes one older, and the file itself the latest of them. Nothing is moved before the rest is sure.
     fn rotate(&self) -> io::Result<()> {
         if self.keep == 0 {
             return fs::remove_file(&self.path);
+        }
+        let mut unfinished = self.path.clone().into_os_string();
+        unfinished.push(".unfinished");
+        let unfinished = PathBuf::from(unfinished);
+        if let Err(error) = compress(&self.path, &unfinished) {
+            // It would only take room, and is written over next time if it cannot be removed.
+            let _ = fs::remove_file(&unfinished);
+            return Err(error);
         }
         for number in (1..self.keep).rev() {
             match fs::rename(self.former(number), self.former(number + 1)) {
@@ -116,14 +127,14 @@ impl Settings {
                 _ => {}
             }
         }
-        let latest = self.former(1);
-        let unfinished = latest.with_extension("unfinished");
-        let mut options = OpenOptions::new();
-        let to = options.create(true).write(true).truncate(true).mode(0o640).open(&unfinished)?;
-        compress(&self.path, &to)?;
-        to.sync_all()?;
-        fs::rename(&unfinished, &latest)?;
-        fs::remove_file(&self.path)
+        fs::rename(&unfinished, self.former(1))?;
+        fs::remove_file(&self.path)?;
+        self.sync_folder()
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
     }
 
     fn former(&self, number: u32) -> PathBuf {
@@ -133,10 +144,28 @@ impl Settings {
     }
 }
 
-fn compress(from: &Path, to: &File) -> io::Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(to, 0)?;
+/// Behind the last line that is whole: an agent that was killed may have left half of one.
+fn end_of_last_line(mut file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut part = [0; 4096];
+    while end > 0 {
+        let begin = end.saturating_sub(4096);
+        let part = &mut part[..usize::try_from(end - begin).map_err(io::Error::other)?];
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(part)?;
+        if let Some(place) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(begin + u64::try_from(place).map_err(io::Error::other)? + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
+}
+
+fn compress(from: &Path, to: &Path) -> io::Result<()> {
+    let to = OpenOptions::new().create(true).write(true).truncate(true).mode(0o640).open(to)?;
+    let mut encoder = zstd::stream::write::Encoder::new(&to, 0)?;
     encoder.include_checksum(true)?;
     io::copy(&mut File::open(from)?, &mut encoder)?;
     encoder.finish()?;
-    Ok(())
+    to.sync_all()
 }

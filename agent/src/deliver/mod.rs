@@ -62,10 +62,14 @@ pub(crate) fn contents(mut report: Report, bodies: &dyn Bodies) -> io::Result<(R
     let mut scopes = BTreeMap::new();
     for entry in report.sources.iter_mut().flat_map(|source| &mut source.scopes) {
         let Some(digest) = entry.digest.clone().filter(|digest| !scopes.contains_key(digest)) else { continue };
-        match bodies.body(&digest)? {
-            Some(bytes) => {
-                let scope: Scope = serde_json::from_slice(&bytes)?;
+        let body = bodies.body(&digest)?.map(|bytes| serde_json::from_slice::<Scope>(&bytes));
+        match body {
+            Some(Ok(scope)) => {
                 scopes.insert(digest, scope);
+            }
+            Some(Err(error)) => {
+                tracing::error!("what was seen of {} cannot be read, and is left out: {error}", entry.id);
+                without_body(entry);
             }
             None => without_body(entry),
         }

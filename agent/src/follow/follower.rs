@@ -72,12 +72,16 @@ impl Follower {
                 () = until(full_look) => return ScopeChange::All,
                 event = self.watching.next() => event,
             };
+            if !matches!(&event, Event::Stands(change) | Event::Change(change) if self.is_nothing(change)) {
+                // Until the next look something is not known, or need not be told.
+                self.standing.set(&self.configured.name, false);
+            }
             match event {
                 Event::Stands(change) | Event::Change(change) if self.is_nothing(&change) => {}
                 // At once: it stands for everything that may have been missed, and nothing is known of more to come.
                 Event::Stands(change) => return change,
                 Event::Change(change) => return self.settled(change).await,
-                Event::Lost | Event::CannotTell => self.standing.set(&self.configured.name, false),
+                Event::Lost | Event::CannotTell => {}
             }
         }
     }

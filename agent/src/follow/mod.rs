@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 
 #[cfg(test)]
 pub(crate) use self::held::{Change, Look};
+use self::standing::Presence;
 use self::{follower::Follower, together::Together};
 pub(crate) use self::{held::Update, standing::Standing};
 use crate::observe::Configured;
@@ -57,7 +58,12 @@ pub(crate) fn follow(collectors: Vec<Configured>, filters: &Arc<Filters>) -> (Fo
     let (sender, receiver) = mpsc::channel(WAITING);
     let (mut tasks, standing) = (JoinSet::new(), Standing::default());
     if filters.selects_containers() && collectors.len() > 1 {
-        tasks.spawn(Together::new(collectors, Arc::clone(filters), standing.clone(), sender).run());
+        let presence = Presence(standing.clone());
+        let together = Together::new(collectors, Arc::clone(filters), standing.clone(), sender);
+        tasks.spawn(async move {
+            let _presence = presence;
+            together.run().await;
+        });
         return (Following { tasks, standing }, receiver);
     }
     for configured in collectors {
@@ -65,7 +71,12 @@ pub(crate) fn follow(collectors: Vec<Configured>, filters: &Arc<Filters>) -> (Fo
         let of_collector = tracing::error_span!("follow", collector = configured.name);
         let _entered = of_collector.enter();
         let follower = Follower::new(configured, Arc::clone(filters), standing.clone(), sender.clone());
-        tasks.spawn(follower.run().in_current_span());
+        let presence = Presence(standing.clone());
+        let following = async move {
+            let _presence = presence;
+            follower.run().await;
+        };
+        tasks.spawn(following.in_current_span());
     }
     (Following { tasks, standing }, receiver)
 }

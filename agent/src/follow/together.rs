@@ -84,6 +84,10 @@ impl Together {
                 },
                 None => any(&mut self.members).await,
             };
+            // Until the next look something is not known, or need not be told.
+            for member in &self.members {
+                self.standing.set(&member.configured.name, false);
+            }
             match event {
                 Event::Stands(_) | Event::Change(_) => break,
                 Event::Lost | Event::CannotTell => {}

@@ -4,7 +4,7 @@ mod reload;
 mod reporter;
 mod signals;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use stocktake_core::model::{Agent, Host};
 use tokio::sync::watch;
@@ -21,6 +21,9 @@ use crate::{
     spool::{Limits, Spool},
     telemetry::{Expected, ServeError, Telemetry, serve},
 };
+
+/// How long what is under way may take when another configuration begins, and what is beyond that time at the end.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// Why the agent does not run, or runs no more.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +66,7 @@ pub(crate) async fn run(
     let mut configuration = first;
     loop {
         match daemon.run(configuration, &mut file, &mut signals).await? {
-            Some(next) => configuration = daemon.adopt(next)?,
+            Some(next) => configuration = daemon.adopt(next),
             None => break,
         }
         serving.keep(&configuration.telemetry);
@@ -82,24 +85,45 @@ impl Daemon {
         Ok(Self { host, agent, spool, settings, telemetry: Telemetry::default() })
     }
 
-    /// Makes a configuration that was read the one that is in force.
-    fn adopt(&mut self, configuration: Configuration) -> Result<Configuration, Error> {
+    /// Makes a configuration that was read the one that is in force. A spool that cannot be used is no reason to stop: the
+    /// former one goes on.
+    fn adopt(&mut self, configuration: Configuration) -> Configuration {
         let settings = configuration.agent.clone();
-        if settings.spool_dir == self.settings.spool_dir {
-            let retargeted = self.spool.retarget(limits(&settings), &names(&configuration.targets));
-            retargeted.map_err(|source| of_spool(&settings, source))?;
+        let adopted = if settings.spool_dir == self.settings.spool_dir {
+            self.spool.retarget(limits(&settings), &names(&configuration.targets))
         } else {
-            // The other one stays where it is, with what is in it.
-            tracing::warn!(
-                before = %self.settings.spool_dir.display(), now = %settings.spool_dir.display(),
-                "reports wait in another folder from now on; what waits in the former one is not delivered"
-            );
-            self.spool = open(&settings, &configuration.targets)?;
-            let id = self.spool.agent_id(&self.host).map_err(|source| of_spool(&settings, source))?;
-            self.agent.id = Some(id);
-        }
-        self.settings = settings;
-        Ok(configuration)
+            self.move_spool(&settings, &configuration.targets)
+        };
+        let spool_dir = match adopted {
+            Ok(()) => settings.spool_dir.clone(),
+            Err(error) => {
+                let message = format!(
+                    "cannot use the spool at {}, and goes on with that at {}: {error}",
+                    settings.spool_dir.display(),
+                    self.settings.spool_dir.display()
+                );
+                self.telemetry.configuration_refused(&message);
+                tracing::error!("{message}");
+                if let Err(error) = self.spool.retarget(limits(&settings), &names(&configuration.targets)) {
+                    tracing::error!("cannot note in the spool who its reports are for: {error}");
+                }
+                self.settings.spool_dir.clone()
+            }
+        };
+        self.settings = AgentSettings { spool_dir, ..settings };
+        configuration
+    }
+
+    /// The former one stays where it is, with what is in it.
+    fn move_spool(&mut self, settings: &AgentSettings, targets: &[ConfiguredTarget]) -> io::Result<()> {
+        let spool = Spool::open(&settings.spool_dir, limits(settings), &names(targets))?;
+        self.agent.id = Some(spool.agent_id(&self.host)?);
+        tracing::warn!(
+            before = %self.settings.spool_dir.display(), now = %settings.spool_dir.display(),
+            "reports wait in another folder from now on; what waits in the former one is not delivered"
+        );
+        self.spool = Arc::new(spool);
+        Ok(())
     }
 
     /// Runs as a configuration says until told to stop, or until there is another configuration, which is returned.
@@ -117,22 +141,34 @@ impl Daemon {
         let (post, news) = watch::channel(Post::default());
         let couriers = Couriers::start(targets, &self.spool, &self.telemetry, &news);
         let (following, updates) = follow(collectors, &filters);
+        let standing = following.standing();
         self.telemetry.following(following.standing());
         let awaited = collector_names.into_iter().map(|(name, _)| name.into()).collect();
-        let reporter = Reporter::new(self, awaited, following.standing(), post.clone());
+        let reporter = Reporter::new(self, awaited, standing.clone(), post.clone());
         let mut reporting = tokio::spawn(reporter.run(updates));
         tracing::info!(agent = ?self.agent.id, "reporting");
 
         let next = tokio::select! {
-            next = file.next(signals, &self.spool.lost, &self.telemetry) => next,
+            next = file.next(signals, &self.spool.lost, standing.gone(), &self.telemetry) => next,
             _ = &mut reporting => return Err(Error::Ended),
         };
-        following.stop().await;
-        // It reports what it has been told, and ends.
-        let _ = reporting.await;
-        post.send_modify(|post| post.is_last = true);
+        // On a reload what waits is the next couriers' affair: nobody looks meanwhile.
+        let limit = if next.is_some() { LET_GO.min(self.settings.stop_timeout) } else { self.settings.stop_timeout };
+        let ending = async {
+            following.stop().await;
+            // It reports what it has been told, and ends.
+            if let Err(error) = reporting.await {
+                tracing::error!("the last report was not made, which is a bug: {error}");
+            }
+            post.send_modify(|post| post.is_last = true);
+            couriers.finish(limit).await;
+        };
         tokio::select! {
-            () = couriers.finish(self.settings.stop_timeout) => {}
+            ended = tokio::time::timeout(limit + LET_GO, ending) => {
+                if ended.is_err() {
+                    tracing::warn!("the disk of the spool does not answer; what is not on it is lost");
+                }
+            }
             // Who asks twice is in a hurry.
             () = signals.stop(), if next.is_none() => {}
         }

@@ -46,25 +46,33 @@ impl<'a> ConfigurationFile<'a> {
         &mut self,
         signals: &mut Signals,
         lost: &Notify,
+        gone: &Notify,
         telemetry: &Telemetry,
     ) -> Option<Configuration> {
+        let mut has_to = false;
         loop {
-            let is_told = tokio::select! {
+            tokio::select! {
                 is_stop = signals.stop_or_reload() => {
                     if is_stop {
                         return None;
                     }
-                    true
+                    has_to = true;
                 }
                 // Whoever begins anew looks at everything, and hands over again what was lost.
-                () = lost.notified() => true,
-                () = sleep(LOOK_EVERY) => false,
-            };
-            if (is_told || self.is_another())
+                () = lost.notified() => has_to = true,
+                () = gone.notified() => {
+                    tracing::error!("a collector is not followed any more, which is a bug; all begin anew");
+                    has_to = true;
+                }
+                () = sleep(LOOK_EVERY) => {}
+            }
+            if (has_to || self.is_another())
                 && let Some(configuration) = self.read_again(telemetry)
             {
                 return Some(configuration);
             }
+            // Where that is not possible with what is in the file, it is when that is mended.
+            has_to = false;
         }
     }
 

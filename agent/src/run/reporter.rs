@@ -28,7 +28,7 @@ use crate::{
 const INTERVALS_VALID: u32 = 3;
 
 /// How long the first report waits for collectors that have not been looked at yet.
-const FIRST_LOOKS: Duration = Duration::from_secs(10);
+const FIRST_LOOKS: Duration = Duration::from_secs(30);
 
 pub(super) struct Reporter {
     agent: Agent,
@@ -124,7 +124,8 @@ impl Reporter {
         report.sources = self.sources.values().cloned().collect();
         for source in &mut report.sources {
             // Whatever had changed would have been told.
-            if self.standing.stands(&source.collector) {
+            // What was told is in here only if it was seen completely then.
+            if self.standing.stands(&source.collector) && source.is_complete() {
                 source.observed_at = now;
             }
         }

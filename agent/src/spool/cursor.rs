@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stocktake_core::Digest;
 
-use super::{digests, files::Files, queue};
+use super::{files::Files, queue};
 use crate::deliver::Base;
 
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Cursor {
     pub(super) acknowledged: u64,
     /// Where that report is kept, so that the next one can be sent as what differs.
     base: PathBuf,
+    /// The bodies that it names.
+    named: Vec<Digest>,
 }
 
 /// What is on disk of it.
@@ -65,7 +67,7 @@ impl Cursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let cursor = Self { acknowledged: acknowledged.unwrap_or(last), base: base_path(name) };
+        let cursor = Self { acknowledged: acknowledged.unwrap_or(last), base: base_path(name), named: Vec::new() };
         if acknowledged.is_none() {
             cursor.save(files, name)?;
         }
@@ -78,20 +80,27 @@ impl Cursor {
         Ok(())
     }
 
-    /// Goes on behind a report. `base` takes the place of the one before, whose bodies are returned.
+    /// Goes on behind a report. `base`, its manifest, takes the place of the one before.
     pub(super) fn advance(
         &mut self,
         files: &mut Files,
         name: &str,
         sequence: u64,
         base: Option<&Vec<u8>>,
-    ) -> io::Result<Vec<Digest>> {
+    ) -> io::Result<()> {
         self.acknowledged = self.acknowledged.max(sequence);
         self.save(files, name)?;
-        let Some(manifest) = base else { return Ok(Vec::new()) };
-        let before = self.base(files);
-        files.write_document(&self.base, manifest)?;
-        Ok(before.iter().flat_map(|base| digests(&base.report)).cloned().collect())
+        base.map_or(Ok(()), |manifest| files.write_document(&self.base, manifest))
+    }
+
+    /// The bodies that its base names from now on. Returns those that it named before.
+    pub(super) fn names(&mut self, named: Vec<Digest>) -> Vec<Digest> {
+        std::mem::replace(&mut self.named, named)
+    }
+
+    /// The bodies that its base names.
+    pub(super) fn named(&self) -> Vec<Digest> {
+        self.named.clone()
     }
 
     /// The last report that was acknowledged and kept. Where it is damaged, there is none: reports are then sent as a whole.

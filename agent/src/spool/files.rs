@@ -129,6 +129,11 @@ impl Files {
     /// Writes a file so that it is there when the machine loses power. What the disk does not take stays in memory until
     /// [`Self::settle`] or the end of the process, and can be read meanwhile.
     pub(super) fn write(&mut self, path: &Path, bytes: Vec<u8>) {
+        if path.starts_with("reports") && self.unsaved.keys().any(|unsaved| unsaved.starts_with("scopes")) {
+            // Not before the bodies that it names.
+            self.unsaved.insert(path.to_owned(), bytes);
+            return;
+        }
         match self.try_write(path, &bytes) {
             Ok(()) => {
                 self.unsaved.remove(path);
@@ -142,9 +147,10 @@ impl Files {
 
     fn try_write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let is_body = path.starts_with("scopes");
-        if !is_body && std::mem::take(&mut self.has_new_bodies) {
+        if !is_body && self.has_new_bodies {
             // What names bodies must not be there before them.
             File::open(self.dir.join("scopes"))?.sync_all()?;
+            self.has_new_bodies = false;
         }
         let (unfinished, finished) = (self.dir.join(UNFINISHED), self.dir.join(path));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -187,6 +193,14 @@ impl Files {
             return Ok(());
         }
         Err(self.failure.clone().unwrap_or_default())
+    }
+
+    /// Writes a file that may be an older one after the machine lost power.
+    pub(super) fn write_lightly(&mut self, path: &Path, bytes: &[u8]) {
+        let (unfinished, finished) = (self.dir.join(UNFINISHED), self.dir.join(path));
+        if let Err(error) = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &finished)) {
+            self.fail(&error);
+        }
     }
 
     fn fail(&mut self, error: &io::Error) {

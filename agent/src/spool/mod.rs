@@ -1,8 +1,9 @@
 //! What waits to be delivered, on disk.
 //!
 //! ```text
-//! SPOOL/lock                        held by the agent that uses it
+//! SPOOL                             locked by the agent that uses it
 //! SPOOL/agent.json                  who the agent is, through all its runs
+//! SPOOL/sequence                    number of the latest report
 //! SPOOL/reports/SEQUENCE.zst        a manifest that not every target has acknowledged
 //! SPOOL/scopes/HEX.zst              a body by its SHA-256, as long as a manifest here or what is reported now names it
 //! SPOOL/targets/NAME.json           up to which report a target has them
@@ -77,7 +78,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Dropped {
     pub(crate) target: String,
     pub(crate) reports: u64,
-    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`.
+    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`, `unconfigured`.
     pub(crate) reason: &'static str,
 }
 
@@ -136,9 +137,24 @@ impl Spool {
     /// Sets for whom reports are kept from now on.
     pub(crate) fn retarget(&self, limits: Limits, targets: &[String]) -> io::Result<()> {
         let mut state = self.state();
-        let last = state.queue.last();
+        let State { files, queue, cursors, dropped, .. } = &mut *state;
+        let mut loaded = cursor::load(files, targets, queue.last())?;
+        let mut unnamed = Vec::new();
+        for (target, cursor) in std::mem::take(cursors) {
+            if let Some(same) = loaded.get_mut(&target) {
+                *same = cursor;
+                continue;
+            }
+            unnamed.extend(queue.unname(cursor.named()));
+            let reports = u64::try_from(queue.behind(cursor.acknowledged).reports).unwrap_or(u64::MAX);
+            if reports > 0 {
+                tracing::warn!(target, reports, "reports are not delivered: their target is not configured any more");
+                dropped.push(Dropped { target, reports, reason: "unconfigured" });
+            }
+        }
+        *cursors = loaded;
         state.limits = limits;
-        state.cursors = cursor::load(&mut state.files, targets, last)?;
+        state.remove_bodies(&unnamed);
         state.remove_acknowledged();
         Ok(())
     }
@@ -177,8 +193,7 @@ impl Spool {
             let Some(sequence) = state.next_sequence_for(target) else { return Ok(None) };
             match Queue::read(&state.files, sequence) {
                 Ok(waiting) => return Ok(Some(waiting)),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => state.give_up(sequence, &error.to_string()),
-                Err(error) => return Err(error),
+                Err(error) => state.give_up(sequence, &error.to_string()),
             }
         }
     }
@@ -198,9 +213,12 @@ impl Spool {
                 // Before the one before it lets go: most bodies are in both.
                 queue.name(digests(&parcel.report).cloned());
             }
-            let before = cursor.advance(files, target, sequence, keeps_base.then_some(&parcel.manifest))?;
-            let unnamed = queue.unname(before);
-            state.remove_bodies(&unnamed);
+            cursor.advance(files, target, sequence, keeps_base.then_some(&parcel.manifest))?;
+            if keeps_base {
+                let before = cursor.names(digests(&parcel.report).cloned().collect());
+                let unnamed = queue.unname(before);
+                state.remove_bodies(&unnamed);
+            }
         }
         state.remove_acknowledged();
         Ok(())
@@ -236,6 +254,17 @@ impl Bodies for Spool {
                 state.files.put_body_aside(digest);
                 if state.current.contains(digest) {
                     self.lost.notify_one();
+                }
+                Ok(None)
+            }
+            Ok(None) => {
+                // Somebody has removed it.
+                if state.files.has_body(digest) {
+                    tracing::error!("the body of a scope, {digest}, is gone from the spool");
+                    state.files.remove_body(digest);
+                    if state.current.contains(digest) {
+                        self.lost.notify_one();
+                    }
                 }
                 Ok(None)
             }
@@ -277,9 +306,10 @@ impl State {
 
     /// Removes bodies that nothing names: of a report that was not finished when the agent was killed.
     fn remove_unnamed(&mut self) {
-        for (name, cursor) in &self.cursors {
+        for (name, cursor) in &mut self.cursors {
             if let Some(base) = cursor.base(&self.files) {
                 self.queue.name(digests(&base.report).cloned());
+                cursor.names(digests(&base.report).cloned().collect());
             } else {
                 tracing::debug!(target = name, "no report is kept that it acknowledged");
             }
@@ -346,9 +376,9 @@ fn digests(report: &Report) -> impl Iterator<Item = &Digest> {
     report.sources.iter().flat_map(|source| &source.scopes).filter_map(|entry| entry.digest.as_ref())
 }
 
-/// What is left to say of a scope whose body was lost before it was delivered.
+/// What is left to say of a scope whose body is not there.
 pub(crate) fn without_body(entry: &mut ScopeEntry) {
-    let reason = "what was seen was damaged on the agent's disk before it was delivered".to_owned();
-    entry.coverage = Coverage::Failed { reason };
+    let reason = "the agent does not have its content any more: it was damaged on disk, or a target refused the report";
+    entry.coverage = Coverage::Failed { reason: reason.to_owned() };
     entry.digest = None;
 }

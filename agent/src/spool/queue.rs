@@ -31,6 +31,7 @@ impl Queue {
     /// What is on disk, and why some of it is not in the queue.
     pub(super) fn load(files: &mut Files) -> io::Result<(Self, Vec<String>)> {
         let (mut queue, mut damaged) = (Self::default(), Vec::new());
+        queue.last = mark(files);
         for path in files.list("reports") {
             let Some(sequence) = sequence_of(&path) else {
                 tracing::warn!("{} is no report and is left alone", path.display());
@@ -42,11 +43,11 @@ impl Queue {
                     queue.name(digests(&report).cloned());
                     queue.reports.insert(sequence, Entry { made: report.created_at, size: files.size_of(&path) });
                 }
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                // Also what the disk does not give any more: the others are none the worse.
+                Err(error) => {
                     damaged.push(error.to_string());
                     files.rename(&path, &aside(sequence));
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok((queue, damaged))
@@ -93,6 +94,7 @@ impl Queue {
         self.name(digests(report).cloned());
         self.reports.insert(sequence, Entry { made: report.created_at, size: files.size_of(&path) });
         self.last = sequence;
+        files.write_lightly(Path::new(MARK), sequence.to_string().as_bytes());
         Ok(())
     }
 
@@ -143,6 +145,15 @@ impl Queue {
     pub(super) fn names(&self, digest: &Digest) -> bool {
         self.named.contains_key(digest)
     }
+}
+
+/// The greatest number that was given, so that none is given twice when no report and no target is left to tell. Where this
+/// is lost, too, reports are told apart by the agent's runs.
+const MARK: &str = "sequence";
+
+fn mark(files: &Files) -> u64 {
+    let text = files.read(Path::new(MARK)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
 }
 
 /// With as many zeros as keep names in the order of numbers.

@@ -128,13 +128,17 @@ fn a_token_that_is_changed_loses_nothing() {
     assert!(!run.stderr.contains("old") && !run.stderr.contains("new\n"), "{}", run.stderr);
 }
 
+const REFUSED: &str = r#"{"type":"about:blank","title":"this one I do not like"}"#;
+
 #[test]
 fn a_report_that_is_refused_is_put_aside_and_holds_up_no_other() {
     let (house, receiver) = (House::new(), Receiver::start());
     house.runs_one("before");
     let mut agent = house.agent(&receiver);
     wait_until_known(&receiver, "before");
-    receiver.then([Fault::Status(422, "this one I do not like")]);
+    // A page is no word of the server's on the report.
+    receiver.then([Fault::Status(400, "<html>The SSL certificate error</html>"), Fault::Status(422, REFUSED)]);
+    agent.wait_until_told("something in between");
     agent.wait_until_told("this one I do not like");
     house.runs_one("after");
     wait_until_known(&receiver, "after");

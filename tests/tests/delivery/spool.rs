@@ -120,7 +120,7 @@ fn what_is_damaged_is_put_aside_and_the_rest_is_delivered() {
         (1..=*sequences.last().unwrap()).filter(|it| ![waiting[1], waiting[2]].contains(it)).collect();
     assert_eq!(sequences, expected, "all but the two that were damaged");
     let told = serde_json::to_string(&ledger.reports[0].report).unwrap();
-    assert!(told.contains("was damaged on the agent's disk"), "a scope without its body is no empty one: {told}");
+    assert!(told.contains("does not have its content any more"), "a scope without its body is no empty one: {told}");
     let aside = fs::read_dir(house.spool().join("aside")).unwrap().count();
     assert!(aside >= 3, "{aside}");
 }

@@ -205,7 +205,8 @@ impl AnchoreTarget {
 /// Whether the server has taken the body. A page for people with status 200 is what a proxy says for whom one has to log in.
 fn judge(answer: &Answer) -> Result<(), Failure> {
     if !answer.status.is_success() {
-        return Err(answer.failure());
+        let is_json = |body: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        return Err(answer.failure_by(is_json));
     }
     let body = answer.body.trim_ascii();
     let is_json = if answer.is_whole {

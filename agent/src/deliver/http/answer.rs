@@ -44,9 +44,22 @@ impl Answer {
         Self { status, headers, body, is_whole, url, first_line }
     }
 
-    /// The answer if it is a success.
-    pub(crate) fn success(self) -> Result<Self, Failure> {
-        if self.status.is_success() { Ok(self) } else { Err(self.failure()) }
+    /// The answer if it is a success; else [`Self::failure_by`].
+    pub(crate) fn success(self, is_own: impl FnOnce(&[u8]) -> bool) -> Result<Self, Failure> {
+        if self.status.is_success() { Ok(self) } else { Err(self.failure_by(is_own)) }
+    }
+
+    /// What an answer means that is no success. A refusal counts only if it is the server's own, which `is_own` says of its
+    /// body: proxies answer 400 with a page, to an expired certificate for instance, and that is no word on the report.
+    pub(crate) fn failure_by(&self, is_own: impl FnOnce(&[u8]) -> bool) -> Failure {
+        match self.failure() {
+            Failure::Refused { status, message } if !is_own(&self.body) => {
+                let message =
+                    format!("{message}; not the server says so but something in between, so it is tried again");
+                Failure::Later { after: None, status, message }
+            }
+            failure => failure,
+        }
     }
 
     /// What an answer that is no success means: whether a later try can go better without the report being another.

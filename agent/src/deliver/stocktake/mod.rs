@@ -126,7 +126,15 @@ impl Target for Stocktake {
                         return Err(Failure::Later { after: None, status: "protocol".into(), message });
                     }
                 }
-                Told::Mend(Mend::TooLarge) => self.limit = (size / 2).max(SMALLEST_LIMIT),
+                Told::Mend(Mend::TooLarge) if size > self.limit => {
+                    // A scope is not divided.
+                    let message = format!(
+                        "a single scope takes {size} bytes, which the server or a proxy before it finds too large (413); raise its \
+                         limit (nginx: client_max_body_size)"
+                    );
+                    return Err(Failure::Later { after: None, status: "413".to_owned(), message });
+                }
+                Told::Mend(Mend::TooLarge) => self.limit = self.limit.min(size / 2).max(SMALLEST_LIMIT),
             }
         }
         let message = format!("the server had something to mend {ATTEMPTS} times; it is tried again later");
@@ -178,7 +186,7 @@ impl Stocktake {
                 _ => {}
             }
         }
-        answer.success().map(Told::Taken)
+        answer.success(is_problem).map(Told::Taken)
     }
 
     /// Tells a person whose clock is off: times in reports are the agent's, which the server corrects by what it sees.
@@ -199,6 +207,12 @@ async fn write(plan: &Plan, parcel: &Arc<Parcel>, limit: usize) -> Result<Letter
         status: "spool".to_owned(),
         message: format!("cannot read what is to be sent: {error}"),
     })
+}
+
+/// Whether a body is problem details, as a server answers: a proxy answers 400 with a page, to an expired certificate for
+/// instance, and that is no word on the report.
+fn is_problem(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem>(body).is_ok_and(|problem| !problem.kind.is_empty() || !problem.title.is_empty())
 }
 
 /// A 200 that is not about this report is some proxy's, or a page to log in at.

@@ -9,7 +9,7 @@ use crate::deliver::http::testing::{Server, answer};
 async fn failure(status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> Failure {
     let server = Server::http(move |_| answer(status, headers, body)).await;
     let client = client(json!({"url": server.url()}), &[]);
-    post(&client, &Credentials::None).await.unwrap().success().err().expect("a failure")
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).err().expect("a failure")
 }
 
 #[tokio::test]
@@ -45,7 +45,8 @@ async fn a_server_can_ask_to_wait_in_seconds_or_until_a_date_but_not_for_days() 
     })
     .await;
     let client = client(json!({"url": server.url()}), &[]);
-    let after = wait(post(&client, &Credentials::None).await.unwrap().success().err().expect("a failure")).unwrap();
+    let after =
+        wait(post(&client, &Credentials::None).await.unwrap().success(|_| true).err().expect("a failure")).unwrap();
     assert!(after > Duration::from_mins(30) && after <= Duration::from_mins(40), "{after:?}");
 }
 
@@ -66,7 +67,7 @@ async fn redirections_are_told_and_not_followed() {
     let to: &'static str = format!("http://me:hunter2@127.0.0.1:{}/login?token=hunter2", other.port).leak();
     let server = Server::http(move |_| answer(302, &[("location", to)], "")).await;
     let client = client(json!({"url": server.url()}), &[]);
-    let failure = post(&client, &Credentials::None).await.unwrap().success().err().expect("a failure");
+    let failure = post(&client, &Credentials::None).await.unwrap().success(|_| true).err().expect("a failure");
     let (status, message) = later(&failure);
     assert_eq!(status, "302");
     assert!(

@@ -22,7 +22,7 @@ async fn a_ca_file_is_who_is_trusted_and_a_new_one_is_used_at_once() {
     assert_eq!(status, "tls");
     assert!(message.contains("is not accepted: ") && message.contains("`ca_file`"), "{message}");
     fs::write(&ca, format!("{}{}", other.pem, one.pem)).unwrap();
-    post(&client, &Credentials::None).await.unwrap().success().unwrap();
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
     fs::write(&ca, "nothing").unwrap();
     let failure = post(&client, &Credentials::None).await.err().expect("a failure");
     assert!(later(&failure).1.contains("has no certificate in PEM"), "{failure:?}");
@@ -43,7 +43,7 @@ async fn a_certificate_for_another_name_is_not_accepted_unless_any_is() {
     let failure = post(&unknown, &Credentials::None).await.err().expect("a failure");
     assert!(matches!(later(&failure).0, "tls" | "configuration"), "{failure:?}");
     let any = client(json!({"url": url, "danger_accept_invalid_certificates": true}), &[]);
-    post(&any, &Credentials::None).await.unwrap().success().unwrap();
+    post(&any, &Credentials::None).await.unwrap().success(|_| true).unwrap();
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_client_certificate_is_shown_and_a_renewed_one_is_used_at_once() {
     let client = client(files, &[]);
     assert!(post(&client, &Credentials::None).await.is_err());
     write(clients.certify("agent"));
-    post(&client, &Credentials::None).await.unwrap().success().unwrap();
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
     fs::write(path("agent-key.pem"), "").unwrap();
     let failure = post(&client, &Credentials::None).await.err().expect("a failure");
     assert!(later(&failure).1.contains("`cert_file`"), "{failure:?}");
@@ -86,7 +86,7 @@ async fn the_environments_proxy_is_used_unless_no_proxy_names_the_server() {
     let address = format!("127.0.0.1:{}", proxy.port);
     for name in ["HTTPS_PROXY", "https_proxy"] {
         let client = client(settings.clone(), &[(name, &address)]);
-        post(&client, &Credentials::None).await.unwrap().success().unwrap();
+        post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
     }
     assert_eq!(proxy.heads().len(), 2);
     assert!(proxy.heads()[0].starts_with("CONNECT anchore.invalid:443 HTTP/1.1\r\n"), "{:?}", proxy.heads());
@@ -104,7 +104,7 @@ async fn the_settings_proxy_goes_before_the_environments_and_gets_its_password()
     let address = format!("http://me:hunter2@127.0.0.1:{}", proxy.port);
     let settings = json!({"url": url, "ca_file": folder.path().join("ca.pem"), "proxy": address});
     let client = client(settings, &[("HTTPS_PROXY", "http://127.0.0.1:1"), ("NO_PROXY", "*")]);
-    post(&client, &Credentials::None).await.unwrap().success().unwrap();
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
     let head = proxy.heads().remove(0).to_ascii_lowercase();
     assert!(head.contains("proxy-authorization: basic "), "{head}");
 }
@@ -113,7 +113,7 @@ async fn the_settings_proxy_goes_before_the_environments_and_gets_its_password()
 async fn this_machine_is_never_behind_the_environments_proxy() {
     let server = Server::http(|_| answer(204, &[], "")).await;
     let client = client(json!({"url": server.url()}), &[("HTTP_PROXY", "http://127.0.0.1:1")]);
-    post(&client, &Credentials::None).await.unwrap().success().unwrap();
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn plain_http_goes_to_a_proxy_with_its_whole_url() {
     let variables = [("http_proxy", proxy.url()), ("HTTPS_PROXY", "http://127.0.0.1:1".to_owned())];
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let client = client(json!({"url": "http://anchore.invalid/base"}), &variables);
-    post(&client, &Credentials::None).await.unwrap().success().unwrap();
+    post(&client, &Credentials::None).await.unwrap().success(|_| true).unwrap();
     assert_eq!(proxy.seen()[0].uri, "http://anchore.invalid/base/v2/things");
 }
 

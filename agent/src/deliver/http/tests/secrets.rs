@@ -53,10 +53,10 @@ async fn a_new_token_in_its_file_is_used_at_once_also_where_links_are_swapped() 
     symlink("1", path("..data")).unwrap();
     symlink("..data/token", path("token")).unwrap();
     let credentials = Credentials::Bearer(secret(None, Some(&path("token")), None).unwrap().unwrap());
-    post(&client, &credentials).await.unwrap().success().unwrap();
+    post(&client, &credentials).await.unwrap().success(|_| true).unwrap();
     symlink("2", path("..new")).unwrap();
     fs::rename(path("..new"), path("..data")).unwrap();
-    post(&client, &credentials).await.unwrap().success().unwrap();
+    post(&client, &credentials).await.unwrap().success(|_| true).unwrap();
     let sent: Vec<String> = server.seen().iter().map(|seen| seen.header("authorization").to_owned()).collect();
     assert_eq!(sent, ["Bearer first", "Bearer second"]);
 }
@@ -86,7 +86,7 @@ async fn basic_credentials_are_as_rfc_7617_has_them() {
     let client = client(json!({"url": server.url()}), &[]);
     let password = secret(Some("open sesame"), None, None).unwrap().unwrap();
     let credentials = Credentials::Basic { user: "Aladdin".into(), password };
-    post(&client, &credentials).await.unwrap().success().unwrap();
+    post(&client, &credentials).await.unwrap().success(|_| true).unwrap();
     assert_eq!(server.seen()[0].header("authorization"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
 }
 
