@@ -159,11 +159,11 @@ async fn answer(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let fault = lock(&shared.faults).take();
-    let (body, after) = match fault {
-        None => (body, None),
+    let (body, answered) = match fault {
+        None => (body, faults::Answered::Soundly),
         Some(fault) => match fault.before(body).await {
             faults::Before::Answer(response) => return response,
-            faults::Before::GoOn(body, after) => (body, after),
+            faults::Before::GoOn(body, answered) => (body, answered),
         },
     };
     let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else { return plain(StatusCode::BAD_REQUEST, "cut") };
@@ -173,9 +173,9 @@ async fn answer(
         return plain(StatusCode::UNAUTHORIZED, "no such token");
     }
     let (status, text) = take(&mut lock(&shared.ledger), &parts.headers, &bytes);
-    match after {
-        Some(fault) => fault.after(),
-        None => Response::builder()
+    match answered {
+        faults::Answered::Not => faults::cut(),
+        faults::Answered::Soundly => Response::builder()
             .status(status)
             .header("content-type", if status.is_success() { "application/json" } else { "application/problem+json" })
             .body(Body::from(text))

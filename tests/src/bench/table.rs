@@ -21,17 +21,20 @@ pub struct Row {
 
 impl Row {
     /// A figure without a floor and a goal.
+    #[must_use]
     pub fn new(figure: &str, measured: impl Into<String>) -> Self {
         let (floor, ratio, goal) = (String::new(), String::new(), String::new());
         Self { figure: figure.to_owned(), measured: measured.into(), floor, ratio, goal, is_met: None }
     }
 
     /// With a goal, in words, and whether it is met.
+    #[must_use]
     pub fn goal(self, goal: impl Into<String>, is_met: bool) -> Self {
         Self { goal: goal.into(), is_met: Some(is_met), ..self }
     }
 
     /// With a floor, and how many times that it is. `most` is the goal of the ratio.
+    #[must_use]
     pub fn floor(self, floor: impl Into<String>, ratio: f64, most: f64) -> Self {
         let row = Self { floor: floor.into(), ratio: format!("{ratio:.2}"), ..self };
         row.goal(format!("≤ {most} × floor"), ratio <= most)
@@ -39,6 +42,7 @@ impl Row {
 }
 
 /// The rows as Markdown.
+#[must_use]
 pub fn render(rows: &[Row]) -> String {
     let mut text = String::from("| figure | measured | floor | ratio | goal | met |\n|---|---|---|---|---|---|");
     for Row { figure, measured, floor, ratio, goal, is_met } in rows {
@@ -54,6 +58,7 @@ pub fn render(rows: &[Row]) -> String {
 }
 
 /// The middle one, or the mean of the two in the middle.
+#[must_use]
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
@@ -62,11 +67,13 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 /// Seconds.
+#[must_use]
 pub fn seconds(value: f64) -> String {
     format!("{value:.2} s")
 }
 
 /// Megabytes, of a million bytes.
+#[must_use]
 pub fn megabytes(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "for people")]
     let megabytes = bytes as f64 / 1e6;
@@ -74,6 +81,7 @@ pub fn megabytes(bytes: u64) -> String {
 }
 
 /// Goals for 10,000 and 50,000 pods, and on the line between and beyond them.
+#[must_use]
 pub fn on_line(pods: usize, at_10_000: f64, at_50_000: f64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a number of pods")]
     let part = (pods as f64 - 10_000.0) / 40_000.0;

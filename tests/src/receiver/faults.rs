@@ -41,10 +41,15 @@ impl Faults {
     }
 }
 
+/// How a request is answered that was taken.
+pub(super) enum Answered {
+    Soundly,
+    Not,
+}
+
 pub(super) enum Before {
     Answer(Response<Body>),
-    /// With what is done after the request was taken, if anything.
-    GoOn(Body, Option<Fault>),
+    GoOn(Body, Answered),
 }
 
 impl Fault {
@@ -67,7 +72,7 @@ impl Fault {
                 Before::Answer(respond(200, "<!DOCTYPE html><html><body>Please log in</body></html>"))
             }
             Self::LargerThan(limit) => match axum::body::to_bytes(body, usize::MAX).await {
-                Ok(bytes) if bytes.len() <= limit => Before::GoOn(Body::from(bytes), None),
+                Ok(bytes) if bytes.len() <= limit => Before::GoOn(Body::from(bytes), Answered::Soundly),
                 _ => Before::Answer(respond(413, "")),
             },
             Self::CutAfter(limit) => {
@@ -79,22 +84,18 @@ impl Fault {
                 }
                 Before::Answer(cut())
             }
-            Self::TakenUnanswered => Before::GoOn(body, Some(Self::TakenUnanswered)),
+            Self::TakenUnanswered => Before::GoOn(body, Answered::Not),
             Self::Slow(time) => {
                 tokio::time::sleep(time).await;
-                Before::GoOn(body, None)
+                Before::GoOn(body, Answered::Soundly)
             }
             Self::Hang => std::future::pending().await,
         }
     }
-
-    pub(super) fn after(self) -> Response<Body> {
-        cut()
-    }
 }
 
 /// An answer whose body breaks off, at which the server closes the connection.
-fn cut() -> Response<Body> {
+pub(super) fn cut() -> Response<Body> {
     let broken = futures_util::stream::iter([Err::<&[u8], _>(std::io::Error::other("cut"))]);
     Response::builder().status(StatusCode::OK).body(Body::from_stream(broken)).expect("a response")
 }

@@ -71,11 +71,7 @@ impl House {
     }
 
     pub(crate) fn agent_with(&self, agent: &str, targets: &str) -> Running {
-        self.start(&self.configuration(agent, targets))
-    }
-
-    pub(crate) fn start(&self, configuration: &str) -> Running {
-        Agent::with_config("run", configuration, &["-v"]).start()
+        start(&self.configuration(agent, targets))
     }
 
     /// Numbers of the reports that are in the spool.
@@ -93,6 +89,11 @@ impl House {
     pub(crate) fn wait_until_delivered(&self) {
         wait_until("nothing waits in the spool", || self.waiting().is_empty());
     }
+}
+
+/// An agent with that configuration.
+pub(crate) fn start(configuration: &str) -> Running {
+    Agent::with_config("run", configuration, &["-v"]).start()
 }
 
 /// A `[targets.stocktake]` of a receiver.

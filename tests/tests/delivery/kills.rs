@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, thread::sleep, time::Duration};
 
 use stocktake_tests::receiver::{Fault, Receiver};
 
-use crate::house::{House, assert_no_gap, target};
+use crate::house::{House, assert_no_gap, start, target};
 
 /// How often it is killed.
 const KILLS: u64 = 300;
@@ -37,13 +37,13 @@ fn an_agent_that_is_killed_at_random_moments_loses_nothing() {
             1 => vec![Fault::Status(503, ""), Fault::Status(503, "")],
             _ => Vec::new(),
         });
-        let agent = house.start(&configuration);
+        let agent = start(&configuration);
         sleep(Duration::from_micros(random.below(120_000)));
         agent.kill();
         made.extend(house.waiting());
     }
     receiver.soundly();
-    let agent = house.start(&configuration);
+    let agent = start(&configuration);
     house.wait_until_delivered();
     let _ = agent.terminate().exits(0);
     let ledger = receiver.end();

@@ -5,7 +5,7 @@ use stocktake_tests::{
     wait_until,
 };
 
-use crate::house::{House, assert_no_gap, knows, target, wait_until_known};
+use crate::house::{House, assert_no_gap, knows, start, target, wait_until_known};
 
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
@@ -126,6 +126,6 @@ fn two_agents_do_not_share_a_spool() {
     let (house, receiver) = (House::new(), Receiver::start());
     let agent = house.agent(&receiver);
     wait_until("it reports", || !receiver.ledger().reports.is_empty());
-    let _ = house.start(&house.configuration("", &target(&receiver))).finish().exits(78).says("another agent uses it");
+    let _ = start(&house.configuration("", &target(&receiver))).finish().exits(78).says("another agent uses it");
     let _ = agent.terminate().exits(0);
 }

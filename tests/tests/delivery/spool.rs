@@ -7,7 +7,7 @@ use stocktake_tests::{
     wait_until,
 };
 
-use crate::house::{House, assert_no_gap, target, wait_until_known};
+use crate::house::{House, assert_no_gap, start, target, wait_until_known};
 
 /// A file system of its own in memory, which ends with this.
 struct Disk<'a>(&'a Path);
@@ -83,7 +83,7 @@ fn a_disk_that_cannot_be_written_keeps_no_report_from_being_delivered() {
 fn a_folder_that_cannot_be_made_is_told_at_the_start() {
     let (house, receiver) = (House::new(), Receiver::start());
     fs::write(house.spool(), "a file").unwrap();
-    let run = house.start(&house.configuration("", &target(&receiver))).finish().exits(78);
+    let run = start(&house.configuration("", &target(&receiver))).finish().exits(78);
     assert!(run.stderr.contains("cannot use the spool at") && run.stderr.contains("spool_dir"), "{}", run.stderr);
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use stocktake_tests::{agent::Agent, receiver::Receiver, wait_until};
 
-use crate::house::{House, assert_no_gap, target, wait_until_known};
+use crate::house::{House, assert_no_gap, start, target, wait_until_known};
 
 #[test]
 fn a_configuration_is_read_again_when_told_to_or_when_it_is_another() {
@@ -47,7 +47,7 @@ fn a_configuration_is_read_again_when_told_to_or_when_it_is_another() {
 #[test]
 fn without_a_target_there_is_nothing_to_run_for() {
     let house = House::new();
-    let _ = house.start(&house.configuration("", "")).finish().exits(78).says("there is no target");
+    let _ = start(&house.configuration("", "")).finish().exits(78).says("there is no target");
 }
 
 #[test]
