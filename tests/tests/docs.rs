@@ -84,6 +84,8 @@ fn every_command_is_in_the_reference() {
     let help = printed(&["--help"]);
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let reference = command_line();
+    // What is too long for a line goes on further in.
+    let commands = commands.filter(|line| !line.starts_with("   "));
     let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.contains(&"collect"), "{help}");
     for name in names {
