@@ -53,7 +53,10 @@ impl Answer {
     /// body: proxies answer 400 with a page, to an expired certificate for instance, and that is no word on the report.
     pub(crate) fn failure_by(&self, is_own: impl FnOnce(&[u8]) -> bool) -> Failure {
         match self.failure() {
-            Failure::Refused { status, message } if !is_own(&self.body) => {
+            // Too large is too large, whoever says so.
+            Failure::Refused { status, message }
+                if self.status != StatusCode::PAYLOAD_TOO_LARGE && !is_own(&self.body) =>
+            {
                 let message =
                     format!("{message}; not the server says so but something in between, so it is tried again");
                 Failure::Later { after: None, status, message }
