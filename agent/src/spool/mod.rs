@@ -108,7 +108,7 @@ impl Spool {
     /// forgotten. A target that is new gets what is made from now on.
     pub(crate) fn open(dir: &Path, limits: Limits, targets: &[String]) -> io::Result<Self> {
         let mut files = Files::open(dir)?;
-        let (queue, damaged) = Queue::load(&mut files)?;
+        let (queue, damaged) = Queue::load(&mut files);
         let cursors = cursor::load(&mut files, targets, queue.last())?;
         let mut state = State { files, queue, cursors, limits, current: BTreeSet::new(), dropped: Vec::new() };
         for reason in &damaged {

@@ -29,7 +29,7 @@ struct Entry {
 
 impl Queue {
     /// What is on disk, and why some of it is not in the queue.
-    pub(super) fn load(files: &mut Files) -> io::Result<(Self, Vec<String>)> {
+    pub(super) fn load(files: &mut Files) -> (Self, Vec<String>) {
         let (mut queue, mut damaged) = (Self::default(), Vec::new());
         queue.last = mark(files);
         for path in files.list("reports") {
@@ -50,7 +50,7 @@ impl Queue {
                 }
             }
         }
-        Ok((queue, damaged))
+        (queue, damaged)
     }
 
     /// The greatest number that was given; 0 if none was.
