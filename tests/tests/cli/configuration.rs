@@ -108,7 +108,7 @@ fn the_example_is_what_the_schema_allows() {
 /// The example with every setting that it shows switched on.
 fn uncommented() -> String {
     let setting = |line: &str| {
-        if line.starts_with("# [collectors.") {
+        if line.starts_with("# [collectors.") || line.starts_with("# [targets.") {
             return Some(line[2..].to_owned());
         }
         let (key, _) = line.strip_prefix("# ")?.split_once(" = ")?;
