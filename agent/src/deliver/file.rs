@@ -169,3 +169,53 @@ fn compress(from: &Path, to: &Path) -> io::Result<()> {
     encoder.finish()?;
     to.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bundle, render::sample};
+
+    fn parcel() -> Parcel {
+        let inventory = sample::inventory(vec![sample::docker(vec![sample::container("1", "app:1")], Vec::new())]);
+        bundle::read(&bundle::write(&inventory.report, &inventory.scopes, None).unwrap(), None).unwrap()
+    }
+
+    fn settings(folder: &Path, max_size: u64) -> Settings {
+        Settings { path: folder.join("reports.ndjson"), max_size: ByteSize(max_size), keep: 2 }
+    }
+
+    #[test]
+    fn half_a_report_of_an_agent_that_was_killed_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = settings(folder.path(), 1 << 20);
+        to.append(&parcel()).unwrap();
+        let whole = fs::read_to_string(&to.path).unwrap();
+        fs::write(&to.path, format!("{whole}{}", &whole[..whole.len() / 3].trim_end())).unwrap();
+        to.append(&parcel()).unwrap();
+        let text = fs::read_to_string(&to.path).unwrap();
+        assert!(text.starts_with(&whole) && text.ends_with(&whole));
+        assert!(text.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{text}");
+    }
+
+    #[test]
+    fn former_files_are_kept_and_none_is_lost_where_one_cannot_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = settings(folder.path(), 1);
+        let read = |number: u32| zstd::decode_all(File::open(to.former(number)).unwrap()).unwrap();
+        to.append(&parcel()).unwrap();
+        let whole = fs::read(&to.path).unwrap();
+        to.append(&parcel()).unwrap();
+        to.append(&parcel()).unwrap();
+        assert_eq!((read(1), read(2), fs::read(&to.path).unwrap()), (whole.clone(), whole.clone(), whole.clone()));
+        // No room for another one.
+        let blocked = folder.path().join("reports.ndjson.unfinished");
+        fs::create_dir(&blocked).unwrap();
+        for _ in 0..3 {
+            to.append(&parcel()).unwrap_err();
+        }
+        assert_eq!((read(1), read(2), fs::read(&to.path).unwrap()), (whole.clone(), whole.clone(), whole.clone()));
+        fs::remove_dir(&blocked).unwrap();
+        to.append(&parcel()).unwrap();
+        assert!(!to.former(3).exists());
+    }
+}

@@ -116,6 +116,28 @@ fn numbers_go_on_after_everything_was_delivered() {
 }
 
 #[test]
+fn no_number_is_given_twice_when_no_report_and_no_target_is_left_to_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder, &["a"]);
+    keep(&spool, "one");
+    deliver(&spool, "a");
+    drop(spool);
+    let spool = open(&folder, &["renamed"]);
+    assert_eq!(keep(&spool, "two"), 2);
+    assert_eq!(deliver(&spool, "renamed"), Some(2));
+}
+
+#[test]
+fn what_waits_for_a_target_that_is_not_configured_any_more_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder, &["a", "b"]);
+    keep(&spool, "one");
+    deliver(&spool, "b");
+    spool.retarget(LIMITS, &["b".into()]).unwrap();
+    assert_eq!(spool.take_dropped(), [Dropped { target: "a".into(), reports: 1, reason: "unconfigured" }]);
+}
+
+#[test]
 fn a_new_target_gets_what_is_made_from_now_on_and_one_that_is_gone_holds_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(&folder, &["a"]);
