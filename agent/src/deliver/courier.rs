@@ -10,10 +10,7 @@ use std::{
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    task::{JoinSet, spawn_blocking},
-};
+use tokio::{sync::watch, task::JoinSet};
 use tracing::Instrument as _;
 
 use super::{Bodies, Failure, Parcel, Sent, Target};
@@ -97,7 +94,7 @@ impl Courier {
             // Before it is looked for reports, so that none that comes meanwhile is slept over.
             let Post { is_last, .. } = *self.post.borrow_and_update();
             let (name, keeps_base) = (self.name.clone(), self.target.keeps_base());
-            let next = in_spool(&self.spool, move |spool| next(spool, &name, keeps_base)).await;
+            let next = self.spool.work(move |spool| next(spool, &name, keeps_base)).await;
             self.tell_backlog().await;
             let wait = match next {
                 Ok(Some((sequence, parcel))) => match self.deliver(sequence, &parcel).await {
@@ -142,7 +139,7 @@ impl Courier {
     async fn tell_backlog(&mut self) {
         let name = self.name.clone();
         // It cannot fail but by a panic, which is in the log then.
-        if let Ok(backlog) = in_spool(&self.spool, move |spool| Ok(spool.backlog(&name))).await {
+        if let Ok(backlog) = self.spool.work(move |spool| Ok(spool.backlog(&name))).await {
             self.telemetry.backlog(&self.name, backlog);
         }
     }
@@ -208,21 +205,12 @@ impl Courier {
         &mut self,
         note: impl FnOnce(&Arc<Spool>) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Duration> {
-        let noted = in_spool(&self.spool, note).await;
+        let noted = self.spool.work(note).await;
         noted.map_err(|error| {
             tracing::error!("cannot note in the spool what was delivered, which will be delivered again: {error}");
             self.patience(None)
         })
     }
-}
-
-/// Works on the spool where waiting for a disk keeps nobody from anything.
-async fn in_spool<T: Send + 'static>(
-    spool: &Arc<Spool>,
-    work: impl FnOnce(&Arc<Spool>) -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    let spool = Arc::clone(spool);
-    spawn_blocking(move || work(&spool)).await.map_err(io::Error::other)?
 }
 
 /// The next report of a target.

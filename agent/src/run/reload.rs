@@ -14,8 +14,8 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// How often it is looked whether the file is another. It is read, since what Kubernetes mounts is a link whose target
-/// changes, and neither is a change of the file itself.
+/// How often it is looked whether the file is another. It is read for that: a mounted `ConfigMap` changes by a link to another
+/// folder, of which neither the file's own time nor a watch on it tells.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A configuration's file.
@@ -49,30 +49,28 @@ impl<'a> ConfigurationFile<'a> {
         gone: &Notify,
         telemetry: &Telemetry,
     ) -> Option<Configuration> {
-        let mut has_to = false;
         loop {
-            tokio::select! {
+            let has_to = tokio::select! {
                 is_stop = signals.stop_or_reload() => {
                     if is_stop {
                         return None;
                     }
-                    has_to = true;
+                    true
                 }
-                // Whoever begins anew looks at everything, and hands over again what was lost.
-                () = lost.notified() => has_to = true,
+                // Whoever begins anew looks at everything, and hands over again what was lost. If what is in the file does not
+                // allow it now, it happens when that is mended.
+                () = lost.notified() => true,
                 () = gone.notified() => {
                     tracing::error!("a collector is not followed any more, which is a bug; all begin anew");
-                    has_to = true;
+                    true
                 }
-                () = sleep(LOOK_EVERY) => {}
-            }
+                () = sleep(LOOK_EVERY) => false,
+            };
             if (has_to || self.is_another())
                 && let Some(configuration) = self.read_again(telemetry)
             {
                 return Some(configuration);
             }
-            // Where that is not possible with what is in the file, it is when that is mended.
-            has_to = false;
         }
     }
 

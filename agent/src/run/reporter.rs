@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +10,6 @@ use jiff::Timestamp;
 use stocktake_core::model::{Agent, Source, Text};
 use tokio::{
     sync::{mpsc, watch},
-    task::spawn_blocking,
     time::{Instant, sleep_until},
 };
 
@@ -100,7 +98,8 @@ impl Reporter {
         self.telemetry.looked(&update);
         let bodies = std::mem::take(&mut update.bodies);
         let kept = self
-            .in_spool(move |spool| {
+            .spool
+            .work(move |spool| {
                 // One after the other, each let go as soon as it is kept.
                 bodies.into_iter().try_for_each(|(digest, body)| spool.keep_body(&digest, &serde_json::to_vec(&body)?))
             })
@@ -123,14 +122,13 @@ impl Reporter {
         report.valid_for_seconds = Some((self.interval * INTERVALS_VALID).as_secs());
         report.sources = self.sources.values().cloned().collect();
         for source in &mut report.sources {
-            // Whatever had changed would have been told.
-            // What was told is in here only if it was seen completely then.
+            // Whatever had changed would have been told, and what was told last was everything.
             if self.standing.stands(&source.collector) && source.is_complete() {
                 source.observed_at = now;
             }
         }
         self.reported = Some(Instant::now());
-        match self.in_spool(move |spool| spool.keep_report(&mut report)).await {
+        match self.spool.work(move |spool| spool.keep_report(&mut report)).await {
             Ok(sequence) => {
                 self.has_news = false;
                 self.telemetry.reported(sequence);
@@ -138,20 +136,12 @@ impl Reporter {
             }
             Err(error) => tracing::error!("cannot keep a report, and tries again: {error}"),
         }
-        let settled = self.in_spool(|spool| Ok((spool.settle().err(), spool.take_dropped()))).await;
+        let settled = self.spool.work(|spool| Ok((spool.settle().err(), spool.take_dropped()))).await;
         let (failure, dropped) = settled.unwrap_or_else(|error| (Some(error.to_string()), Vec::new()));
         self.telemetry.spool_failed(failure.as_deref());
         for dropped in dropped {
             self.telemetry.dropped(&dropped.target, dropped.reports, dropped.reason);
         }
-    }
-
-    async fn in_spool<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Spool) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let spool = Arc::clone(&self.spool);
-        spawn_blocking(move || work(&spool)).await.map_err(io::Error::other)?
     }
 }
 

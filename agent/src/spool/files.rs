@@ -307,6 +307,13 @@ impl Files {
     }
 }
 
+/// Whether what was to be read is lost for good: damaged, removed, or on a part of the disk that cannot be read. Anything else,
+/// such as too many open files, passes.
+pub(super) fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound)
+        || error.raw_os_error() == Some(libc::EIO)
+}
+
 fn body_path(digest: &Digest) -> PathBuf {
     Path::new("scopes").join(format!("{}.zst", digest.encoded()))
 }

@@ -8,7 +8,7 @@
 //! SPOOL/scopes/HEX.zst              a body by its SHA-256, as long as a manifest here or what is reported now names it
 //! SPOOL/targets/NAME.json           up to which report a target has them
 //! SPOOL/targets/NAME.manifest.zst   the last one that it acknowledged, of which the next one is sent as what differs
-//! SPOOL/aside/                      what a target will never take, and what was damaged, each with the reason
+//! SPOOL/aside/                      what a target will never take, with the reason, and what was damaged
 //! ```
 //!
 //! Every file is whole or not there: it is written under another name, synced and renamed. A report is in the spool once its
@@ -27,7 +27,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -36,11 +36,15 @@ use stocktake_core::{
     Digest,
     model::{Coverage, Host, Report, ScopeEntry},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::spawn_blocking};
 use uuid::Uuid;
 
 pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
-use self::{cursor::Cursor, files::Files, queue::Queue};
+use self::{
+    cursor::Cursor,
+    files::{Files, is_lost},
+    queue::Queue,
+};
 use crate::deliver::{Base, Bodies, Parcel};
 
 /// Bytes that may wait in memory for a disk that takes nothing.
@@ -108,7 +112,7 @@ impl Spool {
     /// forgotten. A target that is new gets what is made from now on.
     pub(crate) fn open(dir: &Path, limits: Limits, targets: &[String]) -> io::Result<Self> {
         let mut files = Files::open(dir)?;
-        let (queue, damaged) = Queue::load(&mut files);
+        let (queue, damaged) = Queue::load(&mut files)?;
         let cursors = cursor::load(&mut files, targets, queue.last())?;
         let mut state = State { files, queue, cursors, limits, current: BTreeSet::new(), dropped: Vec::new() };
         for reason in &damaged {
@@ -122,6 +126,15 @@ impl Spool {
         state.remove_acknowledged();
         state.remove_unnamed();
         Ok(Self { state: Mutex::new(state), lost: Notify::new() })
+    }
+
+    /// Works on it where waiting for a disk keeps nobody from anything.
+    pub(crate) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let spool = Arc::clone(self);
+        spawn_blocking(move || work(&spool)).await.map_err(io::Error::other)?
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,7 +206,8 @@ impl Spool {
             let Some(sequence) = state.next_sequence_for(target) else { return Ok(None) };
             match Queue::read(&state.files, sequence) {
                 Ok(waiting) => return Ok(Some(waiting)),
-                Err(error) => state.give_up(sequence, &error.to_string()),
+                Err(error) if is_lost(&error) => state.give_up(sequence, &error.to_string()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -249,27 +263,20 @@ impl Bodies for Spool {
     fn body(&self, digest: &Digest) -> io::Result<Option<Vec<u8>>> {
         let mut state = self.state();
         match state.files.read_body(digest) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(error) if is_lost(&error) => {
                 tracing::error!("the body of a scope in the spool is damaged and was put aside: {error}");
                 state.files.put_body_aside(digest);
-                if state.current.contains(digest) {
-                    self.lost.notify_one();
-                }
-                Ok(None)
             }
-            Ok(None) => {
-                // Somebody has removed it.
-                if state.files.has_body(digest) {
-                    tracing::error!("the body of a scope, {digest}, is gone from the spool");
-                    state.files.remove_body(digest);
-                    if state.current.contains(digest) {
-                        self.lost.notify_one();
-                    }
-                }
-                Ok(None)
+            Ok(None) if state.files.has_body(digest) => {
+                tracing::error!("the body of a scope was removed from the spool: {digest}");
+                state.files.remove_body(digest);
             }
-            read => read,
+            read => return read,
         }
+        if state.current.contains(digest) {
+            self.lost.notify_one();
+        }
+        Ok(None)
     }
 }
 

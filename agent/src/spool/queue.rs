@@ -9,7 +9,10 @@ use std::{
 use jiff::Timestamp;
 use stocktake_core::{Digest, model::Report};
 
-use super::{Backlog, Waiting, digests, files::Files};
+use super::{
+    Backlog, Waiting, digests,
+    files::{Files, is_lost},
+};
 
 /// What is held of the reports that wait: the rest is read when it is their turn.
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ struct Entry {
 
 impl Queue {
     /// What is on disk, and why some of it is not in the queue.
-    pub(super) fn load(files: &mut Files) -> (Self, Vec<String>) {
+    pub(super) fn load(files: &mut Files) -> io::Result<(Self, Vec<String>)> {
         let (mut queue, mut damaged) = (Self::default(), Vec::new());
         queue.last = mark(files);
         for path in files.list("reports") {
@@ -43,14 +46,14 @@ impl Queue {
                     queue.name(digests(&report).cloned());
                     queue.reports.insert(sequence, Entry { made: report.created_at, size: files.size_of(&path) });
                 }
-                // Also what the disk does not give any more: the others are none the worse.
-                Err(error) => {
+                Err(error) if is_lost(&error) => {
                     damaged.push(error.to_string());
                     files.rename(&path, &aside(sequence));
                 }
+                Err(error) => return Err(error),
             }
         }
-        (queue, damaged)
+        Ok((queue, damaged))
     }
 
     /// The greatest number that was given; 0 if none was.
