@@ -1,0 +1,44 @@
+//! What every request handler has at hand.
+
+use std::sync::Arc;
+
+use crate::{access::Access, database::Database, ingest::Ingest};
+
+/// The server's parts, shared by all requests.
+#[derive(Clone)]
+pub struct App {
+    /// Where everything is kept.
+    pub(crate) database: Database,
+    /// Who may do what.
+    pub(crate) access: Arc<Access>,
+    /// Takes reports.
+    pub(crate) ingest: Arc<Ingest>,
+    /// How long what is kept counts.
+    pub(crate) retention: Retention,
+}
+
+/// How long what is kept counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// Days after which what was not seen any more is no longer in the inventory; -1: only what the latest report of each scope
+    /// holds; 0: for ever.
+    pub(crate) ttl_days: i64,
+    /// Days for which history is kept; 0: for ever.
+    pub(crate) history_days: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        // 120 is Anchore's since Enterprise 3.0.1.
+        Self { ttl_days: 120, history_days: 400 }
+    }
+}
+
+impl App {
+    /// The server over a database whose schema is up to date.
+    pub(crate) fn new(database: Database, retention: Retention) -> Self {
+        let access = Arc::new(Access::new(database.clone()));
+        let ingest = Arc::new(Ingest::new(database.clone()));
+        Self { database, access, ingest, retention }
+    }
+}

@@ -1,0 +1,156 @@
+//! SQLite in a file or PostgreSQL, behind one face. Statements are the same for both but for what `Dialect` says.
+
+mod dialect;
+mod ids;
+mod rows;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sqlx::{
+    Any, AnyPool, Executor as _, Transaction,
+    any::{AnyPoolOptions, install_default_drivers},
+    migrate::Migrator,
+    pool::PoolConnection,
+};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+pub(crate) use self::{
+    dialect::Dialect,
+    rows::{Column, Rows, Value},
+};
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// How long a request waits for a connection, and a writer for another process's write.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A database. Clones share its connections.
+#[derive(Clone)]
+pub struct Database {
+    pool: AnyPool,
+    dialect: Dialect,
+    /// SQLite has one writer at a time: they queue here, in order, instead of polling a lock.
+    writing: Option<Arc<Mutex<()>>>,
+    ids: Arc<ids::Ids>,
+}
+
+/// A transaction that writes. Dropped, it is undone.
+pub(crate) struct Writing {
+    transaction: Transaction<'static, Any>,
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// Why the database did not do as it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The URL is of no kind that is known.
+    #[error("`{0}` is no database: expected a path, `sqlite:` and a path, or `postgres://…`")]
+    Unknown(String),
+    /// Its schema could not be brought up to date.
+    #[error("cannot bring the schema up to date")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Something else.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+}
+
+impl Database {
+    /// Opens a database: a path or `sqlite:PATH`, which is made if it is not there, or `postgres://USER@HOST/NAME`. Its schema is
+    /// left as it is.
+    pub async fn open(url: &str) -> Result<Self, DatabaseError> {
+        install_default_drivers();
+        let (dialect, url) = address(url)?;
+        let options = AnyPoolOptions::new().acquire_timeout(PATIENCE).max_connections(match dialect {
+            // Readers do not wait for each other; more than the cores would only take memory.
+            Dialect::Sqlite => 4,
+            Dialect::Postgres => 16,
+        });
+        let options = options.after_connect(move |connection, _| {
+            Box::pin(async move {
+                if let Dialect::Sqlite = dialect {
+                    connection.execute(sqlx::raw_sql(PRAGMAS)).await?;
+                }
+                Ok(())
+            })
+        });
+        let pool = options.connect(&url).await?;
+        let writing = matches!(dialect, Dialect::Sqlite).then(|| Arc::new(Mutex::new(())));
+        Ok(Self { pool, dialect, writing, ids: Arc::default() })
+    }
+
+    /// Brings the schema up to date. Any number of servers may do it at once.
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
+        match self.dialect {
+            // In one transaction that nobody else's can overlap with: SQLite's migrations take no lock of their own.
+            Dialect::Sqlite => {
+                let mut connection = self.pool.acquire().await?;
+                connection.execute("BEGIN EXCLUSIVE").await?;
+                let done = SQLITE.run_direct(None, &mut *connection, false).await;
+                connection.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+                done?;
+            }
+            Dialect::Postgres => POSTGRES.run(&self.pool).await?,
+        }
+        Ok(())
+    }
+
+    /// Which of the two it is.
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// A connection to read with.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Any>, DatabaseError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    /// All its connections, for single statements.
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.pool
+    }
+
+    /// Begins to write.
+    pub(crate) async fn write(&self) -> Result<Writing, DatabaseError> {
+        let turn = match &self.writing {
+            Some(writing) => Some(Arc::clone(writing).lock_owned().await),
+            None => None,
+        };
+        // Not the deferred kind: what is read in it must still hold when it writes.
+        let begin = if turn.is_some() { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        Ok(Writing { transaction: self.pool.begin_with(begin).await?, _turn: turn })
+    }
+
+    /// So many identifiers that nobody else has, one after the other; the first of them.
+    pub(crate) async fn identifiers(&self, count: usize) -> Result<i64, DatabaseError> {
+        self.ids.take(self, count).await
+    }
+}
+
+impl Writing {
+    /// What statements are run on.
+    pub(crate) fn connection(&mut self) -> &mut sqlx::AnyConnection {
+        &mut self.transaction
+    }
+
+    /// Makes it so, for good.
+    pub(crate) async fn commit(self) -> Result<(), DatabaseError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+/// What a connection to SQLite is set to. `synchronous=FULL`: an acknowledged report survives a power cut.
+const PRAGMAS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; \
+    PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;";
+
+fn address(url: &str) -> Result<(Dialect, String), DatabaseError> {
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        return Ok((Dialect::Postgres, url.to_owned()));
+    }
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    if path.is_empty() || path.contains("://") {
+        return Err(DatabaseError::Unknown(url.to_owned()));
+    }
+    let path = Path::new(path).display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok((Dialect::Sqlite, format!("sqlite://{path}?mode=rwc")))
+}

@@ -1,0 +1,181 @@
+//! Many rows in one statement, as both databases understand it: `VALUES`.
+
+use std::fmt::Write as _;
+
+use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyArguments, query::Query};
+
+use super::Dialect;
+
+/// Type of a column of [`Rows`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Column {
+    Integer,
+    Text,
+    Bytes,
+}
+
+/// A value in a row.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Integer(Option<i64>),
+    Text(Option<String>),
+    Bytes(Option<Vec<u8>>),
+}
+
+/// Rows that a statement is made of. They go in pieces whose sizes are powers of two, so that there are few different texts to
+/// prepare.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    columns: &'static [Column],
+    values: Vec<Value>,
+}
+
+/// How many parameters a statement may have: SQLite's limit is 32766.
+const PARAMETERS: usize = 16_384;
+
+impl Rows {
+    pub(crate) fn new(columns: &'static [Column]) -> Self {
+        Self { columns, values: Vec::new() }
+    }
+
+    /// Adds a row, which has a value for each column.
+    pub(crate) fn push<const N: usize>(&mut self, row: [Value; N]) {
+        debug_assert_eq!(N, self.columns.len(), "a row has a value for each column");
+        self.values.extend(row);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() / self.columns.len()
+    }
+
+    /// Runs `before (VALUES …) after` as often as it takes, and returns how many rows it has altered. The columns of `VALUES` are
+    /// `column1`, `column2`, … in both databases.
+    pub(crate) async fn execute(
+        self,
+        connection: &mut AnyConnection,
+        dialect: Dialect,
+        before: &str,
+        after: &str,
+    ) -> Result<u64, sqlx::Error> {
+        let mut altered = 0;
+        for (text, values) in self.statements(dialect, before, after) {
+            altered += bind(text, values).execute(&mut *connection).await?.rows_affected();
+        }
+        Ok(altered)
+    }
+
+    /// Like [`Self::execute`], for a statement that returns rows.
+    pub(crate) async fn fetch(
+        self,
+        connection: &mut AnyConnection,
+        dialect: Dialect,
+        before: &str,
+        after: &str,
+    ) -> Result<Vec<sqlx::any::AnyRow>, sqlx::Error> {
+        let mut rows = Vec::new();
+        for (text, values) in self.statements(dialect, before, after) {
+            rows.append(&mut bind(text, values).fetch_all(&mut *connection).await?);
+        }
+        Ok(rows)
+    }
+
+    fn statements(self, dialect: Dialect, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>)> {
+        let width = self.columns.len();
+        let most = 1_usize << (PARAMETERS / width).ilog2();
+        let (columns, mut values) = (self.columns, self.values.into_iter());
+        let mut left = values.len() / width;
+        std::iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let count = most.min(1 << left.ilog2());
+            left -= count;
+            let text = format!("{before} {} {after}", values_text(columns, count, dialect));
+            Some((text, values.by_ref().take(count * width).collect()))
+        })
+    }
+}
+
+fn bind(text: String, values: Vec<Value>) -> Query<'static, Any, AnyArguments> {
+    values.into_iter().fold(sqlx::query(AssertSqlSafe(text)), |query, value| match value {
+        Value::Integer(value) => query.bind(value),
+        Value::Text(value) => query.bind(value),
+        Value::Bytes(value) => query.bind(value),
+    })
+}
+
+/// Types are said in the first row: PostgreSQL takes the others' from it.
+fn values_text(columns: &[Column], count: usize, dialect: Dialect) -> String {
+    let mut text = String::with_capacity(count * columns.len() * 7);
+    text.push_str("(VALUES ");
+    let mut number = 0;
+    for row in 0..count {
+        text.push_str(if row == 0 { "(" } else { ",(" });
+        for (position, column) in columns.iter().enumerate() {
+            number += 1;
+            let comma = if position == 0 { "" } else { "," };
+            // Writing into a `String` cannot fail.
+            let _ = match column {
+                Column::Integer if row == 0 => write!(text, "{comma}CAST(${number} AS BIGINT)"),
+                Column::Text if row == 0 => write!(text, "{comma}CAST(${number} AS TEXT)"),
+                Column::Bytes if row == 0 => write!(text, "{comma}CAST(${number} AS {})", dialect.bytes()),
+                _ => write!(text, "{comma}${number}"),
+            };
+        }
+        text.push(')');
+    }
+    text.push(')');
+    text
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Integer(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(Some(value))
+    }
+}
+
+impl From<Option<Vec<u8>>> for Value {
+    fn from(value: Option<Vec<u8>>) -> Self {
+        Self::Bytes(value)
+    }
+}

@@ -1,0 +1,80 @@
+//! Errors as people and programs get them: problem details (RFC 9457).
+
+use axum::{
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use stocktake_core::{Digest, wire};
+
+use crate::database::DatabaseError;
+
+/// Why a request is not answered as it asks.
+#[derive(Debug, thiserror::Error)]
+#[error("{title}")]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// Which problem, if it is one that programs solve.
+    pub(crate) kind: &'static str,
+    /// What happened, to which thing, and what to do.
+    pub(crate) title: String,
+    /// The digests that it is about.
+    pub(crate) digests: Vec<Digest>,
+    /// Seconds after which it is worth trying again.
+    pub(crate) retry_after: Option<u64>,
+    /// What the log gets and the client does not.
+    #[source]
+    cause: Option<DatabaseError>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, title: impl Into<String>) -> Self {
+        Self { status, kind: "about:blank", title: title.into(), digests: Vec::new(), retry_after: None, cause: None }
+    }
+
+    pub(crate) fn bad_request(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, title)
+    }
+
+    pub(crate) fn not_found(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, title)
+    }
+
+    pub(crate) fn forbidden(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, title)
+    }
+
+    /// One of [`wire::problem`]'s.
+    pub(crate) fn conflict(kind: &'static str, title: impl Into<String>, digests: Vec<Digest>) -> Self {
+        Self { kind, digests, ..Self::new(StatusCode::CONFLICT, title) }
+    }
+}
+
+/// A database that does not answer is no word on the request: whoever made it tries again.
+impl From<DatabaseError> for Problem {
+    fn from(cause: DatabaseError) -> Self {
+        tracing::error!(error = &cause as &dyn std::error::Error, "a request could not be served");
+        Self {
+            retry_after: Some(5),
+            cause: Some(cause),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used at the moment; try again later")
+        }
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = wire::Problem { kind: self.kind.to_owned(), title: self.title, detail: None, digests: self.digests };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert("retry-after", seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,3 @@
+//! The inventory server.
+
+fn main() {}

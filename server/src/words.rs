@@ -1,0 +1,126 @@
+//! Words that stand in the database as small numbers, and texts that stand there as bytes.
+
+use stocktake_core::model::{ContainerKind, ContainerState};
+use uuid::Uuid;
+
+/// By position. A word is never moved or taken out.
+const KINDS: [ContainerKind; 6] = [
+    ContainerKind::Regular,
+    ContainerKind::Init,
+    ContainerKind::Sidecar,
+    ContainerKind::Ephemeral,
+    ContainerKind::Sandbox,
+    ContainerKind::Other,
+];
+
+/// By position. A word is never moved or taken out.
+const STATES: [ContainerState; 11] = [
+    ContainerState::Waiting,
+    ContainerState::Created,
+    ContainerState::Running,
+    ContainerState::Paused,
+    ContainerState::Restarting,
+    ContainerState::Exited,
+    ContainerState::Stopped,
+    ContainerState::Removing,
+    ContainerState::Dead,
+    ContainerState::Unknown,
+    ContainerState::Other,
+];
+
+pub(crate) fn kind_number(kind: ContainerKind) -> i64 {
+    number(&KINDS, kind)
+}
+
+pub(crate) fn kind(number: i64) -> ContainerKind {
+    word(&KINDS, number).unwrap_or(ContainerKind::Other)
+}
+
+pub(crate) fn state_number(state: ContainerState) -> i64 {
+    number(&STATES, state)
+}
+
+pub(crate) fn state(number: i64) -> ContainerState {
+    word(&STATES, number).unwrap_or(ContainerState::Other)
+}
+
+fn number<T: Copy + PartialEq>(words: &[T], wanted: T) -> i64 {
+    words.iter().position(|word| *word == wanted).and_then(|position| i64::try_from(position).ok()).unwrap_or_default()
+}
+
+fn word<T: Copy>(words: &[T], number: i64) -> Option<T> {
+    usize::try_from(number).ok().and_then(|position| words.get(position)).copied()
+}
+
+/// The bytes of a hexadecimal identifier behind a 1, those of a UUID behind a 2, or those of any other text behind a 0.
+pub(crate) fn pack(text: &str) -> Vec<u8> {
+    if let Some(uuid) = Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text) {
+        return [&[2], uuid.as_bytes().as_slice()].concat();
+    }
+    let digits = text.as_bytes();
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = (!digits.is_empty() && digits.len().is_multiple_of(2))
+        .then(|| digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect())
+        .flatten();
+    match bytes {
+        Some(bytes) => [&[1], bytes.as_slice()].concat(),
+        None => [&[0], digits].concat(),
+    }
+}
+
+/// The text that [`pack`] made bytes of.
+pub(crate) fn unpack(bytes: &[u8]) -> String {
+    match bytes.split_first() {
+        Some((1, bytes)) => hex(bytes),
+        Some((2, bytes)) => Uuid::from_slice(bytes).map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default(),
+        Some((_, text)) => String::from_utf8_lossy(text).into_owned(),
+        None => String::new(),
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        for text in [
+            "",
+            "a",
+            "ab",
+            "0001ff",
+            "AB",
+            "web-1",
+            "5f9c2b",
+            "ab\u{e9}",
+            "0190f0c4-7b1e-7cc2-8f1e-0123456789ab",
+            "0190F0C4-7b1e-7cc2-8f1e-0123456789ab",
+        ] {
+            assert_eq!(unpack(&pack(text)), text);
+        }
+        assert_eq!(pack("00ff"), [1, 0, 255]);
+    }
+
+    #[test]
+    fn words_keep_their_numbers() {
+        assert_eq!(kind_number(ContainerKind::Sandbox), 4);
+        assert_eq!(state_number(ContainerState::Dead), 8);
+        assert!(STATES.iter().all(|word| state(state_number(*word)) == *word));
+        assert!(KINDS.iter().all(|word| kind(kind_number(*word)) == *word));
+        assert_eq!(state(99), ContainerState::Other);
+    }
+}
