@@ -36,7 +36,7 @@ async fn pages_have_no_gaps_and_nothing_twice() {
             for limit in [1, 7, 23, 46, 47] {
                 for filter in ["", "&context=prod/web&context=prod/web"].map(|filter| &filter[..filter.len() / 2]) {
                     let (lines, pages) = world.all::<Containers>(&format!("sort={sort}&limit={limit}{filter}")).await;
-                    let expected = if filter.is_empty() { 46 } else { 43 };
+                    let expected: usize = if filter.is_empty() { 46 } else { 43 };
                     let mut ids: Vec<i64> = lines.iter().map(|container| container.id).collect();
                     assert_eq!((ids.len(), pages), (expected, expected.div_ceil(limit)), "{sort} {limit} {filter}");
                     match sort {
