@@ -34,8 +34,9 @@ pub(super) async fn find(
     conditions.push(shown(&visible, asked, &mut statement));
 
     let matches = conditions.join(" AND ");
-    let mut text = format!("SELECT c.id AS id, c.name AS name FROM {} WHERE ", from(table, way.as_deref()));
-    text += &named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
+    let (tables, join) = from(table, way.as_deref());
+    let rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
+    let mut text = format!("SELECT c.id AS id, c.name AS name FROM {tables} WHERE {join}{rows}");
     if table == Table::Container {
         text += &format!(" AND NOT EXISTS ({})", shown_instead(&matches));
     }
@@ -57,14 +58,12 @@ async fn found(statement: Statement, connection: &mut AnyConnection) -> Result<V
     Ok(rows?)
 }
 
-fn from(table: Table, way: Option<&str>) -> String {
-    let joins = named(JOINS, "");
+/// The tables, and what joins them to a way.
+fn from(table: Table, way: Option<&str>) -> (String, &'static str) {
+    let (table, joins) = (table.name(), named(JOINS, ""));
     match way {
-        // The row behind a way is looked up: `+` keeps SQLite from walking the table and looking up the way.
-        Some(way) => {
-            format!("({way}) AS way CROSS JOIN {} AS c ON c.account_id = $1 AND c.id = way.id{joins}", table.name())
-        }
-        None => format!("{} AS c{joins}", table.name()),
+        Some(way) => (format!("({way}) AS way CROSS JOIN {table} AS c{joins}"), "c.id = way.id AND "),
+        None => (format!("{table} AS c{joins}"), ""),
     }
 }
 

@@ -1,5 +1,7 @@
 //! A statement with the values that are bound to it.
 
+use std::collections::BTreeMap;
+
 use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use crate::database::Value;
@@ -41,13 +43,36 @@ impl Statement {
     }
 
     pub(super) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let query = sqlx::query::<Any>(AssertSqlSafe(self.text)).persistent(!self.once);
-        let query = self.values.into_iter().fold(query, |query, value| match value {
+        let once = self.once;
+        let (text, values) = self.compact();
+        let query = sqlx::query::<Any>(AssertSqlSafe(text)).persistent(!once);
+        let query = values.into_iter().fold(query, |query, value| match value {
             Value::Integer(value) => query.bind(value),
             Value::Text(value) => query.bind(value),
             Value::Bytes(value) => query.bind(value),
         });
         query.fetch_all(connection).await
+    }
+}
+
+impl Statement {
+    /// The text with those values only that it names, numbered anew: the same text has then always the same values, and is
+    /// prepared once.
+    fn compact(self) -> (String, Vec<Value>) {
+        let (mut text, mut values, mut numbers) = (String::with_capacity(self.text.len()), Vec::new(), BTreeMap::new());
+        let mut parts = self.text.split('$');
+        text.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let old: usize = part[..digits].parse().unwrap_or_default();
+            let new = *numbers.entry(old).or_insert_with(|| {
+                values.extend(old.checked_sub(1).and_then(|position| self.values.get(position)).cloned());
+                values.len()
+            });
+            text.push_str(&format!("${new}"));
+            text.push_str(&part[digits..]);
+        }
+        (text, values)
     }
 }
 
@@ -70,4 +95,20 @@ pub(super) fn maybe_text(row: &AnyRow, column: &str) -> Result<Option<String>, s
 
 pub(super) fn maybe_bytes(row: &AnyRow, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
     sqlx::Row::try_get(row, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_bound() {
+        let mut statement = Statement::of_account(7);
+        let (unused, name) = (statement.bind(1), statement.bind("a"));
+        assert_eq!((unused.as_str(), name.as_str()), ("$2", "$3"));
+        statement.text = format!("SELECT {name}, $1, {name}");
+        let (text, values) = statement.compact();
+        assert_eq!(text, "SELECT $1, $2, $1");
+        assert!(matches!(&values[..], [Value::Text(Some(_)), Value::Integer(Some(7))]));
+    }
 }

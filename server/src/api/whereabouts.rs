@@ -42,8 +42,16 @@ pub(super) struct Use {
 }
 
 /// What found a use, the surest first.
-const FOUND_BY: [&str; 7] =
-    ["index_digest", "manifest_digest", "config_digest", "repo_digest", "same_config", "name", "tag"];
+const FOUND_BY: [&str; 8] = [
+    "index_digest",
+    "manifest_digest",
+    "config_digest",
+    "repo_digest",
+    "manifest_digest",
+    "same_config",
+    "name",
+    "tag",
+];
 
 /// `GET /v1/where`.
 pub(super) struct Whereabouts;
@@ -120,9 +128,9 @@ fn uses(image: &str, statement: &mut Statement) -> Result<String, Problem> {
     let tag = reference.tag().map(|tag| statement.bind(tag));
     let of_tag = |table: &str| tag.as_ref().map(|tag| format!(" AND {table}.tag = {tag}")).unwrap_or_default();
     Ok(format!(
-        "SELECT id, MIN(found_by) AS found_by FROM (SELECT iu.id AS id, 5 AS found_by FROM image_name AS im CROSS JOIN image_use AS iu \
+        "SELECT id, MIN(found_by) AS found_by FROM (SELECT iu.id AS id, 6 AS found_by FROM image_name AS im CROSS JOIN image_use AS iu \
          WHERE im.account_id = $1 AND im.repository = {repository}{} AND iu.account_id = $1 AND iu.name_id = im.id \
-         UNION ALL SELECT iu.id AS id, 6 AS found_by FROM image_tag AS it CROSS JOIN image_use AS iu WHERE it.account_id = $1 \
+         UNION ALL SELECT iu.id AS id, 7 AS found_by FROM image_tag AS it CROSS JOIN image_use AS iu WHERE it.account_id = $1 \
          AND it.repository = {repository}{} AND iu.account_id = $1 AND iu.image_id = it.image_id) AS uses GROUP BY id",
         of_tag("im"),
         of_tag("it")
@@ -142,8 +150,8 @@ fn uses_of_digest(digest: &str) -> String {
          WHEN 'index' THEN 0 WHEN 'manifest' THEN 1 WHEN 'config' THEN 2 ELSE 3 END AS found_by FROM image_digest AS dg \
          WHERE dg.account_id = $1 AND dg.digest = {digest}{}{}) AS found GROUP BY id) AS images \
          CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.image_id = images.id",
-        same("manifest_digest", 1),
-        same("config_digest", 4)
+        same("manifest_digest", 4),
+        same("config_digest", 5)
     )
 }
 

@@ -115,8 +115,7 @@ impl World {
         let scope = "scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, counts, follows, seen_at, first_seen_at, changed_at)";
         let id = |id: i64| id + plus;
         self.run(&format!(
-            "INSERT INTO account (id, name, created_at) VALUES ({account}, 'account-{account}', 1);
-             INSERT INTO {agent} VALUES ({account}, {a1}, 'a1', 'stocktake', '1', '{{}}', 'r', {now}, {recently}, {HOUR}, 1, 1),
+            "INSERT INTO {agent} VALUES ({account}, {a1}, 'a1', 'stocktake', '1', '{{}}', 'r', {now}, {recently}, {HOUR}, 1, 1),
                ({account}, {a2}, 'a2', 'stocktake', '1', '{{}}', 'r', {now}, {long_ago}, {HOUR}, 1, 1),
                ({account}, {a3}, 'a3', 'stocktake', '1', '{{}}', 'r', {now}, {recently}, NULL, 1, 1);
              INSERT INTO place VALUES ({account}, {a1}, 'cluster', 'uid', 'prod'), ({account}, {a2}, 'host', 'm1', 'h1'),
