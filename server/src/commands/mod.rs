@@ -1,0 +1,148 @@
+//! The commands, each in its file, and what they share.
+
+mod backup;
+mod migrate;
+mod serve;
+
+use std::{
+    ffi::OsString,
+    fs::DirBuilder,
+    io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{
+    cli::{Cli, Command, Where},
+    config::{self, Settings},
+    database::{Database, DatabaseError},
+    exit::Exit,
+    logging, say,
+};
+
+/// The configuration that is read if it is there.
+const USUAL_CONFIG: &str = "/etc/stocktake/server.toml";
+
+/// How long what is under way may take to be dropped once a command has ended.
+const TO_BE_DROPPED: Duration = Duration::from_millis(500);
+
+/// Parses the arguments and runs the command they name.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` come this way too, and they are no errors. Where the message cannot be written,
+            // there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    logging::start(cli.log_format, cli.verbose);
+    match dispatch(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            say::error(&format!("{error:#}"));
+            Exit::Software.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(arguments) => block_on(serve::run(arguments)),
+        Command::Migrate(place) => block_on(migrate::run(place)),
+        Command::Backup(arguments) => block_on(backup::run(arguments)),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "stocktake-server", &mut script);
+            // For a program with a hyphen in its name bash's script looks for its cases under another word than they
+            // have, so that nothing is completed behind a command (clap-rs/clap#6421).
+            let script = String::from_utf8(script)?.replace("stocktake__subcmd__server", "stocktake__server");
+            match io::stdout().write_all(script.as_bytes()) {
+                // The reader of our output has seen enough (`| head`).
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+                _ => Ok(Exit::Success),
+            }
+        }
+    }
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(command);
+    runtime.shutdown_timeout(TO_BE_DROPPED);
+    exit
+}
+
+/// What the configuration says, and the command line before it, or how a command ends that cannot do without it.
+fn settings(place: &Where) -> Result<Settings, Exit> {
+    let usual = Path::new(USUAL_CONFIG);
+    // Set and empty means "not set", as everywhere.
+    let named = place.config.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let path = named.or_else(|| usual.exists().then_some(usual));
+    let mut settings = match path.map(config::load) {
+        Some(Ok(settings)) => settings,
+        Some(Err(invalid)) => {
+            for complaint in invalid.complaints() {
+                say::error(&complaint);
+            }
+            return Err(Exit::Config);
+        }
+        None => Settings::default(),
+    };
+    if let Some(database) = place.database.as_ref().filter(|database| !database.is_empty()) {
+        settings.server.database = Some(database.clone());
+    }
+    Ok(settings)
+}
+
+/// Where the database is: where the settings say, or where it usually is.
+fn database_of(settings: &Settings) -> Result<String, Exit> {
+    match &settings.server.database {
+        Some(database) => Ok(database.clone()),
+        None => usual_database().map(|path| path.display().to_string()).map_err(|message| {
+            say::error(&message);
+            Exit::Config
+        }),
+    }
+}
+
+/// The file of who says nothing, whose folder is made.
+fn usual_database() -> Result<PathBuf, String> {
+    let folder = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/lib/stocktake-server")
+    } else {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_STATE_HOME")
+            .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+            .ok_or("there is neither HOME nor XDG_STATE_HOME to keep the inventory in; say where with --database")?
+            .join("stocktake-server")
+    };
+    // What is in it is for nobody else to read.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(|error| {
+        format!("cannot make {}: {error}; say where to keep the inventory with --database", folder.display())
+    })?;
+    Ok(folder.join("inventory.db"))
+}
+
+/// Opens the database, and brings its schema up to date.
+async fn open(url: &str) -> Result<Database, Exit> {
+    let opened = async {
+        let database = Database::open(url).await?;
+        database.migrate().await?;
+        Ok(database)
+    };
+    opened.await.map_err(|error| cannot_use(&error))
+}
+
+fn cannot_use(error: &DatabaseError) -> Exit {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+    say::error(&format!("cannot use the database: {error}{causes}"));
+    Exit::of(error)
+}
