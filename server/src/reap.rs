@@ -43,8 +43,8 @@ const GOING: [(&str, &str); 6] = [
     ("namespace", "1 = 1"),
 ];
 
-/// Removes, and remembers in between what nothing names. A name or a set of labels has no time of its own: it goes if
-/// nothing has used it at two looks that are a day apart.
+/// Removes, and remembers in between what nothing names. An image, a name or a set of labels goes if nothing has used it at
+/// two looks that are a day apart: ingest writes them ahead of what uses them, and remembers them for some minutes.
 pub(crate) struct Reaper {
     database: Database,
     retention: Retention,
@@ -54,6 +54,7 @@ pub(crate) struct Reaper {
 
 struct Suspects {
     since: i64,
+    images: HashSet<(i64, i64)>,
     names: HashSet<(i64, i64)>,
     labels: HashSet<(i64, i64)>,
 }
@@ -63,6 +64,8 @@ pub(crate) async fn always(app: App) {
     let mut reaper = Reaper::new(&app);
     loop {
         tokio::time::sleep(INTERVAL).await;
+        // Also for what another replica removes: what was used since is in the database, and stays for a day.
+        app.ingest.forget();
         match reaper.run(Timestamp::now().as_millisecond()).await {
             Ok(removed) => tracing::debug!(removed, "what counts no more is removed"),
             Err(error) => {
@@ -114,7 +117,6 @@ impl Reaper {
                     removed += self.gone(*account, table, unneeded, now).await?;
                 }
             }
-            removed += self.images(*account, now).await?;
         }
         Ok(removed + self.unused(&accounts, now).await?)
     }
@@ -148,46 +150,29 @@ impl Reaper {
         self.batches(table, &text, &[account, now, BATCH, history_days, ttl_days]).await
     }
 
-    /// Images that are used nowhere, and what they are found by.
-    async fn images(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
-        let mut removed = 0;
-        loop {
-            let mut writing = self.database.write().await?;
-            let text = format!(
-                "SELECT id FROM image i WHERE i.account_id = $1 AND i.first_seen_at < $2 AND NOT EXISTS \
-                 (SELECT 1 FROM image_use u WHERE u.account_id = i.account_id AND u.image_id = i.id) LIMIT $3{}",
-                self.database.dialect().for_update()
-            );
-            let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(account).bind(now - DAY).bind(BATCH);
-            let ids: Vec<i64> = query.fetch_all(writing.connection()).await?;
-            for (table, column) in [("image_digest", "image_id"), ("image_tag", "image_id"), ("image", "id")] {
-                let pairs = ids.iter().map(|id| (account, *id));
-                let count = delete(writing.connection(), self.database.dialect(), table, column, pairs).await?;
-                removed += count;
-                self.metrics.reaped(table, count);
-            }
-            writing.commit().await?;
-            if ids.len() < usize::try_from(BATCH).unwrap_or_default() {
-                return Ok(removed);
-            }
-        }
-    }
-
     async fn unused(&mut self, accounts: &[i64], now: i64) -> Result<u64, DatabaseError> {
         if self.suspects.as_ref().is_some_and(|suspects| now - suspects.since < DAY) {
             return Ok(0);
         }
-        let mut found = Suspects { since: now, names: HashSet::new(), labels: HashSet::new() };
+        let mut found = Suspects { since: now, images: HashSet::new(), names: HashSet::new(), labels: HashSet::new() };
         for account in accounts {
+            found.images.extend(self.unused_in(*account, UNUSED_IMAGES).await?);
             found.names.extend(self.unused_in(*account, UNUSED_NAMES).await?);
             found.labels.extend(self.unused_in(*account, UNUSED_LABELS).await?);
         }
         let Some(former) = self.suspects.replace(found) else { return Ok(0) };
         let Some(found) = &self.suspects else { return Ok(0) };
         let both = |a: &HashSet<(i64, i64)>, b: &HashSet<(i64, i64)>| a.intersection(b).copied().collect::<Vec<_>>();
-        let (names, labels) = (both(&former.names, &found.names), both(&former.labels, &found.labels));
+        let (images, names, labels) = (
+            both(&former.images, &found.images),
+            both(&former.names, &found.names),
+            both(&former.labels, &found.labels),
+        );
+        let of_image = [("image_digest", "image_id"), ("image_tag", "image_id"), ("image", "id")];
+        let images = self.unused_rows(&images, &of_image, IMAGE_UNUSED).await?;
         let names = self.unused_rows(&names, &[("image_name", "id")], NAME_UNUSED).await?;
-        Ok(names + self.unused_rows(&labels, &[("label", "set_id"), ("label_set", "id")], LABELS_UNUSED).await?)
+        let labels = self.unused_rows(&labels, &[("label", "set_id"), ("label_set", "id")], LABELS_UNUSED).await?;
+        Ok(images + names + labels)
     }
 
     async fn unused_in(&self, account: i64, text: &'static str) -> Result<Vec<(i64, i64)>, DatabaseError> {
@@ -210,8 +195,8 @@ impl Reaper {
             for (account, id) in batch {
                 wanted.push([(*account).into(), (*id).into()]);
             }
-            let found =
-                wanted.fetch(writing.connection(), dialect, "SELECT v.column1, v.column2 FROM", still_unused).await?;
+            let texts = ["SELECT v.column1, v.column2 FROM", still_unused];
+            let found = wanted.fetch(writing.connection(), dialect, &[], texts).await?;
             let mut pairs = Vec::new();
             for row in &found {
                 pairs.push((sqlx::Row::try_get(row, 0)?, sqlx::Row::try_get(row, 1)?));
@@ -244,6 +229,9 @@ impl Reaper {
     }
 }
 
+const UNUSED_IMAGES: &str = "SELECT i.id FROM image i WHERE i.account_id = $1 AND NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = i.account_id AND u.image_id = i.id) LIMIT $2";
+
 const UNUSED_NAMES: &str = "SELECT n.id FROM image_name n WHERE n.account_id = $1 AND NOT EXISTS \
     (SELECT 1 FROM image_use u WHERE u.account_id = n.account_id AND u.name_id = n.id) LIMIT $2";
 
@@ -251,6 +239,9 @@ const UNUSED_NAMES: &str = "SELECT n.id FROM image_name n WHERE n.account_id = $
 const UNUSED_LABELS: &str = "SELECT l.id FROM label_set l WHERE l.account_id = $1 AND l.id NOT IN (\
     SELECT labels_id FROM pod WHERE account_id = $1 AND labels_id IS NOT NULL \
     UNION SELECT labels_id FROM container WHERE account_id = $1 AND labels_id IS NOT NULL) LIMIT $2";
+
+const IMAGE_UNUSED: &str = "AS v WHERE NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = v.column1 AND u.image_id = v.column2)";
 
 const NAME_UNUSED: &str = "AS v WHERE NOT EXISTS \
     (SELECT 1 FROM image_use u WHERE u.account_id = v.column1 AND u.name_id = v.column2)";
@@ -274,7 +265,7 @@ async fn delete(
         rows.push([account.into(), id.into()]);
     }
     let before = format!("DELETE FROM {table} WHERE (account_id, {column}) IN");
-    rows.execute(connection, dialect, &before, "").await
+    rows.execute(connection, dialect, &[], [&before, ""]).await
 }
 
 #[cfg(test)]

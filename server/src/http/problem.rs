@@ -23,7 +23,7 @@ pub(crate) struct Problem {
     pub(crate) retry_after: Option<u64>,
     /// What the log gets and the client does not.
     #[source]
-    cause: Option<DatabaseError>,
+    pub(crate) cause: Option<DatabaseError>,
 }
 
 impl Problem {

@@ -160,7 +160,7 @@ async fn images_that_are_used_nowhere_go_with_all_they_are_found_by() {
     for database in databases().await {
         inventory(&database).await;
         let mut text = String::from("INSERT INTO image_name VALUES (7, 1, 'n', 'r', 't');");
-        for (id, hash, seen) in [(1, "01", 0), (2, "02", 0), (3, "03", NOW - DAY)] {
+        for (id, hash, seen) in [(1, "01", 0), (2, "02", 0), (3, "03", 0)] {
             let hash = bytes(&database, hash);
             text += &format!(
                 "INSERT INTO image (account_id, id, hash, identity, facts, first_seen_at) VALUES (7, {id}, {hash}, 'x', '', {seen});\
@@ -170,7 +170,10 @@ async fn images_that_are_used_nowhere_go_with_all_they_are_found_by() {
         }
         text += "INSERT INTO image_use VALUES (7, 1, 1, 1, 1, 0, 0, 0, NULL)";
         run(&database, &text).await;
-        assert_eq!(Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap(), 3);
+        let mut reaper = Reaper::new(&app(&database, 120, 400));
+        assert_eq!(reaper.run(NOW).await.unwrap(), 0);
+        run(&database, "INSERT INTO image_use VALUES (7, 2, 1, 3, 1, 0, 0, 0, NULL)").await;
+        assert_eq!(reaper.run(NOW + DAY).await.unwrap(), 3);
         assert_eq!(ids(&database, "image").await, [1, 3]);
         assert_eq!((count(&database, "image_digest").await, count(&database, "image_tag").await), (2, 2));
     }

@@ -17,7 +17,7 @@ use axum::{
     routing::get,
 };
 use futures_util::FutureExt as _;
-use http_body_util::Limited;
+use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
 
@@ -26,6 +26,7 @@ use crate::{
     app::App,
     config::{Limits, Settings},
     http::Problem,
+    ingest,
 };
 
 /// How long a request waits for its turn.
@@ -36,7 +37,7 @@ const ERROR_TEXT: usize = 4096;
 
 /// All that is served. One line for each room; of an `OpenApiRouter` it is `.merge(api::routes().into())`.
 pub(crate) fn router(app: App, settings: &Settings) -> Router {
-    let rooms = Router::new();
+    let rooms = Router::new().merge(ingest::routes());
     around(rooms, app, settings)
 }
 
@@ -82,7 +83,19 @@ async fn wrong_method(method: Method) -> Problem {
 }
 
 async fn not_too_long(State(most): State<usize>, request: Request, next: Next) -> Response {
-    next.run(request.map(|body| Body::new(Limited::new(body, most)))).await
+    next.run(request.map(|body| Body::new(Limited::new(body.map_err(innermost), most)))).await
+}
+
+/// The error within axum's own: how many of those are around it is how often a body was passed on, and an extractor that is to
+/// tell one that is too long from one that is broken looks into two.
+fn innermost(error: axum::Error) -> axum::BoxError {
+    let mut inner = error.into_inner();
+    loop {
+        match inner.downcast::<axum::Error>() {
+            Ok(error) => inner = error.into_inner(),
+            Err(other) => return other,
+        }
+    }
 }
 
 async fn as_it_comes(State((most, patience)): State<(usize, Duration)>, request: Request, next: Next) -> Response {

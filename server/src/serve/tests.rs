@@ -12,7 +12,7 @@ use super::*;
 use crate::{app::Retention, testing};
 
 async fn app() -> App {
-    App::new(testing::sqlite().await, Retention::default())
+    App::new(testing::databases().await.swap_remove(0), Retention::default())
 }
 
 async fn ask(
