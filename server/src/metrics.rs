@@ -27,7 +27,6 @@ pub(crate) struct Metrics {
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "ingest says it"))]
 pub(crate) enum Reported {
     /// It is in the inventory now.
     Accepted,
@@ -59,7 +58,6 @@ impl Metrics {
     }
 
     /// A report came.
-    #[cfg_attr(not(test), expect(dead_code, reason = "ingest says it"))]
     pub(crate) fn report(&self, what: Reported) {
         let outcome = match what {
             Reported::Accepted => "accepted",

@@ -141,8 +141,13 @@ async fn open(url: &str) -> Result<Database, Exit> {
 }
 
 fn cannot_use(error: &DatabaseError) -> Exit {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-    say::error(&format!("cannot use the database: {error}{causes}"));
+    let mut text = format!("cannot use the database: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    say::error(&text);
     Exit::of(error)
 }

@@ -1,3 +1,5 @@
+#![allow(clippy::format_push_string, reason = "statements are put together")]
+
 use sqlx::Row as _;
 
 use super::*;

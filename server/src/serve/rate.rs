@@ -81,7 +81,7 @@ impl Buckets {
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -119,13 +119,11 @@ async fn not_too_often(State(rate): State<Arc<Option<Rate>>>, request: Request, 
 }
 
 async fn in_turn(State(requests): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(TURN, requests.acquire_owned()).await {
-        Ok(Ok(_turn)) => next.run(request).await,
-        _ => {
-            let title = "the server is busy; try again later";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(5).into_response()
-        }
-    }
+    let Ok(Ok(_turn)) = tokio::time::timeout(TURN, requests.acquire_owned()).await else {
+        let title = "the server is busy; try again later";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(5).into_response();
+    };
+    next.run(request).await
 }
 
 /// A handler that panics fails its request and no other. What it says is in the log.
