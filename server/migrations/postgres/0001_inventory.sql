@@ -100,7 +100,8 @@ CREATE TABLE scope (
     -- The body that was told last, and the one that the rows below are of: another one while looks are partial.
     told_digest BYTEA,
     base_digest BYTEA,
-    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`.
+    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`: 0 if
+    -- it should have been seen since, 2 if its source tells of some scopes now and of others later.
     follows INTEGER NOT NULL,
     seen_at BIGINT NOT NULL,
     first_seen_at BIGINT NOT NULL,

@@ -100,7 +100,8 @@ CREATE TABLE scope (
     -- The body that was told last, and the one that the rows below are of: another one while looks are partial.
     told_digest BLOB,
     base_digest BLOB,
-    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`.
+    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`: 0 if
+    -- it should have been seen since, 2 if its source tells of some scopes now and of others later.
     follows INTEGER NOT NULL,
     seen_at INTEGER NOT NULL,
     first_seen_at INTEGER NOT NULL,
