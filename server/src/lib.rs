@@ -9,6 +9,8 @@ mod app;
 mod database;
 mod http;
 mod ingest;
+#[cfg(test)]
+mod testing;
 mod words;
 
 pub use app::App;
