@@ -1,49 +1,35 @@
-//! Databases for tests: SQLite, and PostgreSQL where `STOCKTAKE_TEST_POSTGRES` names one.
+//! What tests of this crate have in common.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
-use uuid::Uuid;
-
 use crate::database::Database;
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-/// One of each kind, empty, with the schema of now.
+/// Fresh databases with their schema: SQLite, and PostgreSQL where `STOCKTAKE_TEST_POSTGRES` has the URL of one in which databases may be
+/// made. The first account has number 1.
 pub(crate) async fn databases() -> Vec<Database> {
-    let mut urls = vec![sqlite_path()];
+    let mut databases = vec![sqlite().await];
     if let Ok(url) = std::env::var("STOCKTAKE_TEST_POSTGRES") {
-        urls.push(postgres_database(&url).await);
+        databases.push(postgres(&url).await);
     }
-    let mut databases = Vec::new();
-    for url in urls {
-        let database = Database::open(&url).await.unwrap();
-        database.migrate().await.unwrap();
-        databases.push(database);
+    for database in &databases {
+        database.migrate().await.expect("the schema");
+        sqlx::query("INSERT INTO account (name, created_at) VALUES ('one', 0)").execute(database.pool()).await.expect("an account");
     }
     databases
 }
 
-/// An empty SQLite database. Its folder is left to whoever cleans the place of temporary files.
-pub(crate) async fn sqlite() -> Database {
-    let database = Database::open(&sqlite_path()).await.unwrap();
-    database.migrate().await.unwrap();
-    database
+async fn sqlite() -> Database {
+    let directory = tempfile::tempdir().expect("a directory").keep();
+    Database::open(directory.join("inventory.db").to_str().expect("a path")).await.expect("a database")
 }
 
-fn sqlite_path() -> String {
-    let folder = tempfile::tempdir().unwrap().keep();
-    folder.join("inventory.db").display().to_string()
-}
-
-/// Makes a database beside the one that the URL names.
-async fn postgres_database(url: &str) -> String {
-    let options: PgConnectOptions = url.parse().unwrap();
-    let mut connection = options.connect().await.unwrap();
-    let name = format!("stocktake_{}_{}", Uuid::new_v4().simple(), COUNT.fetch_add(1, Ordering::Relaxed));
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    let (before, options) = url.split_once('?').map_or((url, None), |(before, after)| (before, Some(after)));
-    let (server, _) = before.rsplit_once('/').unwrap();
-    options.map_or_else(|| format!("{server}/{name}"), |options| format!("{server}/{name}?{options}"))
+async fn postgres(url: &str) -> Database {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let server = Database::open(url).await.expect("PostgreSQL");
+    let create = format!("CREATE DATABASE {name}");
+    sqlx::query(sqlx::AssertSqlSafe(create)).execute(server.pool()).await.expect("a new database");
+    let (address, _) = url.rsplit_once('/').expect("a URL with a database");
+    Database::open(&format!("{address}/{name}")).await.expect("the new database")
 }

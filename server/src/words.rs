@@ -1,6 +1,9 @@
 //! Words that stand in the database as small numbers, and texts that stand there as bytes.
 
-use stocktake_core::model::{ContainerKind, ContainerState};
+use stocktake_core::{
+    Digest,
+    model::{ContainerKind, ContainerState},
+};
 use uuid::Uuid;
 
 /// By position. A word is never moved or taken out.
@@ -80,6 +83,11 @@ pub(crate) fn unpack(bytes: &[u8]) -> String {
         Some((_, text)) => String::from_utf8_lossy(text).into_owned(),
         None => String::new(),
     }
+}
+
+/// The bytes of a digest.
+pub(crate) fn pack_digest(digest: &Digest) -> Vec<u8> {
+    pack(digest.encoded()).split_off(1)
 }
 
 /// Bytes in hexadecimal.

@@ -79,8 +79,9 @@ pub fn append_skippable(out: &mut Vec<u8>, kind: u8, content: &[u8]) -> io::Resu
     Ok(())
 }
 
-/// Reads documents one after the other.
-#[derive(Debug)]
+/// Reads documents one after the other. A clone reads on from the same place: where a dictionary has to be fetched first, one
+/// tries again with it.
+#[derive(Debug, Clone)]
 pub struct Frames<'a> {
     rest: &'a [u8],
     limit: usize,

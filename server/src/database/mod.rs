@@ -84,11 +84,9 @@ impl Database {
         match self.dialect {
             // In one transaction that nobody else's can overlap with: SQLite's migrations take no lock of their own.
             Dialect::Sqlite => {
-                let mut connection = self.pool.acquire().await?;
-                connection.execute("BEGIN EXCLUSIVE").await?;
-                let done = SQLITE.run_direct(None, &mut *connection, false).await;
-                connection.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-                done?;
+                let mut transaction = self.pool.begin_with("BEGIN EXCLUSIVE").await?;
+                SQLITE.run_direct(None, &mut *transaction, false).await?;
+                transaction.commit().await?;
             }
             Dialect::Postgres => POSTGRES.run(&self.pool).await?,
         }

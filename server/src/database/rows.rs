@@ -53,16 +53,16 @@ impl Rows {
     }
 
     /// Runs `before (VALUES …) after` as often as it takes, and returns how many rows it has altered. The columns of `VALUES` are
-    /// `column1`, `column2`, … in both databases.
+    /// `column1`, `column2`, … in both databases. `first` are the parameters `$1`, `$2`, … of the rest of the statement.
     pub(crate) async fn execute(
         self,
         connection: &mut AnyConnection,
         dialect: Dialect,
-        before: &str,
-        after: &str,
+        first: &[Value],
+        [before, after]: [&str; 2],
     ) -> Result<u64, sqlx::Error> {
         let mut altered = 0;
-        for (text, values) in self.statements(dialect, before, after) {
+        for (text, values) in self.statements(dialect, first, before, after) {
             altered += bind(text, values).execute(&mut *connection).await?.rows_affected();
         }
         Ok(altered)
@@ -73,17 +73,23 @@ impl Rows {
         self,
         connection: &mut AnyConnection,
         dialect: Dialect,
-        before: &str,
-        after: &str,
+        first: &[Value],
+        [before, after]: [&str; 2],
     ) -> Result<Vec<sqlx::any::AnyRow>, sqlx::Error> {
         let mut rows = Vec::new();
-        for (text, values) in self.statements(dialect, before, after) {
+        for (text, values) in self.statements(dialect, first, before, after) {
             rows.append(&mut bind(text, values).fetch_all(&mut *connection).await?);
         }
         Ok(rows)
     }
 
-    fn statements(self, dialect: Dialect, before: &str, after: &str) -> impl Iterator<Item = (String, Vec<Value>)> {
+    fn statements(
+        self,
+        dialect: Dialect,
+        first: &[Value],
+        before: &str,
+        after: &str,
+    ) -> impl Iterator<Item = (String, Vec<Value>)> {
         let width = self.columns.len();
         let most = 1_usize << (PARAMETERS / width).ilog2();
         let (columns, mut values) = (self.columns, self.values.into_iter());
@@ -94,8 +100,8 @@ impl Rows {
             }
             let count = most.min(1 << left.ilog2());
             left -= count;
-            let text = format!("{before} {} {after}", values_text(columns, count, dialect));
-            Some((text, values.by_ref().take(count * width).collect()))
+            let text = format!("{before} {} {after}", values_text(columns, count, first.len(), dialect));
+            Some((text, first.iter().cloned().chain(values.by_ref().take(count * width)).collect()))
         })
     }
 }
@@ -109,10 +115,10 @@ fn bind(text: String, values: Vec<Value>) -> Query<'static, Any, AnyArguments> {
 }
 
 /// Types are said in the first row: PostgreSQL takes the others' from it.
-fn values_text(columns: &[Column], count: usize, dialect: Dialect) -> String {
+fn values_text(columns: &[Column], count: usize, offset: usize, dialect: Dialect) -> String {
     let mut text = String::with_capacity(count * columns.len() * 7);
     text.push_str("(VALUES ");
-    let mut number = 0;
+    let mut number = offset;
     for row in 0..count {
         text.push_str(if row == 0 { "(" } else { ",(" });
         for (position, column) in columns.iter().enumerate() {

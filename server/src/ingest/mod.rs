@@ -1,14 +1,135 @@
 //! Takes reports: reads frames, finds what changed, and writes it in one transaction.
 
-use crate::database::Database;
+mod delta;
+mod elements;
+mod intern;
+mod known;
+mod order;
+mod place;
+mod plan;
+mod request;
+mod routes;
+mod write;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use stocktake_core::{
+    Digest,
+    model::Report,
+    wire::{Outcome, Receipt, Stored, problem},
+};
+
+pub(crate) use self::routes::routes;
+use self::{
+    known::Known,
+    order::Standing,
+    plan::Plan,
+    write::{Written, write},
+};
+use crate::{
+    database::{Database, DatabaseError, Rows},
+    http::Problem,
+    words,
+};
 
 /// Takes reports.
 pub(crate) struct Ingest {
     database: Database,
+    interned: intern::Interned,
 }
+
+/// A report as it came, whoever sent it.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// What sort of agent made it.
+    pub(crate) kind: &'static str,
+    pub(crate) report: Report,
+    /// What the next manifest may be made from.
+    pub(crate) manifest: Option<(Digest, Vec<u8>)>,
+    pub(crate) bodies: BTreeMap<Digest, Vec<u8>>,
+    /// Milliseconds by which the agent's clock is behind the server's.
+    pub(crate) skew: i64,
+    /// The server's clock, in milliseconds.
+    pub(crate) received_at: i64,
+}
+
+/// How often a report is tried that others got in the way of.
+const ATTEMPTS: usize = 8;
 
 impl Ingest {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { database, interned: intern::Interned::default() }
     }
+
+    /// Takes a request of the manifest protocol.
+    pub(crate) async fn report(
+        &self,
+        account: i64,
+        sent_at: Option<Timestamp>,
+        bytes: bytes::Bytes,
+    ) -> Result<Receipt, Problem> {
+        let incoming = request::report(&self.database, account, sent_at, bytes).await?;
+        self.take(account, &incoming).await
+    }
+
+    /// Takes bodies that go ahead of a report.
+    pub(crate) async fn scopes(&self, account: i64, bytes: bytes::Bytes) -> Result<Stored, Problem> {
+        let bodies = request::scopes(&self.database, account, bytes).await?;
+        let mut rows = Rows::new(&write::BODY);
+        for (digest, body) in &bodies {
+            rows.push(write::body_row(account, words::pack_digest(digest), body, Timestamp::now().as_millisecond()));
+        }
+        let mut writing = self.database.write().await?;
+        rows.execute(writing.connection(), self.database.dialect(), &[], write::INSERT_BODY).await?;
+        writing.commit().await?;
+        Ok(Stored { scopes: bodies.len() })
+    }
+
+    /// Takes a report, whole or not at all. The same report a second time changes nothing.
+    pub(crate) async fn take(&self, account: i64, incoming: &Incoming) -> Result<Receipt, Problem> {
+        let outcome = self.outcome(account, incoming).await?;
+        let received_at = Timestamp::from_millisecond(incoming.received_at).unwrap_or(Timestamp::UNIX_EPOCH);
+        Ok(Receipt { report: incoming.report.id, outcome, received_at })
+    }
+
+    async fn outcome(&self, account: i64, incoming: &Incoming) -> Result<Outcome, Problem> {
+        for _ in 0..ATTEMPTS {
+            let known = Known::load(&self.database, account, incoming).await?;
+            match known.standing(&incoming.report) {
+                Standing::Known => return Ok(Outcome::Known),
+                Standing::Claimed => return Err(claimed(incoming)),
+                Standing::New | Standing::Late => {}
+            }
+            let plan = Plan::make(&self.database, account, incoming, &known).await?;
+            let interned = match self.interned.all(&self.database, account, &plan).await {
+                Err(error) if is_passing(&error) => continue,
+                interned => interned?,
+            };
+            match write(&self.database, account, incoming, &known, &plan, &interned).await {
+                Ok(Written::Done) => return Ok(Outcome::Accepted),
+                // Somebody else has altered what this was based on.
+                Ok(Written::Overtaken) => {}
+                Err(error) if is_passing(&error) => self.interned.forget(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let title = "others report the same at the same time; try again later";
+        Err(Problem { retry_after: Some(1), ..Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, title) })
+    }
+}
+
+/// Whether the same may succeed at once: two writers were in each other's way, or a row was removed that was to be referred to.
+fn is_passing(error: &DatabaseError) -> bool {
+    let DatabaseError::Sql(sqlx::Error::Database(error)) = error else { return false };
+    // PostgreSQL's class 40: serialization failure, deadlock.
+    let is_rolled_back = error.code().is_some_and(|code| code.starts_with("40"));
+    is_rolled_back || error.is_unique_violation() || error.is_foreign_key_violation()
+}
+
+fn claimed(incoming: &Incoming) -> Problem {
+    let agent = &incoming.report.agent;
+    let host = agent.hostname.as_deref().unwrap_or("an unnamed host");
+    let title = format!("a later run has reported under the identity of the agent on {host}");
+    Problem::conflict(problem::IDENTITY_CLAIMED, title, Vec::new())
 }

@@ -1,0 +1,243 @@
+//! What a new body changes in a scope.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use stocktake_core::model::{Container, Image, MissingReason, Namespace, Node, Pod, Workload};
+
+use super::elements::{Changes, Elements, compare, container_key, key};
+
+/// An image in use: what is known of it, and the name that it was asked for by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ImageUse {
+    /// SHA-256 of what is known.
+    pub(crate) image: [u8; 32],
+    pub(crate) name: String,
+}
+
+/// What differs between two bodies of a scope.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    pub(crate) nodes: Changes<Node>,
+    pub(crate) namespaces: Changes<Namespace>,
+    pub(crate) workloads: Changes<Workload>,
+    pub(crate) pods: Changes<Pod>,
+    pub(crate) containers: Changes<Container>,
+    /// The image uses of containers that came or changed, and of those that changed before they did, by the containers' keys.
+    pub(crate) uses: HashMap<i64, ImageUse>,
+    pub(crate) former_uses: HashMap<i64, ImageUse>,
+    /// By how many containers more, or less, an image is used. Where no containers are told of, an image is used once.
+    pub(crate) used: BTreeMap<ImageUse, i64>,
+    /// What is known of images that are in `used`, by hash.
+    pub(crate) images: HashMap<[u8; 32], Image>,
+}
+
+/// The images of a body by the ids that its containers go by.
+struct Images {
+    by_id: HashMap<String, [u8; 32]>,
+    by_hash: HashMap<[u8; 32], Image>,
+}
+
+impl Images {
+    fn of(elements: &Elements<'_>) -> Result<Self, serde_json::Error> {
+        let mut images = Self { by_id: HashMap::new(), by_hash: HashMap::new() };
+        for image in &elements.images {
+            let image: Image = serde_json::from_str(image.get())?;
+            let id = image.id.to_string();
+            images.add(id, image)?;
+        }
+        Ok(images)
+    }
+
+    /// The id means something within its scope only, and is no part of what is known of the image.
+    fn add(&mut self, id: String, image: Image) -> Result<[u8; 32], serde_json::Error> {
+        let image = Image { id: "".into(), ..image };
+        let hash: [u8; 32] = Sha256::digest(serde_json::to_vec(&image)?).into();
+        self.by_id.insert(id, hash);
+        self.by_hash.insert(hash, image);
+        Ok(hash)
+    }
+
+    fn used_by(&mut self, container: &Container) -> Result<ImageUse, serde_json::Error> {
+        let known = container.image_ref.as_deref().and_then(|id| self.by_id.get(id)).copied();
+        let image = match known {
+            Some(hash) => hash,
+            // Nothing is known of it but why.
+            None => {
+                let reason = container.image_missing.unwrap_or(MissingReason::NotReported);
+                self.add(format!("\0{reason}"), Image::unresolved("", reason))?
+            }
+        };
+        Ok(ImageUse { image, name: container.image.as_deref().unwrap_or_default().to_owned() })
+    }
+
+    /// Where no containers are told of, images are in use under their names.
+    fn listed(&self) -> BTreeSet<ImageUse> {
+        self.by_hash
+            .iter()
+            .flat_map(|(hash, image)| {
+                let names = image.names.iter().map(ToString::to_string);
+                let none = image.names.is_empty().then(String::new);
+                names.chain(none).map(|name| ImageUse { image: *hash, name })
+            })
+            .collect()
+    }
+}
+
+impl Delta {
+    /// What differs. `is_cluster` says how containers are told apart.
+    pub(crate) fn between(earlier: &[u8], later: &[u8], is_cluster: bool) -> Result<Self, serde_json::Error> {
+        let earlier = if earlier.is_empty() { Elements::default() } else { Elements::of(earlier)? };
+        let later = Elements::of(later)?;
+        let (mut former, mut images) = (Images::of(&earlier)?, Images::of(&later)?);
+        // An image of which something else is known now is another one to all its containers, which may say the same as before.
+        let altered: HashSet<String> =
+            images.by_id.iter().filter(|(id, hash)| former.by_id.get(*id).is_some_and(|old| old != *hash)).map(|(id, _)| id.clone()).collect();
+        let uses_altered = |container: &Container| container.image_ref.as_deref().is_some_and(|id| altered.contains(id));
+        let always: Option<&dyn Fn(&Container) -> bool> = if altered.is_empty() { None } else { Some(&uses_altered) };
+        let containers =
+            compare(&earlier.containers, &later.containers, |container| container_key(container, is_cluster), always)?;
+
+        let mut used: BTreeMap<ImageUse, i64> = BTreeMap::new();
+        let (mut uses, mut former_uses) = (HashMap::new(), HashMap::new());
+        for (key, container) in &containers.missing {
+            let usage = former.used_by(container)?;
+            *used.entry(usage.clone()).or_default() -= 1;
+            former_uses.insert(*key, usage);
+        }
+        for (key, old, new) in &containers.changed {
+            let (old, new) = (former.used_by(old)?, images.used_by(new)?);
+            *used.entry(old.clone()).or_default() -= 1;
+            *used.entry(new.clone()).or_default() += 1;
+            former_uses.insert(*key, old);
+            uses.insert(*key, new);
+        }
+        for (key, container) in &containers.added {
+            let usage = images.used_by(container)?;
+            *used.entry(usage.clone()).or_default() += 1;
+            uses.insert(*key, usage);
+        }
+        let list = |elements: &Elements<'_>, images: &Images| {
+            if elements.containers.is_empty() { images.listed() } else { BTreeSet::new() }
+        };
+        let (was_listed, is_listed) = (list(&earlier, &former), list(&later, &images));
+        for usage in was_listed.difference(&is_listed) {
+            *used.entry(usage.clone()).or_default() -= 1;
+        }
+        for usage in is_listed.difference(&was_listed) {
+            *used.entry(usage.clone()).or_default() += 1;
+        }
+        used.retain(|_, count| *count != 0);
+        former.by_hash.extend(images.by_hash);
+        let needed: HashSet<[u8; 32]> = used.keys().chain(uses.values()).map(|usage| usage.image).collect();
+        former.by_hash.retain(|hash, _| needed.contains(hash));
+        Ok(Self {
+            nodes: named(&earlier.nodes, &later.nodes, |node: &Node| key(&[&node.name]))?,
+            namespaces: named(&earlier.namespaces, &later.namespaces, |namespace: &Namespace| key(&[&namespace.name]))?,
+            workloads: named(&earlier.workloads, &later.workloads, |workload: &Workload| key(&[&workload.id]))?,
+            pods: named(&earlier.pods, &later.pods, |pod: &Pod| key(&[&pod.uid]))?,
+            containers,
+            uses,
+            former_uses,
+            used,
+            images: former.by_hash,
+        })
+    }
+}
+
+/// Keys of what a body holds and a part of it does not.
+#[derive(Debug)]
+pub(crate) struct Unconfirmed {
+    pub(crate) nodes: Vec<i64>,
+    pub(crate) namespaces: Vec<i64>,
+    pub(crate) workloads: Vec<i64>,
+    pub(crate) pods: Vec<i64>,
+    pub(crate) containers: Vec<i64>,
+    pub(crate) uses: Vec<ImageUse>,
+}
+
+impl Unconfirmed {
+    pub(crate) fn of(whole: &[u8], part: &[u8], is_cluster: bool) -> Result<Self, serde_json::Error> {
+        fn keys<T>(changes: Changes<T>) -> Vec<i64> {
+            changes.missing.into_iter().map(|(key, _)| key).collect()
+        }
+        let gap = Delta::between(whole, part, is_cluster)?;
+        let (all, some) = (Delta::between(b"", whole, is_cluster)?, Delta::between(b"", part, is_cluster)?);
+        Ok(Self {
+            nodes: keys(gap.nodes),
+            namespaces: keys(gap.namespaces),
+            workloads: keys(gap.workloads),
+            pods: keys(gap.pods),
+            containers: keys(gap.containers),
+            uses: all.used.into_keys().filter(|usage| !some.used.contains_key(usage)).collect(),
+        })
+    }
+}
+
+fn named<T: serde::de::DeserializeOwned>(
+    earlier: &[&RawValue],
+    later: &[&RawValue],
+    key: impl Fn(&T) -> i64,
+) -> Result<Changes<T>, serde_json::Error> {
+    compare(earlier, later, key, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use stocktake_core::{Digest, model::{DigestFact, Provenance, Scope}};
+
+    use super::*;
+
+    fn container(id: &str, image: &str) -> Container {
+        Container { id: Some(id.into()), name: id.into(), image: Some(image.into()), image_ref: Some(image.into()), ..Container::default() }
+    }
+
+    fn image(id: &str, manifest: Option<&str>) -> Image {
+        let mut image = Image { names: vec![id.into()], ..Image::unresolved(id, MissingReason::NotReported) };
+        if let Some(content) = manifest {
+            image.manifest_digest = DigestFact::known(Digest::sha256(content.as_bytes()), Provenance("test".into()));
+        }
+        image
+    }
+
+    fn body(containers: Vec<Container>, images: Vec<Image>) -> Vec<u8> {
+        serde_json::to_vec(&Scope { containers, images, ..Scope::default() }).unwrap()
+    }
+
+    fn used(delta: &Delta) -> Vec<(&str, i64)> {
+        delta.used.iter().map(|(usage, count)| (usage.name.as_str(), *count)).collect()
+    }
+
+    #[test]
+    fn uses_are_counted_by_containers() {
+        let one = body(vec![container("1", "a"), container("2", "a")], vec![image("a", None)]);
+        let first = Delta::between(b"", &one, false).unwrap();
+        assert_eq!(used(&first), [("a", 2)]);
+        let two = body(vec![container("1", "a"), container("3", "b")], vec![image("a", None), image("b", None)]);
+        let second = Delta::between(&one, &two, false).unwrap();
+        let mut counts = used(&second);
+        counts.sort_unstable();
+        assert_eq!(counts, [("a", -1), ("b", 1)]);
+        assert_eq!((second.containers.added.len(), second.containers.missing.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_becomes_known_of_an_image_changes_the_containers_that_say_the_same_as_before() {
+        let one = body(vec![container("1", "a"), container("2", "b")], vec![image("a", None), image("b", None)]);
+        let two = body(vec![container("1", "a"), container("2", "b")], vec![image("a", Some("m")), image("b", None)]);
+        let delta = Delta::between(&one, &two, false).unwrap();
+        assert_eq!(delta.containers.changed.len(), 1);
+        assert_eq!(delta.used.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([-1, 1]));
+    }
+
+    #[test]
+    fn images_without_containers_are_used_under_each_of_their_names() {
+        let mut listed = image("a", None);
+        listed.names.push("a:2".into());
+        let one = body(Vec::new(), vec![listed]);
+        let delta = Delta::between(b"", &one, true).unwrap();
+        assert_eq!(used(&delta), [("a", 1), ("a:2", 1)]);
+        assert!(Delta::between(&one, &one, true).unwrap().used.is_empty());
+    }
+}

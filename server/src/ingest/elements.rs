@@ -1,0 +1,188 @@
+//! Bodies of scopes, taken apart no further than needed: what is equal in two bodies, byte by byte, is not looked into.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use stocktake_core::model::{Container, ContainerKind};
+
+/// A body of a scope, its entities as they are written.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Elements<'a> {
+    #[serde(borrow, default)]
+    pub(crate) nodes: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) namespaces: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) workloads: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) pods: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) containers: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(crate) images: Vec<&'a RawValue>,
+}
+
+impl<'a> Elements<'a> {
+    pub(crate) fn of(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
+/// What differs between two lists of entities, by key.
+#[derive(Debug)]
+pub(crate) struct Changes<T> {
+    /// Only in the later list.
+    pub(crate) added: Vec<(i64, T)>,
+    /// In both, and not the same: the earlier one and the later one.
+    pub(crate) changed: Vec<(i64, T, T)>,
+    /// Only in the earlier list.
+    pub(crate) missing: Vec<(i64, T)>,
+}
+
+impl<T> Changes<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// Compares two lists. `always` says of an entity that is the same in both whether it is to be looked at all the same.
+pub(crate) fn compare<T: DeserializeOwned>(
+    earlier: &[&RawValue],
+    later: &[&RawValue],
+    key: impl Fn(&T) -> i64,
+    always: Option<&dyn Fn(&T) -> bool>,
+) -> Result<Changes<T>, serde_json::Error> {
+    let (earlier, later) = if always.is_some() { (earlier, later) } else { trimmed(earlier, later) };
+    let before: HashSet<&str> = earlier.iter().map(|entity| entity.get()).collect();
+    let after: HashSet<&str> = later.iter().map(|entity| entity.get()).collect();
+    let mut missing: HashMap<i64, T> = HashMap::new();
+    for entity in earlier.iter().filter(|entity| !after.contains(entity.get())) {
+        let entity = serde_json::from_str::<T>(entity.get())?;
+        missing.entry(key(&entity)).or_insert(entity);
+    }
+    let mut changes = Changes { added: Vec::new(), changed: Vec::new(), missing: Vec::new() };
+    let mut seen = HashSet::new();
+    for text in later {
+        let is_same = before.contains(text.get());
+        if is_same && always.is_none() {
+            continue;
+        }
+        let entity = serde_json::from_str::<T>(text.get())?;
+        if is_same {
+            if always.is_some_and(|always| always(&entity)) {
+                changes.changed.push((key(&entity), serde_json::from_str(text.get())?, entity));
+            }
+            continue;
+        }
+        let key = key(&entity);
+        // What has another's key is not kept a second time.
+        if !seen.insert(key) {
+            continue;
+        }
+        match missing.remove(&key) {
+            Some(former) => changes.changed.push((key, former, entity)),
+            None => changes.added.push((key, entity)),
+        }
+    }
+    changes.missing = missing.into_iter().collect();
+    changes.missing.sort_unstable_by_key(|(key, _)| *key);
+    Ok(changes)
+}
+
+/// Both without what they begin and end with alike.
+fn trimmed<'a, 'b>(one: &'a [&'b RawValue], other: &'a [&'b RawValue]) -> (&'a [&'b RawValue], &'a [&'b RawValue]) {
+    let is_same = |(a, b): &(&&RawValue, &&RawValue)| a.get() == b.get();
+    let head = one.iter().zip(other).take_while(is_same).count();
+    let (one, other) = (&one[head..], &other[head..]);
+    let tail = one.iter().rev().zip(other.iter().rev()).take_while(is_same).count();
+    (&one[..one.len() - tail], &other[..other.len() - tail])
+}
+
+/// What is known of an earlier body and is not in a later one that is not the whole, added to that: the body that the rows are of
+/// from then on.
+pub(crate) fn merged(earlier: &[u8], later: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    use stocktake_core::model::Scope;
+    let (earlier, mut later): (Scope, Scope) = (serde_json::from_slice(earlier)?, serde_json::from_slice(later)?);
+    fn add<T>(later: &mut Vec<T>, earlier: Vec<T>, key: impl Fn(&T) -> String) {
+        let known: HashSet<String> = later.iter().map(&key).collect();
+        later.extend(earlier.into_iter().filter(|entity| !known.contains(&key(entity))));
+    }
+    add(&mut later.nodes, earlier.nodes, |node| node.name.to_string());
+    add(&mut later.namespaces, earlier.namespaces, |namespace| namespace.name.to_string());
+    add(&mut later.workloads, earlier.workloads, |workload| workload.id.to_string());
+    add(&mut later.pods, earlier.pods, |pod| pod.uid.to_string());
+    add(&mut later.images, earlier.images, |image| image.id.to_string());
+    add(&mut later.containers, earlier.containers, |container| match &container.id {
+        Some(id) => id.to_string(),
+        None => format!("{:?} {} {}", container.pod_uid, container.kind, container.name),
+    });
+    let _ = stocktake_core::normalise(&mut later);
+    serde_json::to_vec(&later)
+}
+
+/// Key of an entity within its scope: 64 bits of a SHA-256, which nobody meets by chance.
+pub(crate) fn key(parts: &[&str]) -> i64 {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_le_bytes());
+        hasher.update(part);
+    }
+    let hash = hasher.finalize();
+    i64::from_le_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]])
+}
+
+/// A container of a cluster is the one of that name in its pod, whichever instance of it runs; a runtime's is the instance.
+pub(crate) fn container_key(container: &Container, is_cluster: bool) -> i64 {
+    match (&container.pod_uid, &container.id) {
+        (Some(pod), id) if is_cluster || id.is_none() => {
+            // A container that is later known to be a sidecar is the same.
+            let kind = if container.kind == ContainerKind::Sidecar { ContainerKind::Init } else { container.kind };
+            key(&["pod", pod, kind.as_str(), &container.name])
+        }
+        (_, Some(id)) => key(&["id", id]),
+        (_, None) => key(&["name", &container.name]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stocktake_core::model::Pod;
+
+    use super::*;
+
+    fn list(pods: &[(&str, &str)]) -> Vec<Box<RawValue>> {
+        pods.iter()
+            .map(|(uid, name)| RawValue::from_string(format!(r#"{{"uid":"{uid}","name":"{name}","namespace":"n"}}"#)).unwrap())
+            .collect()
+    }
+
+    fn uids(pods: &[(i64, Pod)]) -> Vec<&str> {
+        pods.iter().map(|(_, pod)| pod.uid.as_str()).collect()
+    }
+
+    #[test]
+    fn what_came_went_and_changed_is_found_wherever_it_stands() {
+        let earlier = list(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
+        let later = list(&[("a", "1"), ("e", "1"), ("c", "2"), ("d", "1")]);
+        let (earlier, later): (Vec<_>, Vec<_>) =
+            (earlier.iter().map(AsRef::as_ref).collect(), later.iter().map(AsRef::as_ref).collect());
+        let changes = compare::<Pod>(&earlier, &later, |pod| key(&[&pod.uid]), None).unwrap();
+        assert_eq!((uids(&changes.added), uids(&changes.missing)), (vec!["e"], vec!["b"]));
+        assert_eq!(changes.changed.len(), 1);
+        assert_eq!((changes.changed[0].1.name.as_str(), changes.changed[0].2.name.as_str()), ("1", "2"));
+        let none = compare::<Pod>(&later, &later, |pod| key(&[&pod.uid]), None).unwrap();
+        assert!(none.is_empty());
+        let looked_at = compare::<Pod>(&later, &later, |pod| key(&[&pod.uid]), Some(&|pod: &Pod| pod.uid == "a")).unwrap();
+        assert_eq!(looked_at.changed.len(), 1);
+    }
+
+    #[test]
+    fn a_second_entity_of_one_key_is_left_out() {
+        let later = list(&[("a", "1"), ("a", "2")]);
+        let later: Vec<_> = later.iter().map(AsRef::as_ref).collect();
+        let changes = compare::<Pod>(&[], &later, |pod| key(&[&pod.uid]), None).unwrap();
+        assert_eq!(changes.added.len(), 1);
+    }
+}

@@ -1,0 +1,191 @@
+//! What is here of an agent and of the scopes that its report is about.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{Row as _, any::AnyRow};
+use stocktake_core::model::{Report, ScopeId};
+use uuid::Uuid;
+
+use super::{
+    Incoming,
+    order::{Runs, Standing},
+    place::{Place, scope_kind},
+};
+use crate::database::{Database, DatabaseError};
+
+/// What was read before it is written. Whoever writes makes sure that it is still so.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) agent: Option<KnownAgent>,
+    /// Whether this bundle is here.
+    is_known_bundle: bool,
+    pub(crate) places: HashMap<Place, i64>,
+    /// Sources of the agent, by collector.
+    pub(crate) sources: HashMap<String, KnownSource>,
+    pub(crate) scopes: HashMap<ScopeKey, KnownScope>,
+}
+
+#[derive(Debug)]
+pub(crate) struct KnownAgent {
+    pub(crate) id: i64,
+    pub(crate) revision: i64,
+    pub(crate) runs: Runs,
+}
+
+#[derive(Debug)]
+pub(crate) struct KnownSource {
+    pub(crate) id: i64,
+    pub(crate) observed_at: i64,
+}
+
+/// What identifies a scope in an account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ScopeKey {
+    pub(crate) place: i64,
+    pub(crate) kind: String,
+    pub(crate) collector: String,
+    pub(crate) scope_kind: String,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct KnownScope {
+    pub(crate) id: i64,
+    pub(crate) source_id: i64,
+    pub(crate) agent_id: i64,
+    pub(crate) coverage: String,
+    pub(crate) told: Option<Vec<u8>>,
+    pub(crate) base: Option<Vec<u8>>,
+    pub(crate) follows: bool,
+    /// When it was seen last, whoever saw it.
+    pub(crate) seen_at: i64,
+    pub(crate) is_gone: bool,
+    /// Whether whoever told of it last has not been heard of for longer than they promised.
+    pub(crate) is_silent: bool,
+}
+
+impl ScopeKey {
+    pub(crate) fn new(place: i64, kind: &str, collector: &str, scope: &ScopeId) -> Self {
+        Self {
+            place,
+            kind: kind.to_owned(),
+            collector: collector.to_owned(),
+            scope_kind: scope_kind(scope.kind).to_owned(),
+            name: scope.name.to_string(),
+        }
+    }
+}
+
+/// What identifies the agent: its own word, or the machine's name for one that has none.
+pub(crate) fn agent_uuid(kind: &str, report: &Report) -> Uuid {
+    let name = report.agent.hostname.as_deref().unwrap_or_default();
+    report.agent.id.unwrap_or_else(|| Uuid::new_v5(&Uuid::NAMESPACE_DNS, format!("{kind}.{name}").as_bytes()))
+}
+
+impl Known {
+    pub(crate) async fn load(
+        database: &Database,
+        account: i64,
+        Incoming { kind, report, received_at, .. }: &Incoming,
+    ) -> Result<Self, DatabaseError> {
+        let mut connection = database.read().await?;
+        let mut known = Self::default();
+        let agent = sqlx::query("SELECT id, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
+            .bind(account)
+            .bind(agent_uuid(kind, report).to_string())
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some(row) = agent {
+            let id = row.try_get("id")?;
+            let runs = serde_json::from_str(row.try_get("runs")?).unwrap_or_default();
+            known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
+            let sources = sqlx::query(
+                "SELECT id, collector, observed_at FROM source WHERE account_id = $1 AND agent_id = $2",
+            )
+            .bind(account)
+            .bind(id)
+            .fetch_all(&mut *connection)
+            .await?;
+            for row in sources {
+                let source = KnownSource { id: row.try_get("id")?, observed_at: row.try_get("observed_at")? };
+                known.sources.insert(row.try_get("collector")?, source);
+            }
+        }
+        if report.sequence.is_none() || report.agent.run.is_none() {
+            let bundle = sqlx::query("SELECT 1 AS known FROM bundle WHERE account_id = $1 AND report_id = $2")
+                .bind(account)
+                .bind(report.id.to_string())
+                .fetch_optional(&mut *connection)
+                .await?;
+            known.is_known_bundle = bundle.is_some();
+        }
+        let mut done = HashSet::new();
+        for source in &report.sources {
+            let place = Place::of(source, &report.agent);
+            let id: Option<i64> =
+                sqlx::query_scalar("SELECT id FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
+                    .bind(account)
+                    .bind(place.kind)
+                    .bind(place.key.clone())
+                    .fetch_optional(&mut *connection)
+                    .await?;
+            let Some(id) = id else { continue };
+            known.places.insert(place, id);
+            if !done.insert((id, &source.kind, &source.collector)) {
+                continue;
+            }
+            let scopes = sqlx::query(SCOPES)
+                .bind(account)
+                .bind(id)
+                .bind(source.kind.to_string())
+                .bind(source.collector.to_string())
+                .fetch_all(&mut *connection)
+                .await?;
+            for row in &scopes {
+                let scope = scope(row, *received_at)?;
+                let key = ScopeKey {
+                    place: id,
+                    kind: source.kind.to_string(),
+                    collector: source.collector.to_string(),
+                    scope_kind: row.try_get("scope_kind")?,
+                    name: row.try_get("name")?,
+                };
+                known.scopes.insert(key, scope);
+            }
+        }
+        Ok(known)
+    }
+
+    /// What the report is to those that are here.
+    pub(crate) fn standing(&self, report: &Report) -> Standing {
+        let (Some(run), Some(sequence)) = (report.agent.run, report.sequence) else {
+            return if self.is_known_bundle { Standing::Known } else { Standing::New };
+        };
+        self.agent.as_ref().map_or(Standing::New, |agent| agent.runs.standing(run, sequence))
+    }
+}
+
+const SCOPES: &str = "SELECT scope.id, scope.source_id, scope.scope_kind, scope.name, scope.coverage, scope.told_digest, \
+    scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, source.agent_id, agent.received_at, \
+    agent.valid_for \
+    FROM scope \
+    JOIN source ON source.account_id = scope.account_id AND source.id = scope.source_id \
+    JOIN agent ON agent.account_id = source.account_id AND agent.id = source.agent_id \
+    WHERE scope.account_id = $1 AND scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4";
+
+fn scope(row: &AnyRow, now: i64) -> Result<KnownScope, sqlx::Error> {
+    let follows = row.try_get::<i64, _>("follows")? == 1;
+    let (received_at, valid_for): (i64, Option<i64>) = (row.try_get("received_at")?, row.try_get("valid_for")?);
+    Ok(KnownScope {
+        id: row.try_get("id")?,
+        source_id: row.try_get("source_id")?,
+        agent_id: row.try_get("agent_id")?,
+        coverage: row.try_get("coverage")?,
+        told: row.try_get("told_digest")?,
+        base: row.try_get("base_digest")?,
+        follows,
+        seen_at: row.try_get(if follows { "observed_at" } else { "seen_at" })?,
+        is_gone: row.try_get::<Option<i64>, _>("gone_at")?.is_some(),
+        is_silent: valid_for.is_some_and(|valid_for| received_at + valid_for < now),
+    })
+}

@@ -1,0 +1,57 @@
+//! The manifest protocol over HTTP.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    routing::post,
+};
+use jiff::Timestamp;
+use stocktake_core::wire::{self, Receipt, Stored};
+
+use crate::{access::Reporter, app::App, http::Problem};
+
+/// `POST v1/reports` and `POST v1/scopes`.
+pub(crate) fn routes() -> axum::Router<App> {
+    axum::Router::new()
+        .route(&format!("/{}", wire::REPORTS), post(reports))
+        .route(&format!("/{}", wire::SCOPES), post(scopes))
+}
+
+async fn reports(
+    Reporter(caller): Reporter,
+    State(app): State<App>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Receipt>, Problem> {
+    check_type(&headers)?;
+    let sent_at = sent_at(&headers)?;
+    Ok(Json(app.ingest.report(caller.account_id, sent_at, bytes).await?))
+}
+
+async fn scopes(
+    Reporter(caller): Reporter,
+    State(app): State<App>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<Stored>, Problem> {
+    check_type(&headers)?;
+    Ok(Json(app.ingest.scopes(caller.account_id, bytes).await?))
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get(CONTENT_TYPE).is_some_and(|value| value == wire::MEDIA_TYPE) {
+        return Ok(());
+    }
+    let title = format!("the body of this request is expected to be {}", wire::MEDIA_TYPE);
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, title))
+}
+
+/// A request without it is a bundle's, or from a client that cannot tell.
+fn sent_at(headers: &HeaderMap) -> Result<Option<Timestamp>, Problem> {
+    let Some(value) = headers.get(wire::SENT_AT) else { return Ok(None) };
+    let time = value.to_str().ok().and_then(|value| value.parse().ok());
+    let title = || Problem::bad_request(format!("header {} is no time as in RFC 3339", wire::SENT_AT));
+    time.ok_or_else(title).map(Some)
+}

@@ -1,0 +1,441 @@
+//! Rows of what is in a scope: those that came, those that changed, and those that are gone.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json, json};
+use sqlx::Row as _;
+use stocktake_core::model::{Container, Pod, Workload};
+
+use super::{
+    Writer,
+    events::{Entity, What},
+    scope::ENTITIES,
+};
+use crate::{
+    database::{Column, DatabaseError, Rows, Value},
+    ingest::{
+        delta::{ImageUse, Unconfirmed},
+        elements::{Changes, key},
+        plan::Content,
+    },
+    words,
+};
+
+use Column::{Bytes, Integer, Text};
+
+/// A table, and the columns that are written; the first three are `account_id`, `id` and `scope_id`.
+struct Table {
+    name: &'static str,
+    columns: &'static str,
+    types: &'static [Column],
+}
+
+const POD: Table = Table {
+    name: "pod",
+    columns: "account_id, id, scope_id, key, uid, name, namespace, node_name, phase, workload_id, labels_id, created_at, first_seen_at",
+    types: &[Integer, Integer, Integer, Integer, Bytes, Text, Text, Text, Text, Integer, Integer, Integer, Integer],
+};
+
+const WORKLOAD: Table = Table {
+    name: "workload",
+    columns: "account_id, id, scope_id, key, kind, name, namespace, api_version, uid, first_seen_at",
+    types: &[Integer, Integer, Integer, Integer, Text, Text, Text, Text, Text, Integer],
+};
+
+const CONTAINER: Table = Table {
+    name: "container",
+    columns: "account_id, id, scope_id, key, image_use_id, pod_id, workload_id, labels_id, runtime_id, name, kind, state, \
+              state_reason, node_name, exit_code, restart_count, created_at, started_at, finished_at, first_seen_at",
+    types: &[
+        Integer, Integer, Integer, Integer, Integer, Integer, Integer, Integer, Bytes, Text, Integer, Integer, Text, Text,
+        Integer, Integer, Integer, Integer, Integer, Integer,
+    ],
+};
+
+const NODE: Table = Table { name: "node", columns: FACTS, types: FACT_TYPES };
+const NAMESPACE: Table = Table { name: "namespace", columns: FACTS, types: FACT_TYPES };
+const FACTS: &str = "account_id, id, scope_id, key, name, facts, first_seen_at";
+const FACT_TYPES: &[Column] = &[Integer, Integer, Integer, Integer, Text, Text, Integer];
+
+impl Table {
+    /// Rows that came and rows that changed; the time at which one was seen first stays.
+    async fn write(&self, writer: &mut Writer<'_>, rows: Rows) -> Result<(), DatabaseError> {
+        let kept = ["account_id", "id", "first_seen_at"];
+        let set: Vec<String> = self
+            .columns
+            .split(',')
+            .map(str::trim)
+            .filter(|column| !kept.contains(column))
+            .map(|column| format!("{column} = excluded.{column}"))
+            .collect();
+        let before = format!("INSERT INTO {} ({}) SELECT * FROM", self.name, self.columns);
+        let after = format!("AS v WHERE true ON CONFLICT (account_id, id) DO UPDATE SET {}", set.join(", "));
+        rows.execute(writer.connection, writer.dialect, &[], [&before, &after]).await?;
+        Ok(())
+    }
+}
+
+/// Writes what is new in a scope. `observed_at` is when it was seen now, `former` when it was seen before.
+pub(super) async fn write(
+    writer: &mut Writer<'_>,
+    content: &Content,
+    scope: i64,
+    [observed_at, former]: [i64; 2],
+) -> Result<(), DatabaseError> {
+    let delta = &content.delta;
+    confirm(writer, scope).await?;
+    let uses = image_uses(writer, content, scope, [observed_at, former]).await?;
+    facts(writer, &NODE, &delta.nodes, |node| &node.name, scope, [observed_at, former]).await?;
+    facts(writer, &NAMESPACE, &delta.namespaces, |namespace| &namespace.name, scope, [observed_at, former]).await?;
+    workloads(writer, &delta.workloads, scope, [observed_at, former]).await?;
+    pods(writer, &delta.pods, scope, [observed_at, former]).await?;
+    containers(writer, content, &uses, scope, [observed_at, former]).await?;
+    if let Some(unconfirmed) = &content.unconfirmed {
+        leave(writer, unconfirmed, &uses, scope, former).await?;
+    }
+    Ok(())
+}
+
+/// Whatever was left unconfirmed by a look that did not see all was seen now, unless it is said to be left again.
+async fn confirm(writer: &mut Writer<'_>, scope: i64) -> Result<(), DatabaseError> {
+    for table in ENTITIES {
+        let text = format!(
+            "UPDATE {table} SET last_seen_at = NULL \
+             WHERE account_id = $1 AND scope_id = $2 AND last_seen_at IS NOT NULL AND gone_at IS NULL"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(writer.account).bind(scope);
+        query.execute(&mut *writer.connection).await?;
+    }
+    Ok(())
+}
+
+/// Rows that were not seen in a look that did not see all.
+async fn leave(
+    writer: &mut Writer<'_>,
+    unconfirmed: &Unconfirmed,
+    uses: &HashMap<ImageUse, i64>,
+    scope: i64,
+    former: i64,
+) -> Result<(), DatabaseError> {
+    let lists: [(&'static str, &Vec<i64>); 5] = [
+        ("container", &unconfirmed.containers),
+        ("pod", &unconfirmed.pods),
+        ("workload", &unconfirmed.workloads),
+        ("node", &unconfirmed.nodes),
+        ("namespace", &unconfirmed.namespaces),
+    ];
+    for (table, keys) in lists {
+        let ids = find(writer, table, scope, keys.iter().copied()).await?;
+        mark(writer, table, ids.into_values(), None, former).await?;
+    }
+    mark(writer, "image_use", unconfirmed.uses.iter().filter_map(|usage| uses.get(usage).copied()), None, former).await
+}
+
+/// Rows by key, of those that are present.
+async fn find(
+    writer: &mut Writer<'_>,
+    table: &'static str,
+    scope: i64,
+    keys: impl Iterator<Item = i64>,
+) -> Result<HashMap<i64, i64>, DatabaseError> {
+    let mut rows = Rows::new(&[Integer]);
+    keys.for_each(|key| rows.push([key.into()]));
+    let after = format!(
+        "AS v CROSS JOIN {table} t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND t.gone_at IS NULL"
+    );
+    let select = ["SELECT t.key AS key, t.id AS id FROM", &after];
+    let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into(), scope.into()], select).await?;
+    Ok(found.iter().map(|row| Ok((row.try_get("key")?, row.try_get("id")?))).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Notes when rows were seen last, and since when they are gone if they are.
+async fn mark(
+    writer: &mut Writer<'_>,
+    table: &'static str,
+    ids: impl Iterator<Item = i64>,
+    gone_at: Option<i64>,
+    former: i64,
+) -> Result<(), DatabaseError> {
+    let mut rows = Rows::new(&[Integer]);
+    ids.for_each(|id| rows.push([id.into()]));
+    let before = format!(
+        "UPDATE {table} SET gone_at = $1, last_seen_at = coalesce(last_seen_at, $2) WHERE account_id = $3 AND id IN (SELECT column1 FROM"
+    );
+    let first = [gone_at.into(), former.into(), writer.account.into()];
+    rows.execute(writer.connection, writer.dialect, &first, [&before, "AS v)"]).await?;
+    Ok(())
+}
+
+/// Marks what is missing as gone.
+async fn remove<T>(
+    writer: &mut Writer<'_>,
+    table: &'static str,
+    changes: &Changes<T>,
+    scope: i64,
+    [observed_at, former]: [i64; 2],
+) -> Result<Vec<i64>, DatabaseError> {
+    let ids = find(writer, table, scope, changes.missing.iter().map(|(key, _)| *key)).await?;
+    let mut ids: Vec<i64> = ids.into_values().collect();
+    ids.sort_unstable();
+    mark(writer, table, ids.iter().copied(), Some(observed_at), former).await?;
+    Ok(ids)
+}
+
+/// Image uses of the scope, by what they are; their counts are brought up to date.
+async fn image_uses(
+    writer: &mut Writer<'_>,
+    content: &Content,
+    scope: i64,
+    [observed_at, former]: [i64; 2],
+) -> Result<HashMap<ImageUse, i64>, DatabaseError> {
+    let found = sqlx::query(
+        "SELECT id, image_id, name_id, containers, gone_at FROM image_use WHERE account_id = $1 AND scope_id = $2",
+    )
+    .bind(writer.account)
+    .bind(scope)
+    .fetch_all(&mut *writer.connection)
+    .await?;
+    let mut known: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
+    for row in found {
+        let is_gone = row.try_get::<Option<i64>, _>("gone_at")?.is_some();
+        let containers = if is_gone { 0 } else { row.try_get("containers")? };
+        known.insert((row.try_get("image_id")?, row.try_get("name_id")?), (row.try_get("id")?, containers));
+    }
+    let mut rows = Rows::new(&[Integer; 8]);
+    for (usage, by) in &content.delta.used {
+        let (image, name) = (writer.ids.image(&usage.image), writer.ids.name(&usage.name));
+        let (id, before) = known.get(&(image, name)).copied().unwrap_or_else(|| (writer.identifier(), 0));
+        let now = (before + by).max(0);
+        known.insert((image, name), (id, now));
+        let gone_at = (now == 0).then_some(observed_at);
+        match (before, now) {
+            (0, 1..) => writer.events.push(observed_at, What::Appeared, Entity::Image, [id, scope], None),
+            (1.., 0) => writer.events.push(observed_at, What::Disappeared, Entity::Image, [id, scope], None),
+            _ => {}
+        }
+        rows.push([
+            writer.account.into(),
+            id.into(),
+            scope.into(),
+            image.into(),
+            name.into(),
+            now.into(),
+            observed_at.into(),
+            gone_at.into(),
+        ]);
+    }
+    let insert = [
+        "INSERT INTO image_use (account_id, id, scope_id, image_id, name_id, containers, first_seen_at, gone_at) SELECT * FROM",
+        "AS v WHERE true ON CONFLICT (account_id, id) DO UPDATE SET containers = excluded.containers, gone_at = excluded.gone_at, \
+         last_seen_at = CASE WHEN excluded.gone_at IS NULL THEN NULL ELSE $1 END",
+    ];
+    rows.execute(writer.connection, writer.dialect, &[former.into()], insert).await?;
+    let by_row = |usage: &ImageUse| known.get(&(writer.ids.image(&usage.image), writer.ids.name(&usage.name))).map(|(id, _)| *id);
+    let delta = &content.delta;
+    let unconfirmed = content.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.uses);
+    let wanted = delta.used.keys().chain(delta.uses.values()).chain(unconfirmed);
+    Ok(wanted.filter_map(|usage| Some((usage.clone(), by_row(usage)?))).collect())
+}
+
+/// Nodes and namespaces, of which all is kept as it was told.
+async fn facts<T: serde::Serialize>(
+    writer: &mut Writer<'_>,
+    table: &Table,
+    changes: &Changes<T>,
+    name: impl Fn(&T) -> &str,
+    scope: i64,
+    times: [i64; 2],
+) -> Result<(), DatabaseError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    remove(writer, table.name, changes, scope, times).await?;
+    let ids = find(writer, table.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
+    let mut rows = Rows::new(table.types);
+    let changed = changes.changed.iter().map(|(key, _, entity)| (*key, entity));
+    for (key, entity) in changes.added.iter().map(|(key, entity)| (*key, entity)).chain(changed) {
+        let id = ids.get(&key).copied().unwrap_or_else(|| writer.identifier());
+        rows.push([
+            writer.account.into(),
+            id.into(),
+            scope.into(),
+            key.into(),
+            name(entity).into(),
+            serde_json::to_string(entity).unwrap_or_default().into(),
+            times[0].into(),
+        ]);
+    }
+    table.write(writer, rows).await
+}
+
+async fn workloads(
+    writer: &mut Writer<'_>,
+    changes: &Changes<Workload>,
+    scope: i64,
+    times: [i64; 2],
+) -> Result<(), DatabaseError> {
+    remove(writer, WORKLOAD.name, changes, scope, times).await?;
+    let ids = find(writer, WORKLOAD.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
+    let mut rows = Rows::new(WORKLOAD.types);
+    let changed = changes.changed.iter().map(|(key, _, workload)| (*key, workload));
+    for (key, workload) in changes.added.iter().map(|(key, workload)| (*key, workload)).chain(changed) {
+        let id = ids.get(&key).copied().unwrap_or_else(|| writer.identifier());
+        rows.push([
+            writer.account.into(),
+            id.into(),
+            scope.into(),
+            key.into(),
+            workload.kind.as_str().into(),
+            workload.name.as_str().into(),
+            workload.namespace.as_deref().into(),
+            workload.api_version.as_deref().into(),
+            workload.uid.as_deref().into(),
+            times[0].into(),
+        ]);
+    }
+    WORKLOAD.write(writer, rows).await
+}
+
+async fn pods(
+    writer: &mut Writer<'_>,
+    changes: &Changes<Pod>,
+    scope: i64,
+    times: [i64; 2],
+) -> Result<(), DatabaseError> {
+    remove(writer, POD.name, changes, scope, times).await?;
+    let ids = find(writer, POD.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
+    let changed = changes.changed.iter().map(|(key, _, pod)| (*key, pod));
+    let present: Vec<(i64, &Pod)> = changes.added.iter().map(|(key, pod)| (*key, pod)).chain(changed).collect();
+    let owners = present.iter().filter_map(|(_, pod)| pod.workload.as_deref()).map(|id| key(&[id]));
+    let workloads = find(writer, WORKLOAD.name, scope, owners.collect::<HashSet<i64>>().into_iter()).await?;
+    let name: String = sqlx::query_scalar("SELECT name FROM scope WHERE account_id = $1 AND id = $2")
+        .bind(writer.account)
+        .bind(scope)
+        .fetch_one(&mut *writer.connection)
+        .await?;
+    let mut rows = Rows::new(POD.types);
+    for (pod_key, pod) in present {
+        let id = ids.get(&pod_key).copied().unwrap_or_else(|| writer.identifier());
+        let workload = pod.workload.as_deref().and_then(|id| workloads.get(&key(&[id]))).copied();
+        rows.push([
+            writer.account.into(),
+            id.into(),
+            scope.into(),
+            pod_key.into(),
+            words::pack(&pod.uid).into(),
+            pod.name.as_str().into(),
+            Some(pod.namespace.as_str()).filter(|namespace| *namespace != name).into(),
+            pod.node_name.as_deref().into(),
+            pod.phase.as_deref().into(),
+            workload.into(),
+            writer.ids.labels(&pod.labels).into(),
+            millis(pod.created_at).into(),
+            times[0].into(),
+        ]);
+    }
+    POD.write(writer, rows).await
+}
+
+async fn containers(
+    writer: &mut Writer<'_>,
+    content: &Content,
+    uses: &HashMap<ImageUse, i64>,
+    scope: i64,
+    times: [i64; 2],
+) -> Result<(), DatabaseError> {
+    let changes = &content.delta.containers;
+    for id in remove(writer, CONTAINER.name, changes, scope, times).await? {
+        writer.events.push(times[0], What::Disappeared, Entity::Container, [id, scope], None);
+    }
+    let ids = find(writer, CONTAINER.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
+    let changed = changes.changed.iter().map(|(key, _, container)| (*key, container));
+    let present: Vec<(i64, &Container)> =
+        changes.added.iter().map(|(key, container)| (*key, container)).chain(changed).collect();
+    let pods: HashSet<i64> = present.iter().filter_map(|(_, container)| container.pod_uid.as_deref()).map(|uid| key(&[uid])).collect();
+    let pods = pod_owners(writer, scope, pods).await?;
+    let owners: HashSet<i64> =
+        present.iter().filter_map(|(_, container)| container.workload.as_deref()).map(|id| key(&[id])).collect();
+    let workloads = find(writer, WORKLOAD.name, scope, owners.into_iter()).await?;
+    let mut rows = Rows::new(CONTAINER.types);
+    for (container_key, container) in present {
+        let id = ids.get(&container_key).copied().unwrap_or_else(|| writer.identifier());
+        if !ids.contains_key(&container_key) {
+            writer.events.push(times[0], What::Appeared, Entity::Container, [id, scope], None);
+        }
+        let pod = container.pod_uid.as_deref().and_then(|uid| pods.get(&key(&[uid])));
+        let own = container.workload.as_deref().and_then(|id| workloads.get(&key(&[id]))).copied();
+        let usage = content.delta.uses.get(&container_key).and_then(|usage| uses.get(usage)).copied();
+        rows.push([
+            writer.account.into(),
+            id.into(),
+            scope.into(),
+            container_key.into(),
+            usage.into(),
+            pod.map(|(id, _)| *id).into(),
+            own.or_else(|| pod.and_then(|(_, workload)| *workload)).into(),
+            writer.ids.labels(&container.labels).into(),
+            container.id.as_deref().map(words::pack).into(),
+            container.name.as_str().into(),
+            words::kind_number(container.kind).into(),
+            words::state_number(container.state).into(),
+            container.state_reason.as_deref().into(),
+            container.node_name.as_deref().filter(|_| pod.is_none()).into(),
+            container.exit_code.map(i64::from).into(),
+            container.restart_count.map(i64::from).into(),
+            millis(container.created_at).into(),
+            millis(container.started_at).into(),
+            millis(container.finished_at).into(),
+            times[0].into(),
+        ]);
+    }
+    CONTAINER.write(writer, rows).await?;
+    for (key, old, new) in &changes.changed {
+        let former = (content.delta.former_uses.get(key), content.delta.uses.get(key));
+        if let (Some(id), Some(detail)) = (ids.get(key), difference(old, new, former)) {
+            writer.events.push(times[0], What::Changed, Entity::Container, [*id, scope], Some(&detail));
+        }
+    }
+    Ok(())
+}
+
+/// Rows of pods by key, with the workload that each belongs to.
+async fn pod_owners(
+    writer: &mut Writer<'_>,
+    scope: i64,
+    keys: HashSet<i64>,
+) -> Result<HashMap<i64, (i64, Option<i64>)>, DatabaseError> {
+    let mut rows = Rows::new(&[Integer]);
+    keys.into_iter().for_each(|key| rows.push([Value::from(key)]));
+    let select = [
+        "SELECT t.key AS key, t.id AS id, t.workload_id AS workload FROM",
+        "AS v CROSS JOIN pod t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND t.gone_at IS NULL",
+    ];
+    let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into(), scope.into()], select).await?;
+    let pod = |row: &sqlx::any::AnyRow| Ok((row.try_get("key")?, (row.try_get("id")?, row.try_get("workload")?)));
+    Ok(found.iter().map(pod).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// What is told of a change: what it does, which instance it is, what it is made from.
+fn difference(old: &Container, new: &Container, (former, usage): (Option<&ImageUse>, Option<&ImageUse>)) -> Option<Json> {
+    let mut detail = Map::new();
+    let mut tell = |word: &str, from: Json, to: Json| {
+        if from != to {
+            detail.insert(word.to_owned(), json!([from, to]));
+        }
+    };
+    tell("state", json!(old.state), json!(new.state));
+    tell("state_reason", json!(old.state_reason), json!(new.state_reason));
+    tell("restart_count", json!(old.restart_count), json!(new.restart_count));
+    tell("id", json!(old.id), json!(new.id));
+    tell("image", json!(old.image), json!(new.image));
+    if former.map(|usage| usage.image) != usage.map(|usage| usage.image) {
+        let hash = |usage: Option<&ImageUse>| usage.map(|usage| words::hex(&usage.image));
+        detail.insert("image_facts".to_owned(), json!([hash(former), hash(usage)]));
+    }
+    (!detail.is_empty()).then_some(Json::Object(detail))
+}
+
+fn millis(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_millisecond)
+}

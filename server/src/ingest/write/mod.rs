@@ -1,0 +1,190 @@
+//! Writes what a report comes to, in one transaction.
+
+mod entities;
+mod events;
+mod scope;
+mod sources;
+
+use sqlx::Row as _;
+
+use super::{
+    Incoming,
+    intern::Ids,
+    known::{Known, KnownScope},
+    plan::{Plan, ScopePlan, SourcePlan},
+    request,
+};
+use crate::database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing};
+
+/// Columns of a body.
+pub(super) const BODY: [Column; 5] =
+    [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
+
+/// Keeps a body. One that is here is touched, so that it is not cleared away before a report names it.
+pub(super) const INSERT_BODY: [&str; 2] = [
+    "INSERT INTO body (account_id, digest, size, content, touched_at) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, digest) DO UPDATE SET touched_at = excluded.touched_at",
+];
+
+/// A row of [`BODY`].
+pub(super) fn body_row(account: i64, digest: Vec<u8>, body: &[u8], now: i64) -> [Value; 5] {
+    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+    [account.into(), digest.into(), size.into(), request::pack(body).into(), now.into()]
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Done,
+    /// Nothing was written: what was known before is no longer so.
+    Overtaken,
+}
+
+/// A transaction with what all that is written in it has in common.
+struct Writer<'a> {
+    connection: &'a mut sqlx::AnyConnection,
+    dialect: Dialect,
+    account: i64,
+    /// The next identifier of those that were taken for it.
+    next: i64,
+    ids: &'a Ids,
+    events: events::Events,
+}
+
+impl Writer<'_> {
+    fn identifier(&mut self) -> i64 {
+        self.next += 1;
+        self.next - 1
+    }
+}
+
+/// Writes it, whole or not at all.
+pub(super) async fn write(
+    database: &Database,
+    account: i64,
+    incoming: &Incoming,
+    known: &Known,
+    plan: &Plan,
+    ids: &Ids,
+) -> Result<Written, DatabaseError> {
+    let next = database.identifiers(identifiers(plan)).await?;
+    // Compressed before the lock is taken.
+    let bodies = bodies(account, incoming.received_at, plan);
+    let mut writing: Writing = database.write().await?;
+    let dialect = database.dialect();
+    let mut writer =
+        Writer { connection: writing.connection(), dialect, account, next, ids, events: events::Events::default() };
+    if !is_still_so(&mut writer, incoming, known, plan).await? {
+        return Ok(Written::Overtaken);
+    }
+    bodies.execute(writer.connection, dialect, &[], INSERT_BODY).await?;
+    let agent = sources::agent(&mut writer, incoming, known).await?;
+    for planned in &plan.sources {
+        let place = sources::place(&mut writer, known, planned).await?;
+        // Before the source's time moves on: what it leaves behind was seen at the former.
+        for scope in &planned.untold {
+            sources::leave_behind(&mut writer, scope).await?;
+        }
+        let source = sources::source(&mut writer, incoming, known, planned, [agent, place]).await?;
+        for scope in &planned.scopes {
+            scope::scope(&mut writer, incoming, planned, scope, [place, source]).await?;
+        }
+        for scope in &planned.gone {
+            scope::gone(&mut writer, scope, planned.observed_at).await?;
+        }
+    }
+    sources::bump_others(&mut writer, known, plan).await?;
+    let events = std::mem::take(&mut writer.events);
+    events.write(writer.connection, dialect, account).await?;
+    writing.commit().await?;
+    Ok(Written::Done)
+}
+
+/// How many identifiers it takes at the most.
+fn identifiers(plan: &Plan) -> usize {
+    let contents = plan.sources.iter().flat_map(|source| &source.scopes).filter_map(|scope| scope.content.as_ref());
+    let rows: usize = contents
+        .map(|content| {
+            let delta = &content.delta;
+            delta.nodes.added.len()
+                + delta.nodes.changed.len()
+                + delta.namespaces.added.len()
+                + delta.namespaces.changed.len()
+                + delta.workloads.added.len()
+                + delta.workloads.changed.len()
+                + delta.pods.added.len()
+                + delta.pods.changed.len()
+                + delta.containers.added.len()
+                + delta.containers.changed.len()
+                + delta.used.len()
+        })
+        .sum();
+    let scopes: usize = plan.sources.iter().map(|source| source.scopes.len()).sum();
+    // The agent; a place and a row for each source.
+    1 + 2 * plan.sources.len() + scopes + rows
+}
+
+fn bodies(account: i64, now: i64, plan: &Plan) -> Rows {
+    let mut rows = Rows::new(&BODY);
+    let mut seen = std::collections::HashSet::new();
+    let contents = plan.sources.iter().flat_map(|source| &source.scopes).filter_map(|scope| scope.content.as_ref());
+    for (digest, body) in contents.flat_map(|content| std::iter::once(&content.told).chain(&content.base)) {
+        // Scopes with the same content share one.
+        if seen.insert(digest) {
+            rows.push(body_row(account, digest.clone(), body, now));
+        }
+    }
+    rows
+}
+
+/// Whether what the plan is based on is still so. What it is about is locked from here on.
+async fn is_still_so(
+    writer: &mut Writer<'_>,
+    Incoming { kind, report, .. }: &Incoming,
+    known: &Known,
+    plan: &Plan,
+) -> Result<bool, sqlx::Error> {
+    let text = format!("SELECT revision FROM agent WHERE account_id = $1 AND uuid = $2{}", writer.dialect.for_update());
+    let revision: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+        .bind(writer.account)
+        .bind(super::known::agent_uuid(kind, report).to_string())
+        .fetch_optional(&mut *writer.connection)
+        .await?;
+    if revision != known.agent.as_ref().map(|agent| agent.revision) {
+        return Ok(false);
+    }
+    let mut scopes: Vec<&KnownScope> = plan.sources.iter().flat_map(touched).collect();
+    scopes.sort_unstable_by_key(|scope| scope.id);
+    let mut rows = Rows::new(&[Column::Integer]);
+    scopes.iter().for_each(|scope| rows.push([scope.id.into()]));
+    let lock = match writer.dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " ORDER BY t.id FOR UPDATE OF t",
+    };
+    let after = format!(
+        "AS v CROSS JOIN scope t WHERE t.account_id = $1 AND t.id = v.column1{lock}"
+    );
+    let select = ["SELECT t.id AS id, t.source_id AS source_id, t.told_digest AS told, t.base_digest AS base FROM", &after];
+    let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await?;
+    if found.len() != scopes.len() {
+        return Ok(false);
+    }
+    for row in found {
+        let id: i64 = row.try_get("id")?;
+        let (told, base): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.try_get("told")?, row.try_get("base")?);
+        let source: i64 = row.try_get("source_id")?;
+        let is_same = scopes
+            .binary_search_by_key(&id, |scope| scope.id)
+            .is_ok_and(|at| (scopes[at].source_id, &scopes[at].told, &scopes[at].base) == (source, &told, &base));
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Scopes whose rows are altered.
+fn touched(planned: &SourcePlan) -> impl Iterator<Item = &KnownScope> {
+    let known = planned.scopes.iter().filter_map(|ScopePlan { known, .. }| known.as_ref());
+    known.chain(&planned.gone).chain(&planned.untold)
+}

@@ -1,0 +1,171 @@
+//! Rows of agents, clusters, hosts and sources.
+
+use std::collections::BTreeSet;
+
+use stocktake_core::model::{Shown, Source};
+
+use super::Writer;
+use crate::{
+    database::DatabaseError,
+    ingest::{
+        Incoming,
+        known::{Known, KnownScope, agent_uuid},
+        plan::{Plan, SourcePlan},
+        request,
+    },
+    words,
+};
+
+/// Writes who reported, and returns its identifier.
+pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &Known) -> Result<i64, DatabaseError> {
+    let Incoming { kind, report, manifest, skew, received_at, .. } = incoming;
+    let id = known.agent.as_ref().map_or_else(|| writer.identifier(), |agent| agent.id);
+    let mut runs = known.agent.as_ref().map(|agent| agent.runs.clone()).unwrap_or_default();
+    match (report.agent.run, report.sequence) {
+        (Some(run), Some(sequence)) => runs.take(run, sequence),
+        _ => {
+            sqlx::query("INSERT INTO bundle (account_id, report_id, received_at) VALUES ($1, $2, $3)")
+                .bind(writer.account)
+                .bind(report.id.to_string())
+                .bind(*received_at)
+                .execute(&mut *writer.connection)
+                .await?;
+        }
+    }
+    let valid_for = report.valid_for_seconds.and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
+    sqlx::query(AGENT)
+        .bind(writer.account)
+        .bind(id)
+        .bind(agent_uuid(kind, report).to_string())
+        .bind(*kind)
+        .bind(report.agent.version.clone())
+        .bind(report.agent.hostname.clone())
+        .bind(serde_json::to_string(&runs).unwrap_or_default())
+        .bind(report.id.to_string())
+        .bind(report.created_at.as_millisecond() + skew)
+        .bind(*received_at)
+        .bind(valid_for)
+        .bind(*skew)
+        .bind(manifest.as_ref().map(|(digest, _)| words::pack_digest(digest)))
+        .bind(manifest.as_ref().map(|(_, manifest)| request::pack(manifest)))
+        .execute(&mut *writer.connection)
+        .await?;
+    Ok(id)
+}
+
+const AGENT: &str = "INSERT INTO agent (account_id, id, uuid, kind, version, hostname, runs, report_id, reported_at, received_at, \
+    valid_for, clock_skew, manifest_digest, manifest, first_seen_at, revision) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $10, 1) \
+    ON CONFLICT (account_id, id) DO UPDATE SET kind = excluded.kind, version = excluded.version, hostname = excluded.hostname, \
+    runs = excluded.runs, report_id = excluded.report_id, reported_at = excluded.reported_at, received_at = excluded.received_at, \
+    valid_for = excluded.valid_for, clock_skew = excluded.clock_skew, manifest_digest = excluded.manifest_digest, \
+    manifest = excluded.manifest, revision = agent.revision + 1";
+
+/// Writes a cluster or host, and returns its identifier. Its name is the latest that was told.
+pub(super) async fn place(
+    writer: &mut Writer<'_>,
+    known: &Known,
+    SourcePlan { place, .. }: &SourcePlan,
+) -> Result<i64, DatabaseError> {
+    let known = known.places.get(place).copied();
+    let id = match known {
+        Some(id) => id,
+        None => writer.identifier(),
+    };
+    // The same report may name a place twice.
+    let id: i64 = sqlx::query_scalar(
+        "INSERT INTO place (account_id, id, kind, key, name) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (account_id, kind, key) DO UPDATE SET name = excluded.name RETURNING id",
+    )
+    .bind(writer.account)
+    .bind(id)
+    .bind(place.kind)
+    .bind(place.key.clone())
+    .bind(place.name.clone())
+    .fetch_one(&mut *writer.connection)
+    .await?;
+    Ok(id)
+}
+
+/// Writes a source, and returns its identifier. A new one inherits the time to live of one that looked at the same: an agent that was
+/// installed anew is another one, and yet the same to people.
+pub(super) async fn source(
+    writer: &mut Writer<'_>,
+    incoming: &Incoming,
+    known: &Known,
+    planned: &SourcePlan,
+    [agent, place]: [i64; 2],
+) -> Result<i64, DatabaseError> {
+    let source: &Source = &incoming.report.sources[planned.source];
+    let id = match known.sources.get(source.collector.as_str()) {
+        Some(known) => known.id,
+        None => writer.identifier(),
+    };
+    let shown = match source.shown {
+        Shown::All => "all",
+        Shown::Running => "running",
+        Shown::Part => "part",
+    };
+    let warnings: Vec<&str> = source.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    let id: i64 = sqlx::query_scalar(SOURCE)
+        .bind(writer.account)
+        .bind(id)
+        .bind(agent)
+        .bind(place)
+        .bind(source.collector.to_string())
+        .bind(source.kind.to_string())
+        .bind(source.runtime.as_ref().map(|runtime| runtime.name.clone()))
+        .bind(source.runtime.as_ref().map(|runtime| runtime.version.clone()))
+        .bind(planned.observed_at)
+        .bind(source.coverage.status())
+        .bind(source.coverage.reason().map(str::to_owned))
+        .bind(shown)
+        .bind(serde_json::to_string(&warnings).unwrap_or_default())
+        .fetch_one(&mut *writer.connection)
+        .await?;
+    Ok(id)
+}
+
+const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, collector, kind, runtime_name, runtime_version, \
+    observed_at, coverage, reason, shown, warnings, first_seen_at, ttl_days) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $9, \
+    (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $5 \
+    ORDER BY former.id DESC LIMIT 1)) \
+    ON CONFLICT (account_id, agent_id, collector) DO UPDATE SET place_id = excluded.place_id, kind = excluded.kind, \
+    runtime_name = coalesce(excluded.runtime_name, source.runtime_name), \
+    runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = excluded.observed_at, \
+    coverage = excluded.coverage, reason = excluded.reason, shown = excluded.shown, warnings = excluded.warnings RETURNING id";
+
+/// A scope that its source tells nothing of any more: it keeps the time at which it was seen.
+pub(super) async fn leave_behind(writer: &mut Writer<'_>, scope: &KnownScope) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE scope SET follows = 0, seen_at = $1, coverage = 'failed', reason = 'the last report does not tell of it' \
+         WHERE account_id = $2 AND id = $3",
+    )
+    .bind(scope.seen_at)
+    .bind(writer.account)
+    .bind(scope.id)
+    .execute(&mut *writer.connection)
+    .await?;
+    Ok(())
+}
+
+/// Tells those whose scopes were taken over that what they know is no longer so.
+pub(super) async fn bump_others(writer: &mut Writer<'_>, known: &Known, plan: &Plan) -> Result<(), DatabaseError> {
+    let own = known.agent.as_ref().map_or(0, |agent| agent.id);
+    let taken: BTreeSet<i64> = plan
+        .sources
+        .iter()
+        .flat_map(super::touched)
+        .map(|scope| scope.agent_id)
+        .filter(|agent| *agent != own)
+        .collect();
+    for agent in taken {
+        sqlx::query("UPDATE agent SET revision = revision + 1 WHERE account_id = $1 AND id = $2")
+            .bind(writer.account)
+            .bind(agent)
+            .execute(&mut *writer.connection)
+            .await?;
+    }
+    Ok(())
+}
