@@ -167,10 +167,9 @@ impl Access {
         }
         let actor = Actor { name: name.to_owned(), address };
         let done = async {
-            let account_id = match account_id {
-                Some(account_id) => account_id,
-                None => self.existing(SYSTEM).await?,
-            };
+            // Asked for in both cases, so that the time it takes does not tell who there is.
+            let system = self.existing(SYSTEM).await?;
+            let account_id = account_id.unwrap_or(system);
             Ok::<_, AccessError>(self.record(account_id, &actor, "login", "", "refused").await?)
         };
         if let Err(error) = done.await {
@@ -218,7 +217,7 @@ pub(super) struct Refusals {
 
 impl Refusals {
     pub(super) fn new() -> Self {
-        Self { lately: Recent::new(1_000, Duration::from_secs(60)), minute: Mutex::default() }
+        Self { lately: Recent::new(1_000, Duration::from_mins(1)), minute: Mutex::default() }
     }
 
     fn counts(&self, name: &str, address: Option<IpAddr>, now: Instant) -> bool {

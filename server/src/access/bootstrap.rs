@@ -26,12 +26,11 @@ impl Access {
         if users > 0 {
             return Ok(None);
         }
-        let (password, made_up) = match password {
-            Some(password) => (password, None),
-            None => {
-                let password = new_password()?;
-                (password.clone(), Some(password))
-            }
+        let (password, made_up) = if let Some(password) = password {
+            (password, None)
+        } else {
+            let password = new_password()?;
+            (password.clone(), Some(password))
         };
         check_password(&password)?;
         // Before anybody is kept waiting.

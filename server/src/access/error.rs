@@ -84,10 +84,9 @@ impl From<AccessError> for Problem {
             AccessError::Busy => return Self::too_many(error.to_string(), 5),
             AccessError::Missing { .. } => StatusCode::NOT_FOUND,
             AccessError::Exists { .. } | AccessError::LastAdmin { .. } | AccessError::System => StatusCode::CONFLICT,
-            AccessError::Name { .. } | AccessError::Password(_) | AccessError::Role(_) | AccessError::Expired(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            AccessError::Hash | AccessError::Random => {
+            AccessError::Name { .. } | AccessError::Password(_) | AccessError::Expired(_) => StatusCode::BAD_REQUEST,
+            // What a request says is a role already: the word is one of the database's.
+            AccessError::Hash | AccessError::Random | AccessError::Role(_) => {
                 tracing::error!(%error, "a request could not be served");
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -155,7 +155,7 @@ impl Access {
             None => Ok(()),
             Some(wait) => Err(Problem::too_many(
                 "too many log-ins have failed; try again later, with the right credentials",
-                wait.as_secs().max(1) + u64::from(wait.subsec_nanos() > 0),
+                wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
             )),
         }
     }
@@ -179,19 +179,24 @@ impl Access {
     }
 
     async fn account_id(&self, name: &str) -> Result<i64, AccessError> {
-        let found = match self.accounts.get(&name.to_owned()) {
-            Some(found) => found,
-            None => {
-                let generation = self.accounts.generation();
-                let found = sqlx::query_scalar("SELECT id FROM account WHERE name = $1")
-                    .bind(name)
-                    .fetch_optional(self.database.pool())
-                    .await?;
-                self.accounts.put(generation, name.to_owned(), found);
-                found
-            }
+        let name = name.to_owned();
+        let found = if let Some(found) = self.accounts.get(&name) {
+            found
+        } else {
+            let generation = self.accounts.generation();
+            let found = self.look_up(&name).await?;
+            self.accounts.put(generation, name.clone(), found);
+            found
         };
-        found.ok_or_else(|| AccessError::Missing { what: "account", name: name.to_owned() })
+        found.ok_or(AccessError::Missing { what: "account", name })
+    }
+
+    pub(super) async fn look_up(&self, account: &str) -> Result<Option<i64>, AccessError> {
+        let found = sqlx::query_scalar("SELECT id FROM account WHERE name = $1")
+            .bind(account)
+            .fetch_optional(self.database.pool())
+            .await?;
+        Ok(found)
     }
 }
 

@@ -60,7 +60,7 @@ impl Access {
             throttle: Throttle::new(),
             callers: Recent::new(20_000, FRESH),
             accounts: Recent::new(1_000, FRESH),
-            used: Recent::new(20_000, Duration::from_secs(60)),
+            used: Recent::new(20_000, Duration::from_mins(1)),
             refusals: audit::Refusals::new(),
         }
     }

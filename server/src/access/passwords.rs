@@ -21,7 +21,7 @@ const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c3RvY2t0YWtlLW5vYm9keQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// How long a password that was right is remembered.
-const MEMORY: Duration = Duration::from_secs(180);
+const MEMORY: Duration = Duration::from_mins(3);
 /// How long a check waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn it_stays_small_and_keeps_the_youngest() {
-        let (recent, now) = (Recent::new(100, Duration::from_secs(3600)), Instant::now());
+        let (recent, now) = (Recent::new(100, Duration::from_hours(1)), Instant::now());
         for number in 0..1000 {
             recent.put_at(0, number, (), now + Duration::from_millis(number));
             assert!(recent.inner().entries.len() <= 100);

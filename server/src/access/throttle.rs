@@ -14,9 +14,9 @@ use super::recent::drop_oldest;
 const NAME_TRIES: u32 = 5;
 const ADDRESS_TRIES: u32 = 20;
 /// How long one waits at most.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 /// After how long without another failure all is forgotten.
-const MEMORY: Duration = Duration::from_secs(900);
+const MEMORY: Duration = Duration::from_mins(15);
 /// How many names and addresses are remembered.
 const CAPACITY: usize = 10_000;
 

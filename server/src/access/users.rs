@@ -182,11 +182,8 @@ impl Access {
 
     /// The key of an account, as it is now.
     pub(super) async fn existing(&self, account: &str) -> Result<i64, AccessError> {
-        sqlx::query_scalar("SELECT id FROM account WHERE name = $1")
-            .bind(account)
-            .fetch_optional(self.database.pool())
-            .await?
-            .ok_or_else(|| AccessError::Missing { what: "account", name: account.to_owned() })
+        let found = self.look_up(account).await?;
+        found.ok_or_else(|| AccessError::Missing { what: "account", name: account.to_owned() })
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Problem {
     pub(crate) retry_after: Option<u64>,
     /// What the log gets and the client does not.
     #[source]
-    cause: Option<DatabaseError>,
+    pub(crate) cause: Option<Box<DatabaseError>>,
 }
 
 impl Problem {
@@ -68,7 +68,7 @@ impl From<DatabaseError> for Problem {
         tracing::error!(error = &cause as &dyn std::error::Error, "a request could not be served");
         Self {
             retry_after: Some(5),
-            cause: Some(cause),
+            cause: Some(Box::new(cause)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used at the moment; try again later")
         }
     }

@@ -186,7 +186,7 @@ async fn an_account_goes_with_all_that_is_its_and_nothing_else() {
         assert_eq!(bed.status("/read", &blue).await, StatusCode::OK);
         let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM image_use").fetch_one(pool).await.unwrap();
         assert_eq!(left, 1);
-        assert_eq!(names(&bed.get("/v1/accounts", &admin()).await), ["admin", "blue"]);
+        assert_eq!(names(&bed.get("/v1/accounts", &admin()).await), ["admin", "blue", "one"]);
         assert!(bed.log("admin").await.contains(&"admin account.delete red deleted".to_owned()));
     }
 }
