@@ -14,7 +14,10 @@ pub(crate) async fn databases() -> Vec<Database> {
     }
     for database in &databases {
         database.migrate().await.expect("the schema");
-        sqlx::query("INSERT INTO account (name, created_at) VALUES ('one', 0)").execute(database.pool()).await.expect("an account");
+        sqlx::query("INSERT INTO account (name, created_at) VALUES ('one', 0)")
+            .execute(database.pool())
+            .await
+            .expect("an account");
     }
     databases
 }

@@ -92,9 +92,14 @@ impl Delta {
         let later = Elements::of(later)?;
         let (mut former, mut images) = (Images::of(&earlier)?, Images::of(&later)?);
         // An image of which something else is known now is another one to all its containers, which may say the same as before.
-        let altered: HashSet<String> =
-            images.by_id.iter().filter(|(id, hash)| former.by_id.get(*id).is_some_and(|old| old != *hash)).map(|(id, _)| id.clone()).collect();
-        let uses_altered = |container: &Container| container.image_ref.as_deref().is_some_and(|id| altered.contains(id));
+        let altered: HashSet<String> = images
+            .by_id
+            .iter()
+            .filter(|(id, hash)| former.by_id.get(*id).is_some_and(|old| old != *hash))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let uses_altered =
+            |container: &Container| container.image_ref.as_deref().is_some_and(|id| altered.contains(id));
         let always: Option<&dyn Fn(&Container) -> bool> = if altered.is_empty() { None } else { Some(&uses_altered) };
         let containers =
             compare(&earlier.containers, &later.containers, |container| container_key(container, is_cluster), always)?;
@@ -185,12 +190,21 @@ fn named<T: serde::de::DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    use stocktake_core::{Digest, model::{DigestFact, Provenance, Scope}};
+    use stocktake_core::{
+        Digest,
+        model::{DigestFact, Provenance, Scope},
+    };
 
     use super::*;
 
     fn container(id: &str, image: &str) -> Container {
-        Container { id: Some(id.into()), name: id.into(), image: Some(image.into()), image_ref: Some(image.into()), ..Container::default() }
+        Container {
+            id: Some(id.into()),
+            name: id.into(),
+            image: Some(image.into()),
+            image_ref: Some(image.into()),
+            ..Container::default()
+        }
     }
 
     fn image(id: &str, manifest: Option<&str>) -> Image {

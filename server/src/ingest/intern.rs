@@ -209,7 +209,10 @@ async fn images(
     rows.execute(connection, dialect, &[], insert).await?;
     let mut hashes = Rows::new(&[Column::Bytes]);
     images.keys().for_each(|hash| hashes.push([hash.to_vec().into()]));
-    let select = ["SELECT t.hash AS hash, t.id AS id FROM", "AS v CROSS JOIN image t WHERE t.account_id = $1 AND t.hash = v.column1"];
+    let select = [
+        "SELECT t.hash AS hash, t.id AS id FROM",
+        "AS v CROSS JOIN image t WHERE t.account_id = $1 AND t.hash = v.column1",
+    ];
     for row in hashes.fetch(connection, dialect, &[account.into()], select).await? {
         let hash = hash_of(row.try_get("hash")?)?;
         ids.images.insert((account, hash), row.try_get("id")?);
@@ -279,7 +282,8 @@ async fn identify(connection: &mut AnyConnection, account: i64, config: &str) ->
 }
 
 fn all_digests(image: &Image) -> BTreeSet<(String, &'static str)> {
-    let facts = [(&image.index_digest, "index"), (&image.manifest_digest, "manifest"), (&image.config_digest, "config")];
+    let facts =
+        [(&image.index_digest, "index"), (&image.manifest_digest, "manifest"), (&image.config_digest, "config")];
     let known = facts.into_iter().filter_map(|(fact, kind)| Some((fact.digest()?.to_string(), kind)));
     let served = image.repo_digests.iter().map(|repo_digest| (repo_digest.digest.to_string(), "repo"));
     known.chain(served).collect()

@@ -99,13 +99,12 @@ impl Known {
             let id = row.try_get("id")?;
             let runs = serde_json::from_str(row.try_get("runs")?).unwrap_or_default();
             known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
-            let sources = sqlx::query(
-                "SELECT id, collector, observed_at FROM source WHERE account_id = $1 AND agent_id = $2",
-            )
-            .bind(account)
-            .bind(id)
-            .fetch_all(&mut *connection)
-            .await?;
+            let sources =
+                sqlx::query("SELECT id, collector, observed_at FROM source WHERE account_id = $1 AND agent_id = $2")
+                    .bind(account)
+                    .bind(id)
+                    .fetch_all(&mut *connection)
+                    .await?;
             for row in sources {
                 let source = KnownSource { id: row.try_get("id")?, observed_at: row.try_get("observed_at")? };
                 known.sources.insert(row.try_get("collector")?, source);

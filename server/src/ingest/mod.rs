@@ -11,6 +11,9 @@ mod request;
 mod routes;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;

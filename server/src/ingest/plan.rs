@@ -91,11 +91,16 @@ impl Plan {
                 let scope = key.as_ref().and_then(|key| known.scopes.get(key)).cloned();
                 told.extend(key);
                 // Of two agents that see the same the later look counts.
-                if scope.as_ref().is_some_and(|scope| scope.seen_at > observed_at && scope.source_id != own(known, source)) {
+                if scope
+                    .as_ref()
+                    .is_some_and(|scope| scope.seen_at > observed_at && scope.source_id != own(known, source))
+                {
                     continue;
                 }
                 let content = match line.digest.as_ref().filter(|_| line.coverage.has_seen()) {
-                    Some(digest) => content(database, account, incoming, &planned, line, digest, scope.as_ref()).await?,
+                    Some(digest) => {
+                        content(database, account, incoming, &planned, line, digest, scope.as_ref()).await?
+                    }
                     None => None,
                 };
                 planned.scopes.push(ScopePlan { entry, known: scope, content });
@@ -176,7 +181,7 @@ async fn content(
             return Ok(Content { told: (key, later), base: None, delta, unconfirmed: None });
         }
         // Rows that are not in the part stay; they are told apart by what the part says.
-        let base = merged(&earlier, &later)?;
+        let base = merged(&earlier, &later, is_cluster)?;
         let delta = Delta::between(&earlier, &base, is_cluster)?;
         let unconfirmed = Unconfirmed::of(&base, &later, is_cluster)?;
         let digest = words::pack_digest(&Digest::sha256(&base));
@@ -190,7 +195,9 @@ async fn content(
 async fn complete(database: &Database, account: i64, incoming: &Incoming, known: &Known) -> Result<(), Problem> {
     let told: HashSet<&[u8]> = known.scopes.values().filter_map(|scope| scope.told.as_deref()).collect();
     let mut missing = BTreeSet::new();
-    for digest in incoming.report.sources.iter().flat_map(|source| &source.scopes).filter_map(|line| line.digest.as_ref()) {
+    for digest in
+        incoming.report.sources.iter().flat_map(|source| &source.scopes).filter_map(|line| line.digest.as_ref())
+    {
         let key = words::pack_digest(digest);
         if incoming.bodies.contains_key(digest) || told.contains(key.as_slice()) || missing.contains(digest) {
             continue;
@@ -234,6 +241,7 @@ fn digest_of(key: &[u8]) -> Result<Digest, Problem> {
 
 fn spoilt(digest: &Digest) -> Problem {
     tracing::error!(%digest, "the body that a scope's rows are of is not in the database, or damaged");
-    let title = format!("{digest}, which this scope's rows are of, is not in the database, or damaged; restore a backup");
+    let title =
+        format!("{digest}, which this scope's rows are of, is not in the database, or damaged; restore a backup");
     Problem::new(http::StatusCode::INTERNAL_SERVER_ERROR, title)
 }

@@ -40,7 +40,9 @@ pub(crate) async fn report(
         .map_err(|error| Problem::bad_request(format!("the manifest is not a report: {error}")))?;
     if report.schema != SCHEMA_VERSION {
         let said = &report.schema;
-        return Err(Problem::bad_request(format!("the report is of schema `{said}`, this server knows `{SCHEMA_VERSION}`")));
+        return Err(Problem::bad_request(format!(
+            "the report is of schema `{said}`, this server knows `{SCHEMA_VERSION}`"
+        )));
     }
     let skew = sent_at.map_or(0, |sent_at| received_at.as_millisecond() - sent_at.as_millisecond());
     Ok(Incoming {

@@ -48,8 +48,8 @@ const CONTAINER: Table = Table {
     columns: "account_id, id, scope_id, key, image_use_id, pod_id, workload_id, labels_id, runtime_id, name, kind, state, \
               state_reason, node_name, exit_code, restart_count, created_at, started_at, finished_at, first_seen_at",
     types: &[
-        Integer, Integer, Integer, Integer, Integer, Integer, Integer, Integer, Bytes, Text, Integer, Integer, Text, Text,
-        Integer, Integer, Integer, Integer, Integer, Integer,
+        Integer, Integer, Integer, Integer, Integer, Integer, Integer, Integer, Bytes, Text, Integer, Integer, Text,
+        Text, Integer, Integer, Integer, Integer, Integer, Integer,
     ],
 };
 
@@ -231,7 +231,9 @@ async fn image_uses(
          last_seen_at = CASE WHEN excluded.gone_at IS NULL THEN NULL ELSE $1 END",
     ];
     rows.execute(writer.connection, writer.dialect, &[former.into()], insert).await?;
-    let by_row = |usage: &ImageUse| known.get(&(writer.ids.image(&usage.image), writer.ids.name(&usage.name))).map(|(id, _)| *id);
+    let by_row = |usage: &ImageUse| {
+        known.get(&(writer.ids.image(&usage.image), writer.ids.name(&usage.name))).map(|(id, _)| *id)
+    };
     let delta = &content.delta;
     let unconfirmed = content.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.uses);
     let wanted = delta.used.keys().chain(delta.uses.values()).chain(unconfirmed);
@@ -352,7 +354,8 @@ async fn containers(
     let changed = changes.changed.iter().map(|(key, _, container)| (*key, container));
     let present: Vec<(i64, &Container)> =
         changes.added.iter().map(|(key, container)| (*key, container)).chain(changed).collect();
-    let pods: HashSet<i64> = present.iter().filter_map(|(_, container)| container.pod_uid.as_deref()).map(|uid| key(&[uid])).collect();
+    let pods: HashSet<i64> =
+        present.iter().filter_map(|(_, container)| container.pod_uid.as_deref()).map(|uid| key(&[uid])).collect();
     let pods = pod_owners(writer, scope, pods).await?;
     let owners: HashSet<i64> =
         present.iter().filter_map(|(_, container)| container.workload.as_deref()).map(|id| key(&[id])).collect();
@@ -417,7 +420,11 @@ async fn pod_owners(
 }
 
 /// What is told of a change: what it does, which instance it is, what it is made from.
-fn difference(old: &Container, new: &Container, (former, usage): (Option<&ImageUse>, Option<&ImageUse>)) -> Option<Json> {
+fn difference(
+    old: &Container,
+    new: &Container,
+    (former, usage): (Option<&ImageUse>, Option<&ImageUse>),
+) -> Option<Json> {
     let mut detail = Map::new();
     let mut tell = |word: &str, from: Json, to: Json| {
         if from != to {

@@ -49,11 +49,12 @@ impl Events {
             return Ok(());
         }
         let count = i64::try_from(self.0.len()).unwrap_or(i64::MAX);
-        let last: i64 = sqlx::query_scalar("UPDATE account SET last_event = last_event + $1 WHERE id = $2 RETURNING last_event")
-            .bind(count)
-            .bind(account)
-            .fetch_one(&mut *connection)
-            .await?;
+        let last: i64 =
+            sqlx::query_scalar("UPDATE account SET last_event = last_event + $1 WHERE id = $2 RETURNING last_event")
+                .bind(count)
+                .bind(account)
+                .fetch_one(&mut *connection)
+                .await?;
         let mut rows = Rows::new(&EVENT);
         for (id, event) in (last - count + 1..).zip(self.0) {
             rows.push([
@@ -67,7 +68,8 @@ impl Events {
                 Value::from(event.detail),
             ]);
         }
-        let insert = ["INSERT INTO event (account_id, id, at, kind, entity, entity_id, scope_id, detail) SELECT * FROM", "AS v"];
+        let insert =
+            ["INSERT INTO event (account_id, id, at, kind, entity, entity_id, scope_id, detail) SELECT * FROM", "AS v"];
         rows.execute(connection, dialect, &[], insert).await?;
         Ok(())
     }

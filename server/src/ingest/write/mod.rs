@@ -17,8 +17,7 @@ use super::{
 use crate::database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing};
 
 /// Columns of a body.
-pub(super) const BODY: [Column; 5] =
-    [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
+pub(super) const BODY: [Column; 5] = [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
 
 /// Keeps a body. One that is here is touched, so that it is not cleared away before a report names it.
 pub(super) const INSERT_BODY: [&str; 2] = [
@@ -161,10 +160,9 @@ async fn is_still_so(
         Dialect::Sqlite => "",
         Dialect::Postgres => " ORDER BY t.id FOR UPDATE OF t",
     };
-    let after = format!(
-        "AS v CROSS JOIN scope t WHERE t.account_id = $1 AND t.id = v.column1{lock}"
-    );
-    let select = ["SELECT t.id AS id, t.source_id AS source_id, t.told_digest AS told, t.base_digest AS base FROM", &after];
+    let after = format!("AS v CROSS JOIN scope t WHERE t.account_id = $1 AND t.id = v.column1{lock}");
+    let select =
+        ["SELECT t.id AS id, t.source_id AS source_id, t.told_digest AS told, t.base_digest AS base FROM", &after];
     let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await?;
     if found.len() != scopes.len() {
         return Ok(false);

@@ -101,7 +101,8 @@ const SCOPE: &str = "INSERT INTO scope (account_id, id, place_id, source_id, col
 /// A scope that is no more, with all that was in it.
 pub(super) async fn gone(writer: &mut Writer<'_>, scope: &KnownScope, at: i64) -> Result<(), DatabaseError> {
     for (entity, table) in [(Entity::Container, "container"), (Entity::Image, "image_use")] {
-        let text = format!("SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND gone_at IS NULL ORDER BY id");
+        let text =
+            format!("SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND gone_at IS NULL ORDER BY id");
         let ids: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
             .bind(writer.account)
             .bind(scope.id)
