@@ -332,7 +332,8 @@ CREATE INDEX container_image_use ON container (account_id, image_use_id);
 CREATE INDEX container_pod ON container (account_id, pod_id);
 CREATE INDEX container_workload ON container (account_id, workload_id) WHERE gone_at IS NULL;
 CREATE INDEX container_labels ON container (account_id, labels_id) WHERE gone_at IS NULL AND labels_id IS NOT NULL;
-CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE gone_at IS NULL AND runtime_id IS NOT NULL;
+CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE runtime_id IS NOT NULL;
+CREATE INDEX container_node ON container (account_id, node_name) WHERE node_name IS NOT NULL;
 CREATE INDEX container_name ON container (account_id, name) WHERE gone_at IS NULL;
 
 -- What changed. Written with the change, never altered, removed only with age.
