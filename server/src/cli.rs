@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::access::Role;
+
 /// Keeps what agents report of the containers that run, and answers questions about it.
 #[derive(Debug, Parser)]
 #[command(name = "stocktake-server", version, disable_help_subcommand = true, max_term_width = 100, after_help = AFTER_HELP)]
@@ -51,6 +53,12 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Bring the database's schema up to date, which `serve` does, too.
     Migrate(Where),
+    /// Say who may use the server.
+    #[command(subcommand)]
+    User(User),
+    /// Say which programs may use the server, such as agents.
+    #[command(subcommand)]
+    Token(Token),
     /// Copy the database to a file.
     #[command(after_help = BACKUP_AFTER_HELP)]
     Backup(Backup),
@@ -91,6 +99,79 @@ pub(crate) struct Backup {
 
     /// Where to put the copy. A file that is there already is left as it is, and the command fails.
     pub(crate) file: PathBuf,
+}
+
+/// Whose users or tokens.
+#[derive(Debug, Args)]
+pub(crate) struct Account {
+    #[command(flatten)]
+    pub(crate) place: Where,
+
+    /// Account that it belongs to.
+    #[arg(short, long, value_name = "NAME", default_value = "admin")]
+    pub(crate) account: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user. The password is read from stdin, or asked for.
+    Add {
+        /// Name, which nobody else has on this server.
+        name: String,
+        /// What they may.
+        #[arg(short, long, value_enum)]
+        role: Role,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List users.
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Give a user another password, read from stdin or asked for.
+    Password {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Remove a user.
+    Remove {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print its secret, which cannot be shown again.
+    Add {
+        /// Name, such as that of the host whose agent uses it.
+        name: String,
+        /// What it may.
+        #[arg(short, long, value_enum, default_value_t = Role::InventoryAgent)]
+        role: Role,
+        /// When it expires (RFC 3339); never, if it is not said.
+        #[arg(short, long, value_name = "TIME")]
+        expires: Option<jiff::Timestamp>,
+        #[command(flatten)]
+        account: Account,
+    },
+    /// List tokens.
+    List {
+        #[command(flatten)]
+        account: Account,
+    },
+    /// Take a token back.
+    Remove {
+        /// Name.
+        name: String,
+        #[command(flatten)]
+        account: Account,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

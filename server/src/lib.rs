@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod database;
 mod exit;
+mod foreign;
 mod http;
 mod ingest;
 mod logging;

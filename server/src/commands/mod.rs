@@ -3,6 +3,8 @@
 mod backup;
 mod migrate;
 mod serve;
+mod token;
+mod user;
 
 use std::{
     ffi::OsString,
@@ -17,6 +19,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
+    access::{Access, AccessError},
     cli::{Cli, Command, Where},
     config::{self, Settings},
     database::{Database, DatabaseError},
@@ -55,6 +58,8 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Migrate(place) => block_on(migrate::run(place)),
+        Command::User(command) => block_on(user::run(command)),
+        Command::Token(command) => block_on(token::run(command)),
         Command::Backup(arguments) => block_on(backup::run(arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -138,6 +143,35 @@ async fn open(url: &str) -> Result<Database, Exit> {
         Ok(database)
     };
     opened.await.map_err(|error| cannot_use(&error))
+}
+
+/// Who may do what, as the database of these settings has it.
+async fn access(place: &Where) -> Result<Access, Exit> {
+    Ok(Access::new(open(&database_of(&settings(place)?)?).await?))
+}
+
+/// Tells why it was not done.
+fn refused(error: &AccessError) -> Exit {
+    say::error(&error.to_string());
+    Exit::Failure
+}
+
+/// Prints rows below each other, in columns.
+fn print_table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> anyhow::Result<Exit> {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let widths: Vec<usize> =
+        (0..N).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    match io::stdout().write_all(text.as_bytes()) {
+        // The reader of our output has seen enough (`| head`).
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Success),
+    }
 }
 
 fn cannot_use(error: &DatabaseError) -> Exit {

@@ -1,6 +1,8 @@
 //! `serve`: the server.
 
-use super::{database_of, open, settings};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{database_of, open, refused, settings};
 use crate::{app::App, cli, exit::Exit, reap, say, serve};
 
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
@@ -26,10 +28,22 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     };
     let retention = settings.inventory.retention()?;
     let app = App::new(database, retention);
-    // Here come the users and tokens of an empty database (`STOCKTAKE_ADMIN_PASSWORD`).
+    match app.access.bootstrap(password()).await {
+        Ok(None) => {}
+        Ok(Some(password)) => say::note(&format!(
+            "the first user is `admin` with the password {}, which is shown this once",
+            password.expose_secret()
+        )),
+        Err(error) => return Ok(refused(&error)),
+    }
     let reaper = tokio::spawn(reap::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
     reaper.abort();
     Ok(Exit::Success)
+}
+
+/// The first user's password, if somebody has one in mind.
+fn password() -> Option<SecretString> {
+    std::env::var("STOCKTAKE_ADMIN_PASSWORD").ok().filter(|password| !password.is_empty()).map(Into::into)
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use stocktake_core::model::{Container, ContainerKind};
+use stocktake_core::model::{Container, ContainerKind, Scope};
 
 /// A body of a scope, its entities as they are written.
 #[derive(Debug, Default, Deserialize)]
@@ -102,24 +102,21 @@ fn trimmed<'a, 'b>(one: &'a [&'b RawValue], other: &'a [&'b RawValue]) -> (&'a [
 
 /// What is known of an earlier body and is not in a later one that is not the whole, added to that: the body that the rows are of
 /// from then on.
-pub(crate) fn merged(earlier: &[u8], later: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    use stocktake_core::model::Scope;
+pub(crate) fn merged(earlier: &[u8], later: &[u8], is_cluster: bool) -> Result<Vec<u8>, serde_json::Error> {
     let (earlier, mut later): (Scope, Scope) = (serde_json::from_slice(earlier)?, serde_json::from_slice(later)?);
-    fn add<T>(later: &mut Vec<T>, earlier: Vec<T>, key: impl Fn(&T) -> String) {
-        let known: HashSet<String> = later.iter().map(&key).collect();
-        later.extend(earlier.into_iter().filter(|entity| !known.contains(&key(entity))));
-    }
-    add(&mut later.nodes, earlier.nodes, |node| node.name.to_string());
-    add(&mut later.namespaces, earlier.namespaces, |namespace| namespace.name.to_string());
-    add(&mut later.workloads, earlier.workloads, |workload| workload.id.to_string());
-    add(&mut later.pods, earlier.pods, |pod| pod.uid.to_string());
-    add(&mut later.images, earlier.images, |image| image.id.to_string());
-    add(&mut later.containers, earlier.containers, |container| match &container.id {
-        Some(id) => id.to_string(),
-        None => format!("{:?} {} {}", container.pod_uid, container.kind, container.name),
-    });
+    add(&mut later.nodes, earlier.nodes, |node| key(&[&node.name]));
+    add(&mut later.namespaces, earlier.namespaces, |namespace| key(&[&namespace.name]));
+    add(&mut later.workloads, earlier.workloads, |workload| key(&[&workload.id]));
+    add(&mut later.pods, earlier.pods, |pod| key(&[&pod.uid]));
+    add(&mut later.images, earlier.images, |image| key(&[&image.id]));
+    add(&mut later.containers, earlier.containers, |container| container_key(container, is_cluster));
     let _ = stocktake_core::normalise(&mut later);
     serde_json::to_vec(&later)
+}
+
+fn add<T>(later: &mut Vec<T>, earlier: Vec<T>, key: impl Fn(&T) -> i64) {
+    let known: HashSet<i64> = later.iter().map(&key).collect();
+    later.extend(earlier.into_iter().filter(|entity| !known.contains(&key(entity))));
 }
 
 /// Key of an entity within its scope: 64 bits of a SHA-256, which nobody meets by chance.

@@ -23,8 +23,10 @@ use tower_http::{compression::CompressionLayer, decompression::RequestDecompress
 
 use super::{body::Punctual, health, rate::Rate};
 use crate::{
+    access, api,
     app::App,
     config::{Limits, Settings},
+    foreign,
     http::Problem,
     ingest,
 };
@@ -35,15 +37,16 @@ const TURN: Duration = Duration::from_secs(10);
 /// How long the text of an error may be that somebody else than us has written.
 const ERROR_TEXT: usize = 4096;
 
-/// All that is served. One line for each room; of an `OpenApiRouter` it is `.merge(api::routes().into())`.
+/// All that is served, a line for each room.
 pub(crate) fn router(app: App, settings: &Settings) -> Router {
-    let rooms = Router::new().merge(ingest::routes());
+    let rooms = api::described(api::routes().merge(access::routes())).merge(ingest::routes()).merge(foreign::routes());
     around(rooms, app, settings)
 }
 
 /// The rooms, what is asked without credentials, and what every request goes through.
 pub(super) fn around(rooms: Router<App>, app: App, settings: &Settings) -> Router {
     let metrics = if settings.metrics.public { get(health::public_metrics) } else { get(health::metrics) };
+    let rooms = rooms.route_layer(from_fn_with_state(app.clone(), access::audited));
     let asked = rooms.route("/version", get(health::version)).route("/metrics", metrics);
     let open = Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz));
     limited(asked, &settings.limits)

@@ -1,0 +1,364 @@
+//! Reports at random, and after each the database compared with a model of what it has to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::Row as _;
+use stocktake_core::{
+    Digest,
+    model::{
+        Agent, Cluster, Container, ContainerState, Coverage, Image, MissingReason, Pod, Report, SCHEMA_VERSION, Scope,
+        ScopeEntry, ScopeId, Shown, Source, Workload,
+    },
+    normalise,
+    wire::{Outcome, append_frame},
+};
+use uuid::Uuid;
+
+use super::*;
+use crate::testing::databases;
+
+/// An agent that looks at a cluster whose namespaces hold what is said.
+struct Made {
+    id: Uuid,
+    run: u128,
+    sequence: u64,
+    now: Timestamp,
+}
+
+type Told = (ScopeId, Coverage, Option<Scope>);
+
+impl Made {
+    fn new(id: u128) -> Self {
+        Self { id: Uuid::from_u128(id), run: 1, sequence: 0, now: Timestamp::now() - SignedDuration::from_hours(10) }
+    }
+
+    /// The next report, of scopes as they are told.
+    fn report(&mut self, told: &[Told], coverage: Coverage) -> Incoming {
+        self.sequence += 1;
+        self.now += SignedDuration::from_secs(60);
+        let mut bodies = BTreeMap::new();
+        let mut scopes = Vec::new();
+        for (id, coverage, scope) in told {
+            let mut scope = scope.clone();
+            let counts = scope.as_mut().map(normalise).unwrap_or_default();
+            let digest = scope.map(|scope| {
+                let body = serde_json::to_vec(&scope).unwrap();
+                let digest = Digest::sha256(&body);
+                bodies.insert(digest.clone(), body);
+                digest
+            });
+            scopes.push(ScopeEntry { id: id.clone(), coverage: coverage.clone(), digest, counts });
+        }
+        let source = Source {
+            collector: "prod".into(),
+            kind: "kubernetes".into(),
+            runtime: None,
+            cluster: Some(Cluster { uid: Some("c-1".into()), name: Some("prod".into()) }),
+            host: None,
+            observed_at: self.now,
+            coverage,
+            shown: Shown::All,
+            warnings: Vec::new(),
+            cost: None,
+            scopes,
+        };
+        let report = Report {
+            schema: SCHEMA_VERSION.into(),
+            id: Uuid::now_v7(),
+            agent: Agent {
+                id: Some(self.id),
+                run: Some(Uuid::from_u128(self.run)),
+                version: "1".into(),
+                hostname: Some("h".into()),
+            },
+            created_at: self.now,
+            sequence: Some(self.sequence),
+            valid_for_seconds: Some(180),
+            sources: vec![source],
+        };
+        let manifest = serde_json::to_vec(&report).unwrap();
+        Incoming {
+            kind: "stocktake",
+            report,
+            manifest: Some((Digest::sha256(&manifest), manifest)),
+            bodies,
+            is_whole: true,
+            skew: 0,
+            received_at: Timestamp::now().as_millisecond(),
+        }
+    }
+}
+
+/// What is in a namespace: for each pod the state of its container and its image.
+type Pods = BTreeMap<String, (ContainerState, String)>;
+
+fn scope(pods: &Pods) -> Scope {
+    let mut scope = Scope::default();
+    for (name, (state, image)) in pods {
+        let workload = name.split('-').next().unwrap_or_default();
+        scope.workloads.push(Workload {
+            id: workload.into(),
+            kind: "Deployment".into(),
+            name: workload.into(),
+            ..Workload::default()
+        });
+        scope.pods.push(Pod { uid: name.into(), name: name.into(), workload: Some(workload.into()), ..Pod::default() });
+        scope.containers.push(Container {
+            id: Some(format!("{name}{image}").into()),
+            name: "app".into(),
+            pod_uid: Some(name.into()),
+            state: *state,
+            image: Some(image.into()),
+            image_ref: Some(image.into()),
+            ..Container::default()
+        });
+        scope.images.push(Image { names: vec![image.into()], ..Image::unresolved(image, MissingReason::NotReported) });
+    }
+    scope
+}
+
+/// Present rows: by context and pod, the container's state and image; and those that were not confirmed.
+async fn rows(
+    database: &Database,
+) -> (BTreeMap<(String, String), (ContainerState, String)>, BTreeSet<(String, String)>) {
+    let rows = sqlx::query(
+        "SELECT scope.name AS scope, pod.name AS pod, container.state, image_name.name AS image, container.last_seen_at, \
+         pod.last_seen_at AS pod_seen, workload.name AS workload \
+         FROM container JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
+         JOIN image_use ON image_use.id = container.image_use_id JOIN image_name ON image_name.id = image_use.name_id \
+         JOIN workload ON workload.id = container.workload_id \
+         WHERE container.gone_at IS NULL AND pod.gone_at IS NULL AND workload.gone_at IS NULL",
+    )
+    .fetch_all(database.pool())
+    .await
+    .unwrap();
+    let (mut present, mut unconfirmed) = (BTreeMap::new(), BTreeSet::new());
+    for row in rows {
+        let key: (String, String) = (row.get("scope"), row.get("pod"));
+        let seen = (row.get::<Option<i64>, _>("last_seen_at"), row.get::<Option<i64>, _>("pod_seen"));
+        assert_eq!(seen.0.is_some(), seen.1.is_some(), "{key:?}");
+        if seen.0.is_some() {
+            unconfirmed.insert(key.clone());
+        }
+        let workload: String = row.get("workload");
+        assert!(key.1.starts_with(&workload));
+        let before = present.insert(key, (words::state(row.get("state")), row.get("image")));
+        assert!(before.is_none(), "a container stands there twice");
+    }
+    (present, unconfirmed)
+}
+
+/// The log has to come to what the rows say.
+async fn check_events(database: &Database) {
+    for (entity, table) in [(1_i64, "container"), (2, "image_use")] {
+        let events = sqlx::query("SELECT id, kind, entity_id FROM event WHERE entity = $1 ORDER BY id").bind(entity);
+        let mut present = BTreeSet::new();
+        for row in events.fetch_all(database.pool()).await.unwrap() {
+            let id: i64 = row.get("entity_id");
+            match row.get::<i64, _>("kind") {
+                1 => assert!(present.insert(id), "{table} {id} appeared twice"),
+                2 => assert!(present.remove(&id), "{table} {id} disappeared without having appeared"),
+                _ => assert!(present.contains(&id), "{table} {id} changed and is not there"),
+            }
+        }
+        let text = format!("SELECT id FROM {table} WHERE gone_at IS NULL");
+        let rows: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(database.pool()).await.unwrap();
+        assert_eq!(present, rows.into_iter().collect(), "{table}");
+    }
+    let numbers: Vec<i64> =
+        sqlx::query_scalar("SELECT id FROM event ORDER BY id").fetch_all(database.pool()).await.unwrap();
+    assert!(numbers.iter().zip(1..).all(|(number, expected)| *number == expected), "numbers without gaps");
+}
+
+/// Image uses count their containers.
+async fn check_uses(database: &Database) {
+    let rows = sqlx::query(
+        "SELECT image_use.containers, image_use.gone_at, (SELECT count(*) FROM container \
+         WHERE container.image_use_id = image_use.id AND container.gone_at IS NULL) AS counted FROM image_use",
+    );
+    for row in rows.fetch_all(database.pool()).await.unwrap() {
+        assert_eq!(row.get::<i64, _>("containers"), row.get::<i64, _>("counted"));
+        assert_eq!(row.get::<i64, _>("containers") == 0, row.get::<Option<i64>, _>("gone_at").is_some());
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_reported_the_rows_are_what_was_told_and_nothing_else() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut agent = Made::new(1);
+        let mut model: BTreeMap<String, Pods> = BTreeMap::new();
+        let mut unconfirmed: BTreeSet<(String, String)> = BTreeSet::new();
+        for round in 0..120 {
+            let mut told = Vec::new();
+            for namespace in ["a", "b", "c"] {
+                if random.u8(..8) == 0 {
+                    // Not in the list, which is complete: it is gone.
+                    model.remove(namespace);
+                    unconfirmed.retain(|(scope, _)| scope != namespace);
+                    continue;
+                }
+                let now = model.get(namespace).cloned().unwrap_or_default();
+                told.push(tell(&mut random, namespace, now, &mut model, &mut unconfirmed));
+            }
+            let incoming = agent.report(&told, Coverage::Complete);
+            let receipt = ingest.take(1, &incoming).await.unwrap();
+            assert_eq!(receipt.outcome, Outcome::Accepted);
+            if random.bool() {
+                assert_eq!(ingest.take(1, &incoming).await.unwrap().outcome, Outcome::Known);
+            }
+            let expected = model
+                .iter()
+                .flat_map(|(scope, pods)| {
+                    pods.iter().map(move |(pod, row)| ((scope.clone(), pod.clone()), row.clone()))
+                })
+                .collect();
+            assert_eq!(rows(&database).await, (expected, unconfirmed.clone()), "round {round}");
+            check_events(&database).await;
+            check_uses(&database).await;
+        }
+    }
+}
+
+/// Lets something happen in a namespace, and tells it well or badly.
+fn tell(
+    random: &mut fastrand::Rng,
+    namespace: &str,
+    mut pods: Pods,
+    model: &mut BTreeMap<String, Pods>,
+    unconfirmed: &mut BTreeSet<(String, String)>,
+) -> Told {
+    let id = ScopeId::namespace(namespace);
+    for _ in 0..random.usize(..4) {
+        let pod = format!("{}-{}", ["web", "db"][random.usize(..2)], random.u8(..6));
+        if random.u8(..3) == 0 {
+            pods.remove(&pod);
+        } else {
+            let state = [ContainerState::Running, ContainerState::Waiting][random.usize(..2)];
+            pods.insert(pod, (state, format!("nginx:{}", random.u8(..3))));
+        }
+    }
+    match random.u8(..6) {
+        0 => {
+            let coverage = Coverage::Failed { reason: "no answer".into() };
+            model.entry(namespace.to_owned()).or_default();
+            (id, coverage, None)
+        }
+        1 => {
+            let kept = model.entry(namespace.to_owned()).or_default();
+            pods.retain(|_, _| random.bool());
+            let was_known = !kept.is_empty() || unconfirmed.iter().any(|(scope, _)| scope == namespace);
+            for (pod, row) in &pods {
+                kept.insert(pod.clone(), row.clone());
+                unconfirmed.remove(&(namespace.to_owned(), pod.clone()));
+            }
+            if was_known {
+                let left = kept.keys().filter(|pod| !pods.contains_key(*pod));
+                unconfirmed.extend(left.map(|pod| (namespace.to_owned(), pod.clone())));
+            }
+            (id, Coverage::Partial { reason: "the rest did not answer".into() }, Some(scope(&pods)))
+        }
+        _ => {
+            unconfirmed.retain(|(scope, _)| scope != namespace);
+            let told = scope(&pods);
+            model.insert(namespace.to_owned(), pods);
+            (id, Coverage::Complete, Some(told))
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_of_the_protocol_are_read_with_dictionaries_from_the_database() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut agent = Made::new(1);
+        let pods = |state| Pods::from([("web-1".to_owned(), (state, "nginx:1".to_owned()))]);
+        let told = |state| vec![(ScopeId::namespace("a"), Coverage::Complete, Some(scope(&pods(state))))];
+        let first = agent.report(&told(ContainerState::Waiting), Coverage::Complete);
+        let second = agent.report(&told(ContainerState::Running), Coverage::Complete);
+        let parts = |incoming: &Incoming| {
+            let manifest = incoming.manifest.clone().unwrap().1;
+            (manifest, incoming.bodies.values().next().unwrap().clone())
+        };
+        let ((manifest, body), (next_manifest, next_body)) = (parts(&first), parts(&second));
+
+        let mut bytes = Vec::new();
+        append_frame(&mut bytes, &next_manifest, Some(&manifest)).unwrap();
+        append_frame(&mut bytes, &next_body, Some(&body)).unwrap();
+        let early = ingest.report(1, None, bytes.clone().into()).await.unwrap_err();
+        assert_eq!((early.status.as_u16(), early.kind), (409, problem::UNKNOWN_DICTIONARY));
+
+        let mut alone = Vec::new();
+        append_frame(&mut alone, &manifest, None).unwrap();
+        let without_body = ingest.report(1, None, alone.clone().into()).await.unwrap_err();
+        assert_eq!((without_body.kind, without_body.digests.len()), (problem::MISSING_SCOPES, 1));
+        let mut ahead = Vec::new();
+        append_frame(&mut ahead, &body, None).unwrap();
+        assert_eq!(ingest.scopes(1, ahead.into()).await.unwrap().scopes, 1);
+        assert_eq!(ingest.report(1, None, alone.into()).await.unwrap().outcome, Outcome::Accepted);
+
+        assert_eq!(ingest.report(1, None, bytes.into()).await.unwrap().outcome, Outcome::Accepted);
+        let present = rows(&database).await.0;
+        assert_eq!(present[&("a".to_owned(), "web-1".to_owned())].0, ContainerState::Running);
+        // Another account's documents are no dictionaries.
+        let mut other = Vec::new();
+        append_frame(&mut other, &next_manifest, Some(&manifest)).unwrap();
+        assert!(ingest.report(2, None, other.into()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn two_replicas_that_take_the_reports_of_one_agent_leave_nothing_out_and_nothing_double() {
+    for database in databases().await {
+        let replicas = [Ingest::new(database.clone()), Ingest::new(database.clone())];
+        let mut agent = Made::new(1);
+        let mut model = BTreeMap::new();
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..30 {
+            let mut unconfirmed = BTreeSet::new();
+            let now = model.get("a").cloned().unwrap_or_default();
+            let told = tell(&mut random, "a", now, &mut model, &mut unconfirmed);
+            if !told.1.is_complete() {
+                model = BTreeMap::new();
+            }
+            let incoming = agent.report(&[told], Coverage::Complete);
+            let (one, other) = tokio::join!(replicas[0].take(1, &incoming), replicas[1].take(1, &incoming));
+            let mut outcomes = [one.unwrap().outcome, other.unwrap().outcome];
+            outcomes.sort_by_key(|outcome| format!("{outcome:?}"));
+            assert_eq!(outcomes, [Outcome::Accepted, Outcome::Known]);
+            check_events(&database).await;
+            check_uses(&database).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_in_the_place_of_a_silent_one_takes_over_its_scopes() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let namespace = |name: &str| (ScopeId::namespace(name), Coverage::Complete, Some(scope(&pods)));
+        let mut former = Made::new(1);
+        ingest.take(1, &former.report(&[namespace("a"), namespace("b")], Coverage::Complete)).await.unwrap();
+        let mut heir = Made::new(2);
+        heir.now = former.now + SignedDuration::from_secs(60);
+        // The former one may still be there: what the heir does not see is not gone.
+        ingest.take(1, &heir.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
+        assert_eq!(rows(&database).await.0.len(), 2);
+        sqlx::query("UPDATE agent SET received_at = 0 WHERE uuid = $1")
+            .bind(former.id.to_string())
+            .execute(database.pool())
+            .await
+            .unwrap();
+        ingest.take(1, &heir.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
+        let present: Vec<_> = rows(&database).await.0.into_keys().map(|(scope, _)| scope).collect();
+        assert_eq!(present, ["a"]);
+        // An older look of the former one does not undo it.
+        let late = former.report(&[namespace("a"), namespace("b")], Coverage::Complete);
+        assert!(late.report.created_at < heir.now);
+        ingest.take(1, &late).await.unwrap();
+        check_events(&database).await;
+    }
+}
