@@ -71,7 +71,7 @@ async fn tokens_are_taken_as_bearers_and_as_passwords_of_their_own_name() {
         for who in [format!("Bearer {secret}"), basic("_api_key", &secret), basic("agent-1", &secret)] {
             assert_eq!(bed.status("/report", &who).await, StatusCode::OK);
         }
-        for who in [basic("admin", &secret), basic("agent-2", &secret), format!("Bearer {}A", &secret[..46])] {
+        for who in [basic("admin", &secret), basic("agent-2", &secret), format!("Bearer {}", spoilt(&secret))] {
             assert_eq!(bed.status("/report", &who).await, StatusCode::UNAUTHORIZED);
         }
     }
@@ -186,12 +186,10 @@ async fn who_guesses_has_to_wait_and_others_do_not() {
         for _ in 0..40 {
             throttle.failed(None, Some("192.0.2.9".parse().unwrap()), std::time::Instant::now());
         }
-        let token = format!("Bearer {}", bed.token("admin", "agent", Role::ReadOnly).await);
-        assert_eq!(from("192.0.2.9", &token).await.status, StatusCode::OK);
-        assert_eq!(
-            from("192.0.2.9", &format!("{}A", &token[..token.len() - 1])).await.status,
-            StatusCode::TOO_MANY_REQUESTS
-        );
+        let token = bed.token("admin", "agent", Role::ReadOnly).await;
+        assert_eq!(from("192.0.2.9", &format!("Bearer {token}")).await.status, StatusCode::OK);
+        let spoilt = from("192.0.2.9", &format!("Bearer {}", spoilt(&token))).await;
+        assert_eq!(spoilt.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(from("192.0.2.9", &admin()).await.status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(from("192.0.2.1", &admin()).await.status, StatusCode::OK);
     }

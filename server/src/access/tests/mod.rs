@@ -181,3 +181,9 @@ impl Bed {
 fn names(answer: &Answer) -> Vec<&str> {
     answer.body["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
+
+/// A token that is no other one's, and looks like one.
+fn spoilt(secret: &str) -> String {
+    let (start, end) = secret.split_at(10);
+    format!("{start}{}{}", if end.starts_with('A') { 'B' } else { 'A' }, &end[1..])
+}
