@@ -7,6 +7,7 @@ mod access;
 mod api;
 mod app;
 mod database;
+mod foreign;
 mod http;
 mod ingest;
 #[cfg(test)]

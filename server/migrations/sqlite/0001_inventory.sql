@@ -100,7 +100,8 @@ CREATE TABLE scope (
     -- The body that was told last, and the one that the rows below are of: another one while looks are partial.
     told_digest BLOB,
     base_digest BLOB,
-    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`.
+    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`: 0 if
+    -- it should have been seen since, 2 if its source tells of some scopes now and of others later.
     follows INTEGER NOT NULL,
     seen_at INTEGER NOT NULL,
     first_seen_at INTEGER NOT NULL,
@@ -331,7 +332,8 @@ CREATE INDEX container_image_use ON container (account_id, image_use_id);
 CREATE INDEX container_pod ON container (account_id, pod_id);
 CREATE INDEX container_workload ON container (account_id, workload_id) WHERE gone_at IS NULL;
 CREATE INDEX container_labels ON container (account_id, labels_id) WHERE gone_at IS NULL AND labels_id IS NOT NULL;
-CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE gone_at IS NULL AND runtime_id IS NOT NULL;
+CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE runtime_id IS NOT NULL;
+CREATE INDEX container_node ON container (account_id, node_name) WHERE node_name IS NOT NULL;
 CREATE INDEX container_name ON container (account_id, name) WHERE gone_at IS NULL;
 
 -- What changed. Written with the change, never altered, removed only with age.

@@ -1,1 +1,56 @@
-//! The server's own REST interface.
+//! The server's own REST interface: `/v1/…`. What it asks the database is led by the caller's account, always.
+//!
+//! A question is read by `asked`, made into SQL by `visible` (what is in the inventory now) and `filters`, and answered by
+//! `answer`: a page, or all pages as a stream. A file a view has its lines and its columns.
+
+mod answer;
+mod asked;
+mod changes;
+mod containers;
+mod filters;
+mod find;
+mod images;
+mod pods;
+mod sources;
+mod statement;
+mod visible;
+mod whereabouts;
+
+#[cfg(test)]
+mod tests;
+
+use axum::{Json, response::IntoResponse as _};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{access::Reader, app::App};
+
+/// All of `/v1/` that is read, and its description.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    let router = OpenApiRouter::with_openapi(description())
+        .routes(routes!(sources::agents))
+        .routes(routes!(sources::list))
+        .routes(routes!(sources::set))
+        .routes(routes!(sources::scopes))
+        .routes(routes!(pods::workloads))
+        .routes(routes!(pods::pods))
+        .routes(routes!(containers::containers))
+        .routes(routes!(containers::container))
+        .routes(routes!(images::images))
+        .routes(routes!(whereabouts::whereabouts))
+        .routes(routes!(changes::changes));
+    let document = router.get_openapi().clone();
+    let served = move |_: Reader| {
+        let document = document.clone();
+        async move { Json(document).into_response() }
+    };
+    router.route("/v1/openapi.json", axum::routing::get(served))
+}
+
+fn description() -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Stocktake")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("Which container images are running, where, and since when."));
+    OpenApiBuilder::new().info(info.build()).build()
+}

@@ -1,0 +1,148 @@
+//! What changed, in the order in which it came to be known.
+
+use axum::{extract::State, response::Response};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Page, View, answer, cut, time},
+    asked::{Asked, Asks, Cursor, PAGES},
+    containers::{self, Container},
+    statement::{Statement, integer, maybe_integer, maybe_text},
+    visible::Shown,
+    whereabouts::{self, Use},
+};
+use crate::{access::Reader, app::App, http::Problem};
+
+/// Something that changed.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Change {
+    pub(super) id: i64,
+    at: String,
+    /// `appeared`, `disappeared` or `changed`.
+    pub(super) change: &'static str,
+    /// `container` or `image`.
+    pub(super) entity: &'static str,
+    entity_id: i64,
+    /// What changed, from what to what.
+    detail: Option<Value>,
+    context: Option<String>,
+    /// Key of the scope.
+    scope: i64,
+    /// The container as it is known now; none once it was removed.
+    pub(super) container: Option<Container>,
+    /// The image's use as it is known now; none once it was removed.
+    pub(super) image: Option<Use>,
+}
+
+/// `GET /v1/changes`.
+pub(super) struct Changes;
+
+impl View for Changes {
+    type Line = Change;
+    const TAKES: &'static [&'static [&'static str]] = &[PAGES, &["context", "since", "until"]];
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "at",
+        "change",
+        "entity",
+        "entity_id",
+        "context",
+        "container/name",
+        "container/image",
+        "container/pod/namespace",
+        "container/pod/name",
+        "image/image",
+        "image/image_identity",
+        "detail",
+    ];
+
+    async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Change>, Problem> {
+        let mut connection = app.database.read().await?;
+        let mut statement = Statement::of_account(account_id);
+        let mut conditions = String::new();
+        if let Some(since) = asked.since {
+            conditions += &format!(" AND ev.at >= {}", statement.bind(since));
+        }
+        if let Some(until) = asked.until {
+            conditions += &format!(" AND ev.at < {}", statement.bind(until));
+        }
+        if !conditions.is_empty() {
+            // Numbers and times run nearly the same way: between the bounds, most are wanted.
+            let bounds = statement.with_text(format!(
+                "SELECT MIN(ev.id) AS first, MAX(ev.id) AS last FROM event AS ev WHERE ev.account_id = $1{conditions}"
+            ));
+            let rows = bounds.fetch(&mut connection).await?;
+            let bounds = rows
+                .first()
+                .map(|row| Ok::<_, sqlx::Error>((maybe_integer(row, "first")?, maybe_integer(row, "last")?)));
+            let Some((Some(first), Some(last))) = bounds.transpose()? else {
+                return Ok(Page { items: Vec::new(), next: None });
+            };
+            let (first, last) = (statement.bind(first), statement.bind(last));
+            conditions = format!("{} AND ev.id >= {first} AND ev.id <= {last}", conditions.replace("ev.at", "+ev.at"));
+        }
+        if let Some(context) = &asked.context {
+            let context = statement.bind(context.as_str());
+            conditions += &format!(" AND sc.context = {context}");
+        }
+        let after = statement.bind(asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
+        let limit = statement.bind(asked.limit + 1);
+        statement.text = format!(
+            "SELECT ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, ev.scope_id AS scope_id, \
+             ev.detail AS detail, sc.context AS context FROM event AS ev \
+             LEFT JOIN scope AS sc ON sc.account_id = $1 AND sc.id = ev.scope_id \
+             WHERE ev.account_id = $1 AND ev.id > {after}{conditions} ORDER BY ev.id LIMIT {limit}"
+        );
+        let rows = statement.fetch(&mut connection).await?;
+        let changes: Vec<Change> = rows.iter().map(Change::read).collect::<Result<_, _>>()?;
+        let mut page = cut(changes, asked, |change| Cursor::new(asked.sort, change.id, ""));
+        let ids = |entity: &str| -> Vec<i64> {
+            page.items.iter().filter(|change| change.entity == entity).map(|change| change.entity_id).collect()
+        };
+        let (of_containers, of_images) = (ids("container"), ids("image"));
+        let containers =
+            containers::describe(&mut connection, account_id, app.retention, &of_containers, Shown::All).await?;
+        let images = whereabouts::describe(&mut connection, account_id, app.retention, &of_images).await?;
+        for change in &mut page.items {
+            match change.entity {
+                "container" => change.container = containers.get(&change.entity_id).cloned(),
+                _ => change.image = images.get(&change.entity_id).cloned(),
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl Change {
+    fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: integer(row, "id")?,
+            at: time(integer(row, "at")?),
+            change: match integer(row, "kind")? {
+                1 => "appeared",
+                2 => "disappeared",
+                _ => "changed",
+            },
+            entity: if integer(row, "entity")? == 1 { "container" } else { "image" },
+            entity_id: integer(row, "entity_id")?,
+            detail: maybe_text(row, "detail")?.and_then(|detail| serde_json::from_str(&detail).ok()),
+            context: maybe_text(row, "context")?,
+            scope: integer(row, "scope_id")?,
+            container: None,
+            image: None,
+        })
+    }
+}
+
+#[utoipa::path(get, path = "/v1/changes", params(Asks<Changes>), tag = "inventory",
+    responses((status = 200, body = Page<Change>), (status = 400, description = "A parameter is wrong.")))]
+pub(super) async fn changes(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Asks(asked, ..): Asks<Changes>,
+) -> Result<Response, Problem> {
+    answer::<Changes>(app, caller.account_id, asked).await
+}

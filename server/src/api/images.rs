@@ -1,0 +1,185 @@
+//! Images: what runs, whoever knows what of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::{extract::State, response::Response};
+use serde::Serialize;
+use sqlx::AnyConnection;
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Page, View, answer, cut, now, time},
+    asked::{Asked, Asks, Cursor, PAGES},
+    containers::Digests,
+    filters::{images_of_digest, reference, uses_of_reference},
+    statement::{Statement, integer, maybe_integer, maybe_text, text},
+    visible::{JOINED, JOINS, SEEN_AT, Visible, named},
+};
+use crate::{access::Reader, app::App, http::Problem};
+
+/// An image in use.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct Image {
+    /// What makes it the same image, whoever tells of it.
+    pub(super) identity: String,
+    /// As those say that know most of it.
+    digests: Option<Digests>,
+    platform: Option<String>,
+    size_bytes: Option<i64>,
+    /// Names that it was asked for by.
+    pub(super) names: BTreeSet<String>,
+    /// One that several sources see counts once for each.
+    pub(super) containers: i64,
+    /// In how many contexts it is in use.
+    pub(super) contexts: i64,
+    first_seen_at: String,
+    last_seen_at: String,
+}
+
+/// `GET /v1/images`.
+pub(super) struct Images;
+
+impl View for Images {
+    type Line = Image;
+    const TAKES: &'static [&'static [&'static str]] =
+        &[PAGES, &["cluster", "context", "coverage", "digest", "repository", "seen_since", "status", "tag"]];
+    const COLUMNS: &'static [&'static str] = &[
+        "identity",
+        "digests/index/digest",
+        "digests/manifest/digest",
+        "digests/config/digest",
+        "platform",
+        "size_bytes",
+        "names",
+        "containers",
+        "contexts",
+        "first_seen_at",
+        "last_seen_at",
+    ];
+
+    async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Image>, Problem> {
+        let mut statement = Statement::of_account(account_id);
+        let visible = Visible::new(&mut statement, now(), app.retention);
+        let matches = named(&format!("{JOINED} AND {}", matches(asked, &visible, &mut statement)?), "");
+        let after = asked.after.as_ref().and_then(|cursor| cursor.name.as_deref()).unwrap_or_default();
+        let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
+        let joins = named(JOINS, "");
+        let page = statement.with_text(format!(
+            "SELECT DISTINCT ig.identity AS identity FROM image AS ig WHERE ig.account_id = $1 AND ig.identity > {after} \
+             AND EXISTS (SELECT 1 FROM image_use AS c{joins} WHERE c.account_id = $1 AND c.image_id = ig.id AND {matches}) \
+             ORDER BY ig.identity LIMIT {limit}"
+        ));
+        let mut connection = app.database.read().await?;
+        let rows = page.fetch(&mut connection).await?;
+        let found: Vec<String> = rows.iter().map(|row| text(row, "identity")).collect::<Result<_, _>>()?;
+        let page = cut(found, asked, Cursor::of_name);
+        if page.items.is_empty() {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        let list: Vec<String> = page.items.iter().map(|identity| statement.bind(identity.as_str())).collect();
+        let list = list.join(",");
+        statement.text = format!(
+            "SELECT ig.identity AS identity, COUNT(DISTINCT sc.context) AS contexts, CAST(SUM(c.containers) AS BIGINT) AS containers, \
+             MIN(c.first_seen_at) AS first_seen_at, MAX({seen_at}) AS last_seen_at FROM image AS ig CROSS JOIN image_use AS c{joins} \
+             WHERE ig.account_id = $1 AND ig.identity IN ({list}) AND c.account_id = $1 AND c.image_id = ig.id AND {matches} \
+             GROUP BY ig.identity ORDER BY ig.identity",
+            seen_at = named(SEEN_AT, ""),
+        );
+        let mut images = BTreeMap::new();
+        for row in &statement.fetch(&mut connection).await? {
+            let image = Image {
+                identity: text(row, "identity")?,
+                digests: None,
+                platform: None,
+                size_bytes: None,
+                names: BTreeSet::new(),
+                containers: integer(row, "containers")?,
+                contexts: integer(row, "contexts")?,
+                first_seen_at: time(integer(row, "first_seen_at")?),
+                last_seen_at: time(integer(row, "last_seen_at")?),
+            };
+            images.insert(image.identity.clone(), image);
+        }
+        facts(&mut connection, account_id, &mut images).await?;
+        Ok(Page { items: page.items.iter().filter_map(|identity| images.remove(identity)).collect(), next: page.next })
+    }
+}
+
+/// Which uses of images are asked for.
+fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> Result<String, Problem> {
+    let mut conditions = vec![visible.shows(asked.shown())];
+    if let Some(digest) = &asked.digest {
+        let digest = statement.bind(digest.as_str());
+        conditions.push(format!("+~c.image_id IN ({})", images_of_digest(&digest)));
+    }
+    if let Some(repository) = &asked.repository {
+        let reference = reference(repository, "repository")?;
+        let repository = statement.bind(reference.canonical_repository());
+        let tag = asked.tag.as_deref().or(reference.tag()).map(|tag| statement.bind(tag));
+        conditions.push(format!("+~c.id IN ({})", uses_of_reference(&repository, tag.as_deref())));
+    } else if let Some(tag) = &asked.tag {
+        let tag = statement.bind(tag.as_str());
+        conditions.push(format!(
+            "+~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
+        ));
+    }
+    if let Some(context) = &asked.context {
+        conditions.push(format!("~sc.context = {}", statement.bind(context.as_str())));
+    }
+    if let Some(cluster) = &asked.cluster {
+        conditions.push(format!("~pl.kind = 'cluster' AND ~pl.name = {}", statement.bind(cluster.as_str())));
+    }
+    if let Some(coverage) = &asked.coverage {
+        conditions.push(format!("~sc.coverage = {}", statement.bind(coverage.as_str())));
+    }
+    if let Some(since) = asked.seen_since {
+        conditions.push(format!("{SEEN_AT} >= {}", statement.bind(since)));
+    }
+    Ok(conditions.join(" AND "))
+}
+
+/// Adds what is known of each, and its names.
+async fn facts(
+    connection: &mut AnyConnection,
+    account_id: i64,
+    images: &mut BTreeMap<String, Image>,
+) -> Result<(), Problem> {
+    let mut statement = Statement::of_account(account_id);
+    let list: Vec<String> = images.keys().map(|identity| statement.bind(identity.as_str())).collect();
+    let list = list.join(",");
+    let all = statement.with_text(format!(
+        "SELECT ig.identity AS identity, ig.facts AS facts, ig.platform AS platform, ig.size_bytes AS size_bytes FROM image AS ig \
+         WHERE ig.account_id = $1 AND ig.identity IN ({list}) ORDER BY ig.id"
+    ));
+    for row in &all.fetch(connection).await? {
+        let Some(image) = images.get_mut(&text(row, "identity")?) else { continue };
+        let digests = Digests::read(&text(row, "facts")?);
+        image.digests = Some(match image.digests.take() {
+            Some(known) => known.or(digests),
+            None => digests,
+        });
+        image.platform = image.platform.take().or(maybe_text(row, "platform")?);
+        image.size_bytes = image.size_bytes.or(maybe_integer(row, "size_bytes")?);
+    }
+    let names = statement.with_text(format!(
+        "SELECT DISTINCT ig.identity AS identity, im.name AS name FROM image AS ig CROSS JOIN image_use AS iu CROSS JOIN image_name AS im \
+         WHERE ig.account_id = $1 AND ig.identity IN ({list}) AND iu.account_id = $1 AND iu.image_id = ig.id \
+         AND im.account_id = $1 AND im.id = iu.name_id"
+    ));
+    for row in &names.fetch(connection).await? {
+        if let Some(image) = images.get_mut(&text(row, "identity")?) {
+            image.names.insert(text(row, "name")?);
+        }
+    }
+    Ok(())
+}
+
+#[utoipa::path(get, path = "/v1/images", params(Asks<Images>), tag = "inventory",
+    responses((status = 200, body = Page<Image>), (status = 400, description = "A parameter is wrong.")))]
+pub(super) async fn images(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Asks(asked, ..): Asks<Images>,
+) -> Result<Response, Problem> {
+    answer::<Images>(app, caller.account_id, asked).await
+}
