@@ -1,7 +1,7 @@
 //! Who asks, for which account, and what they may.
 
 mod accounts;
-pub(crate) mod api;
+mod api;
 mod audit;
 mod bootstrap;
 mod credentials;
@@ -21,11 +21,11 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-#[allow(unused_imports, reason = "what the command line and the router use")]
 pub(crate) use self::{
     accounts::Account,
+    api::routes,
     audit::{Actor, audited},
-    error::{AccessError, NO_SUCH_ACCOUNT},
+    error::AccessError,
     tokens::{NewToken, Token},
     users::{NewUser, User, UserChange},
 };

@@ -168,18 +168,6 @@ impl Access {
         Ok(())
     }
 
-    /// The account that a user is in.
-    ///
-    /// # Errors
-    /// There is no such user.
-    pub(crate) async fn account_of(&self, user: &str) -> Result<String, AccessError> {
-        sqlx::query_scalar("SELECT a.name FROM account_user u JOIN account a ON a.id = u.account_id WHERE u.name = $1")
-            .bind(user)
-            .fetch_optional(self.database.pool())
-            .await?
-            .ok_or_else(|| AccessError::Missing { what: "user", name: user.to_owned() })
-    }
-
     /// The key of an account, as it is now.
     pub(super) async fn existing(&self, account: &str) -> Result<i64, AccessError> {
         let found = self.look_up(account).await?;

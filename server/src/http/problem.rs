@@ -60,6 +60,11 @@ impl Problem {
     pub(crate) fn conflict(kind: &'static str, title: impl Into<String>, digests: Vec<Digest>) -> Self {
         Self { kind, digests, ..Self::new(StatusCode::CONFLICT, title) }
     }
+
+    /// The same, for who tries again in so many seconds.
+    pub(crate) fn later(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
 }
 
 /// A database that does not answer is no word on the request: whoever made it tries again.

@@ -67,6 +67,11 @@ impl Ingest {
         Self { database, interned: intern::Interned::default() }
     }
 
+    /// Forgets which images, names and labels are in the database: some of them may be there no longer.
+    pub(crate) fn forget(&self) {
+        self.interned.forget();
+    }
+
     /// Takes a request of the manifest protocol.
     pub(crate) async fn report(
         &self,

@@ -114,7 +114,7 @@ impl Plan {
 
 /// The row of the source itself, if there is one.
 fn own(known: &Known, source: &Source) -> i64 {
-    known.sources.get(source.collector.as_str()).map_or(0, |source| source.id)
+    known.sources.get(source.collector.as_str()).copied().unwrap_or_default()
 }
 
 impl SourcePlan {

@@ -86,7 +86,10 @@ async fn only_the_systems_admins_may_name_another_account() {
             assert_eq!(status(who, account).await, StatusCode::FORBIDDEN, "{account}");
         }
         let none = bed.ask(Method::GET, "/read", &admin(), "none", None).await;
-        assert_eq!((none.status, &none.body["type"]), (StatusCode::NOT_FOUND, &json!(NO_SUCH_ACCOUNT)));
+        assert_eq!(
+            (none.status, &none.body["type"]),
+            (StatusCode::NOT_FOUND, &json!(crate::access::error::NO_SUCH_ACCOUNT))
+        );
         assert_eq!(bed.ask(Method::GET, "/read", &admin(), "red", None).await.body, "red");
         let body = json!({"name": "new", "role": "read-only", "password": PASSWORD});
         assert_eq!(bed.ask(Method::POST, "/v1/users", &admin(), "red", Some(body)).await.status, StatusCode::CREATED);
