@@ -246,13 +246,15 @@ async fn sightings(
         named(&visible.status(), "d")
     );
     let (joins, joined) = (named(JOINS, "d"), named(JOINED, "d"));
+    let random = statement.bind(vec![words::RANDOM]);
     statement.text = format!(
         "SELECT c.id AS id, {columns} FROM container AS c CROSS JOIN container AS dc{joins} \
-         WHERE c.account_id = $1 AND c.id IN {list} AND c.runtime_id IS NOT NULL AND dc.account_id = $1 \
+         WHERE c.account_id = $1 AND c.id IN {list} AND substr(c.runtime_id, 1, 1) = {random} AND dc.account_id = $1 \
          AND dc.runtime_id IS NOT NULL AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) \
          AND dc.runtime_id = c.runtime_id AND {joined} AND (dc.id = c.id OR {shows}) \
          UNION ALL SELECT dc.id AS id, {columns} FROM container AS dc{joins} \
-         WHERE dc.account_id = $1 AND dc.id IN {list} AND dc.runtime_id IS NULL AND {joined} ORDER BY 1, 2, 4",
+         WHERE dc.account_id = $1 AND dc.id IN {list} \
+         AND (dc.runtime_id IS NULL OR substr(dc.runtime_id, 1, 1) <> {random}) AND {joined} ORDER BY 1, 2, 4",
         shows = named(&visible.shows(shown), "d"),
     );
     for row in &statement.fetch(connection).await? {

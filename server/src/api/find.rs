@@ -38,7 +38,7 @@ pub(super) async fn find(
     let rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
     let mut text = format!("SELECT c.id AS id, c.name AS name FROM {tables} WHERE {join}{rows}");
     if table == Table::Container {
-        text += &format!(" AND NOT EXISTS ({})", shown_instead(&matches));
+        text += &format!(" AND NOT EXISTS ({})", shown_instead(&matches, &mut statement));
     }
     text += &after(asked, &mut statement);
     let (direction, limit) = (if asked.sort.descending { " DESC" } else { "" }, statement.bind(asked.limit + 1));
@@ -78,10 +78,12 @@ fn shown(visible: &Visible, asked: &Asked, statement: &mut Statement) -> String 
 }
 
 /// Rows of the same container that match as well, and that are shown in its place.
-fn shown_instead(matches: &str) -> String {
+fn shown_instead(matches: &str, statement: &mut Statement) -> String {
+    // An identifier that a person chose may be that of several.
+    let random = statement.bind(vec![crate::words::RANDOM]);
     format!(
         "SELECT 1 FROM container AS dc{joins} WHERE dc.account_id = $1 AND dc.runtime_id IS NOT NULL \
-         AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) AND dc.runtime_id = c.runtime_id AND dc.id <> c.id \
+         AND substr(c.runtime_id, 1, 1) = {random} AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) AND dc.runtime_id = c.runtime_id AND dc.id <> c.id \
          AND {joined} AND {matches} AND ({their_rank} < {rank} OR {their_rank} = {rank} AND dc.id < c.id)",
         joins = named(JOINS, "d"),
         joined = named(JOINED, "d"),

@@ -157,7 +157,12 @@ pub(super) async fn delete(
 /// Tables of what is in a scope, those first that refer to others.
 const CONTENTS: [&str; 6] = ["container", "image_use", "pod", "workload", "node", "namespace"];
 
-pub(super) async fn remove(app: &App, account: i64, [kind, context]: [&str; 2], digest: Option<&str>) -> Result<u64, Problem> {
+pub(super) async fn remove(
+    app: &App,
+    account: i64,
+    [kind, context]: [&str; 2],
+    digest: Option<&str>,
+) -> Result<u64, Problem> {
     let mut writing = app.database.write().await?;
     let text = format!(
         "SELECT id FROM scope WHERE account_id = $1 AND context = $2 AND kind = $3 ORDER BY id{}",
