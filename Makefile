@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent docs
+.PHONY: help build server release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -10,6 +10,9 @@ setup:  ## install what building and testing need (root and apt)
 
 build: setup  ## the agent, for development
 	cargo build --package stocktake-agent
+
+server: setup  ## the inventory server, for development
+	cargo build --package stocktake-server
 
 release: setup  ## the agent as it is shipped: target/release/stocktake-agent
 	cargo build --release --package stocktake-agent

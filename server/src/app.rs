@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{access::Access, database::Database, ingest::Ingest};
+use crate::{access::Access, database::Database, ingest::Ingest, metrics::Metrics};
 
 /// The server's parts, shared by all requests.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct App {
     pub(crate) ingest: Arc<Ingest>,
     /// How long what is kept counts.
     pub(crate) retention: Retention,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// How long what is kept counts.
@@ -39,6 +41,6 @@ impl App {
     pub(crate) fn new(database: Database, retention: Retention) -> Self {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
-        Self { database, access, ingest, retention }
+        Self { database, access, ingest, retention, metrics: Arc::default() }
     }
 }

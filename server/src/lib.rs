@@ -6,12 +6,38 @@
 mod access;
 mod api;
 mod app;
+mod cli;
+mod commands;
+mod config;
 mod database;
+mod exit;
+mod foreign;
 mod http;
 mod ingest;
+mod logging;
+mod metrics;
+mod reap;
+mod say;
+mod serve;
 #[cfg(test)]
 mod testing;
 mod words;
 
+use std::{ffi::OsString, process::ExitCode};
+
 pub use app::App;
 pub use database::{Database, DatabaseError};
+
+/// Runs the server's command line with this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// Runs the server's command line with the given arguments, the program's name first.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Only the first call in a process has an effect; one provider for all TLS is what matters, not who set it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    commands::run(arguments)
+}

@@ -1,3 +1,5 @@
 //! The inventory server.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stocktake_server::main()
+}

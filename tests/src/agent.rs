@@ -23,7 +23,7 @@ pub fn example_lxc() -> PathBuf {
     built("EXAMPLE_AGENT_LXC", "example-agent-lxc")
 }
 
-fn built(variable: &str, package: &str) -> PathBuf {
+pub(crate) fn built(variable: &str, package: &str) -> PathBuf {
     let beside_the_tests = || {
         // target/debug/deps/SUITE
         let suite = env::current_exe().expect("a test knows its own path");
@@ -32,7 +32,7 @@ fn built(variable: &str, package: &str) -> PathBuf {
     let path = env::var_os(variable).map_or_else(beside_the_tests, PathBuf::from);
     assert!(
         path.is_file(),
-        "there is no agent at {}: run `make test`, which builds it, or `cargo build -p {package}`",
+        "there is no {package} at {}: run `make test`, which builds it, or `cargo build -p {package}`",
         path.display()
     );
     path

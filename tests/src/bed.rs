@@ -22,6 +22,8 @@ pub const CONTAINERD: &str = "/run/stocktake-bed/containerd/containerd.sock";
 pub const CONTAINERD_NEXT: &str = "/run/stocktake-bed/docker-next/containerd.sock";
 /// The folder of LXC's containers.
 pub const LXC: &str = "/var/lib/stocktake-bed/lxc";
+/// PostgreSQL: a database in which to make others.
+pub const POSTGRESQL: &str = "postgres://stocktake@127.0.0.1:15432/postgres";
 /// Docker 20.10 over TCP with TLS.
 pub const DOCKER_TCP: &str = "tcp://127.0.0.1:12376";
 /// Its certificates, as `DOCKER_CERT_PATH` wants them.
@@ -84,12 +86,14 @@ pub fn say(what: &str) {
 }
 
 /// The components of the bed, each with the collectors that [`config`] has for it.
-const COLLECTORS: [(&str, &[&str]); 6] = [
+const COLLECTORS: [(&str, &[&str]); 7] = [
     ("docker", &["docker"]),
     ("docker-next", &["docker-next", "containerd-next"]),
     ("podman", &["podman"]),
     // Only the agent in `examples/lxc` has a collector for it.
     ("lxc", &[]),
+    // What the server keeps its inventory in.
+    ("postgresql", &[]),
     ("containerd", &["containerd"]),
     ("kubernetes", &["kubernetes", "cri"]),
 ];

@@ -28,6 +28,7 @@ pub mod relay;
 pub mod report;
 pub mod running;
 pub mod sandbox;
+pub mod server;
 pub mod tools;
 
 use std::{

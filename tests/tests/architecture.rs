@@ -65,6 +65,9 @@ fn a_violation_is_told() {
         ("stocktake-collector-docker", "stocktake-agent", "a collector imports the agent"),
         ("stocktake-core", "stocktake-collector-docker", "core imports stocktake-collector-docker"),
         ("stocktake-agent", "stocktake-tests", "only tests may import"),
+        ("stocktake-server", "stocktake-agent", "the server imports more than core"),
+        ("stocktake-server", "stocktake-collector-docker", "the server imports more than core"),
+        ("stocktake-agent", "stocktake-server", "only tests may import the server"),
         ("example-collector-lxc", "stocktake-agent", "an example collector imports more than core"),
         ("example-collector-lxc", "stocktake-collector-docker", "an example collector imports more than core"),
         ("example-agent-lxc", "stocktake-collector-docker", "an example agent imports more than the agent and"),
@@ -133,7 +136,7 @@ fn violations(metadata: &Value) -> Vec<String> {
     found
 }
 
-/// core <- collectors <- agent; tests may import all of these. Examples stand outside, as a third party's crates do:
+/// core <- collectors <- agent, and core <- server; tests may import all of these. Examples stand outside, as a third party's crates do:
 /// core <- an example's collector <- its agent, which imports ours.
 fn forbidden(package: &str, import: &str) -> Option<String> {
     let is_collector = |name: &str| name.starts_with("stocktake-collector-");
@@ -151,6 +154,10 @@ fn forbidden(package: &str, import: &str) -> Option<String> {
         return None;
     } else if package == "stocktake-core" {
         format!("core imports {import}")
+    } else if package == "stocktake-server" {
+        "the server imports more than core".to_owned()
+    } else if import == "stocktake-server" {
+        "only tests may import the server".to_owned()
     } else if import == "stocktake-tests" {
         "only tests may import tests".to_owned()
     } else if is_collector(package) && is_collector(import) {
@@ -170,6 +177,7 @@ fn made_up(extra: &[(&str, &str)]) -> Value {
         "stocktake-collector-docker",
         "stocktake-collector-kubernetes",
         "stocktake-agent",
+        "stocktake-server",
         "stocktake-tests",
         "example-collector-lxc",
         "example-agent-lxc",
@@ -180,6 +188,7 @@ fn made_up(extra: &[(&str, &str)]) -> Value {
         ("stocktake-collector-kubernetes", "stocktake-core"),
         ("stocktake-agent", "stocktake-collector-docker"),
         ("stocktake-agent", "stocktake-collector-kubernetes"),
+        ("stocktake-server", "stocktake-core"),
         ("stocktake-tests", "stocktake-agent"),
         ("stocktake-tests", "stocktake-collector-docker"),
         ("example-collector-lxc", "stocktake-core"),

@@ -100,7 +100,8 @@ CREATE TABLE scope (
     -- The body that was told last, and the one that the rows below are of: another one while looks are partial.
     told_digest BLOB,
     base_digest BLOB,
-    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`.
+    -- 1 if the latest report of its source has seen it: then the source's time is the scope's. Else it was seen at `seen_at`: 0 if
+    -- it should have been seen since, 2 if its source tells of some scopes now and of others later.
     follows INTEGER NOT NULL,
     seen_at INTEGER NOT NULL,
     first_seen_at INTEGER NOT NULL,
@@ -120,8 +121,9 @@ CREATE TABLE body (
     account_id INTEGER NOT NULL,
     digest BLOB NOT NULL,
     size INTEGER NOT NULL,
-    content BLOB NOT NULL,
+    -- Before the content, which is long: it is looked at without it.
     touched_at INTEGER NOT NULL,
+    content BLOB NOT NULL,
     PRIMARY KEY (account_id, digest)
 );
 
@@ -204,6 +206,7 @@ CREATE TABLE image_use (
 ) WITHOUT ROWID;
 CREATE INDEX image_use_image ON image_use (account_id, image_id);
 CREATE INDEX image_use_name ON image_use (account_id, name_id);
+CREATE INDEX image_use_gone ON image_use (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 -- Sets of labels: a replica's are those of all others.
 CREATE TABLE label_set (
@@ -236,6 +239,7 @@ CREATE TABLE node (
     PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX node_key ON node (account_id, scope_id, key);
+CREATE INDEX node_gone ON node (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE namespace (
     account_id INTEGER NOT NULL,
@@ -251,6 +255,7 @@ CREATE TABLE namespace (
     PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX namespace_key ON namespace (account_id, scope_id, key);
+CREATE INDEX namespace_gone ON namespace (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE workload (
     account_id INTEGER NOT NULL,
@@ -269,6 +274,7 @@ CREATE TABLE workload (
 ) WITHOUT ROWID;
 CREATE INDEX workload_key ON workload (account_id, scope_id, key);
 CREATE INDEX workload_name ON workload (account_id, name);
+CREATE INDEX workload_gone ON workload (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE pod (
     account_id INTEGER NOT NULL,
@@ -296,6 +302,7 @@ CREATE INDEX pod_node ON pod (account_id, node_name) WHERE gone_at IS NULL;
 CREATE INDEX pod_workload ON pod (account_id, workload_id) WHERE gone_at IS NULL;
 CREATE INDEX pod_labels ON pod (account_id, labels_id) WHERE gone_at IS NULL;
 CREATE INDEX pod_name ON pod (account_id, name) WHERE gone_at IS NULL;
+CREATE INDEX pod_gone ON pod (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE container (
     account_id INTEGER NOT NULL,
@@ -334,6 +341,7 @@ CREATE INDEX container_labels ON container (account_id, labels_id) WHERE gone_at
 CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE runtime_id IS NOT NULL;
 CREATE INDEX container_node ON container (account_id, node_name) WHERE node_name IS NOT NULL;
 CREATE INDEX container_name ON container (account_id, name) WHERE gone_at IS NULL;
+CREATE INDEX container_gone ON container (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 -- What changed. Written with the change, never altered, removed only with age.
 CREATE TABLE event (

@@ -1,18 +1,79 @@
 //! Who asks, for which account, and what they may.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+mod accounts;
+mod api;
+mod audit;
+mod bootstrap;
+mod credentials;
+mod error;
+mod login;
+mod passwords;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod tokens;
+mod users;
 
+use std::{str::FromStr, time::Duration};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub(crate) use self::{
+    accounts::Account,
+    api::routes,
+    audit::{Actor, audited},
+    error::AccessError,
+    tokens::{NewToken, Token},
+    users::{NewUser, User, UserChange},
+};
+use self::{login::Known, passwords::Passwords, recent::Recent, throttle::Throttle};
 use crate::{app::App, database::Database, http::Problem};
+
+/// The account that is always there, and whose admins may see to all others.
+pub(crate) const SYSTEM: &str = "admin";
+
+/// How long another process's changes to who may what may go unnoticed.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// Knows users and tokens.
 pub(crate) struct Access {
-    #[expect(dead_code, reason = "the access helper's")]
     database: Database,
+    passwords: Passwords,
+    throttle: Throttle,
+    /// By a token's hash or a password's key. None for tokens that there are not.
+    callers: Recent<[u8; 32], Option<Known>>,
+    /// Keys of accounts by name. None for those that there are not.
+    accounts: Recent<String, Option<i64>>,
+    /// Tokens of which it was written down a moment ago that they were used.
+    used: Recent<[u8; 32], ()>,
+    refusals: audit::Refusals,
 }
 
 impl Access {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self {
+            database,
+            passwords: Passwords::new(),
+            throttle: Throttle::new(),
+            callers: Recent::new(20_000, FRESH),
+            accounts: Recent::new(1_000, FRESH),
+            used: Recent::new(20_000, Duration::from_mins(1)),
+            refusals: audit::Refusals::new(),
+        }
+    }
+
+    /// Who makes a request.
+    pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Problem> {
+        Ok(self.asking(parts).await?.0)
+    }
+
+    /// To be called after each change: nobody is known by what has changed.
+    fn changed(&self) {
+        self.callers.clear();
+        self.accounts.clear();
     }
 }
 
@@ -30,7 +91,8 @@ pub(crate) struct Caller {
 }
 
 /// What somebody may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// Everything, users and tokens included.
     Admin,
@@ -40,6 +102,29 @@ pub(crate) enum Role {
     ReadOnly,
     /// Report, and not read.
     InventoryAgent,
+}
+
+impl Role {
+    /// Its name, everywhere.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::InventoryAgent => "inventory-agent",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = AccessError;
+
+    fn from_str(name: &str) -> Result<Self, AccessError> {
+        [Self::Admin, Self::ReadWrite, Self::ReadOnly, Self::InventoryAgent]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+            .ok_or_else(|| AccessError::Role(name.chars().take(100).collect()))
+    }
 }
 
 /// Somebody who may report.
@@ -71,10 +156,3 @@ allowed!(Reporter, Admin | ReadWrite | InventoryAgent);
 allowed!(Reader, Admin | ReadWrite | ReadOnly);
 allowed!(Writer, Admin | ReadWrite);
 allowed!(Admin, Admin);
-
-impl Access {
-    /// Who makes a request.
-    pub(crate) async fn caller(&self, _parts: &Parts) -> Result<Caller, Problem> {
-        Err(Problem::new(axum::http::StatusCode::UNAUTHORIZED, "no credentials"))
-    }
-}

@@ -12,22 +12,22 @@ mod find;
 mod images;
 mod pods;
 mod sources;
-mod statement;
-mod visible;
+pub(crate) mod statement;
+pub(crate) mod visible;
 mod whereabouts;
 
 #[cfg(test)]
 mod tests;
 
-use axum::{Json, response::IntoResponse as _};
+use axum::{Json, Router, response::IntoResponse as _};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{access::Reader, app::App};
 
-/// All of `/v1/` that is read, and its description.
+/// All of `/v1/` that is read.
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    let router = OpenApiRouter::with_openapi(description())
+    OpenApiRouter::with_openapi(description())
         .routes(routes!(sources::agents))
         .routes(routes!(sources::list))
         .routes(routes!(sources::set))
@@ -38,8 +38,12 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(containers::container))
         .routes(routes!(images::images))
         .routes(routes!(whereabouts::whereabouts))
-        .routes(routes!(changes::changes));
-    let document = router.get_openapi().clone();
+        .routes(routes!(changes::changes))
+}
+
+/// A router beside the description of all that it serves.
+pub(crate) fn described(router: OpenApiRouter<App>) -> Router<App> {
+    let (router, document) = router.split_for_parts();
     let served = move |_: Reader| {
         let document = document.clone();
         async move { Json(document).into_response() }

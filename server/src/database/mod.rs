@@ -3,6 +3,7 @@
 mod dialect;
 mod ids;
 mod rows;
+mod schema;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(crate) use self::{
     dialect::Dialect,
     rows::{Column, Rows, Value},
+    schema::sqlite_file,
 };
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");

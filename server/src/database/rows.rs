@@ -44,14 +44,6 @@ impl Rows {
         self.values.extend(row);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.values.len() / self.columns.len()
-    }
-
     /// Runs `before (VALUES …) after` as often as it takes, and returns how many rows it has altered. The columns of `VALUES` are
     /// `column1`, `column2`, … in both databases. `first` are the parameters `$1`, `$2`, … of the rest of the statement.
     pub(crate) async fn execute(

@@ -1,7 +1,10 @@
 //! Errors as people and programs get them: problem details (RFC 9457).
 
 use axum::{
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use stocktake_core::{Digest, wire};
@@ -23,7 +26,7 @@ pub(crate) struct Problem {
     pub(crate) retry_after: Option<u64>,
     /// What the log gets and the client does not.
     #[source]
-    pub(crate) cause: Option<DatabaseError>,
+    pub(crate) cause: Option<Box<DatabaseError>>,
 }
 
 impl Problem {
@@ -43,9 +46,24 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, title)
     }
 
+    /// Nobody is known by what the request came with. The answer says how to log in.
+    pub(crate) fn unauthorized(title: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, title)
+    }
+
+    /// To be asked again after so many seconds.
+    pub(crate) fn too_many(title: impl Into<String>, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, title) }
+    }
+
     /// One of [`wire::problem`]'s.
     pub(crate) fn conflict(kind: &'static str, title: impl Into<String>, digests: Vec<Digest>) -> Self {
         Self { kind, digests, ..Self::new(StatusCode::CONFLICT, title) }
+    }
+
+    /// The same, for who tries again in so many seconds.
+    pub(crate) fn later(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 }
 
@@ -55,7 +73,7 @@ impl From<DatabaseError> for Problem {
         tracing::error!(error = &cause as &dyn std::error::Error, "a request could not be served");
         Self {
             retry_after: Some(5),
-            cause: Some(cause),
+            cause: Some(Box::new(cause)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used at the moment; try again later")
         }
     }
@@ -72,6 +90,10 @@ impl IntoResponse for Problem {
         let body = wire::Problem { kind: self.kind.to_owned(), title: self.title, detail: None, digests: self.digests };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let ways = HeaderValue::from_static("Basic realm=\"stocktake\", Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, ways);
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert("retry-after", seconds.into());
         }

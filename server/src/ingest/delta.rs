@@ -104,23 +104,23 @@ impl Delta {
         let containers =
             compare(&earlier.containers, &later.containers, |container| container_key(container, is_cluster), always)?;
 
-        let mut used: BTreeMap<ImageUse, i64> = BTreeMap::new();
+        let mut counts: BTreeMap<ImageUse, i64> = BTreeMap::new();
         let (mut uses, mut former_uses) = (HashMap::new(), HashMap::new());
         for (key, container) in &containers.missing {
             let usage = former.used_by(container)?;
-            *used.entry(usage.clone()).or_default() -= 1;
+            *counts.entry(usage.clone()).or_default() -= 1;
             former_uses.insert(*key, usage);
         }
         for (key, old, new) in &containers.changed {
             let (old, new) = (former.used_by(old)?, images.used_by(new)?);
-            *used.entry(old.clone()).or_default() -= 1;
-            *used.entry(new.clone()).or_default() += 1;
+            *counts.entry(old.clone()).or_default() -= 1;
+            *counts.entry(new.clone()).or_default() += 1;
             former_uses.insert(*key, old);
             uses.insert(*key, new);
         }
         for (key, container) in &containers.added {
             let usage = images.used_by(container)?;
-            *used.entry(usage.clone()).or_default() += 1;
+            *counts.entry(usage.clone()).or_default() += 1;
             uses.insert(*key, usage);
         }
         let list = |elements: &Elements<'_>, images: &Images| {
@@ -128,14 +128,14 @@ impl Delta {
         };
         let (was_listed, is_listed) = (list(&earlier, &former), list(&later, &images));
         for usage in was_listed.difference(&is_listed) {
-            *used.entry(usage.clone()).or_default() -= 1;
+            *counts.entry(usage.clone()).or_default() -= 1;
         }
         for usage in is_listed.difference(&was_listed) {
-            *used.entry(usage.clone()).or_default() += 1;
+            *counts.entry(usage.clone()).or_default() += 1;
         }
-        used.retain(|_, count| *count != 0);
+        counts.retain(|_, count| *count != 0);
         former.by_hash.extend(images.by_hash);
-        let needed: HashSet<[u8; 32]> = used.keys().chain(uses.values()).map(|usage| usage.image).collect();
+        let needed: HashSet<[u8; 32]> = counts.keys().chain(uses.values()).map(|usage| usage.image).collect();
         former.by_hash.retain(|hash, _| needed.contains(hash));
         Ok(Self {
             nodes: named(&earlier.nodes, &later.nodes, |node: &Node| key(&[&node.name]))?,
@@ -145,7 +145,7 @@ impl Delta {
             containers,
             uses,
             former_uses,
-            used,
+            used: counts,
             images: former.by_hash,
         })
     }

@@ -20,8 +20,8 @@ pub(crate) struct Known {
     /// Whether this bundle is here.
     is_known_bundle: bool,
     pub(crate) places: HashMap<Place, i64>,
-    /// Sources of the agent, by collector.
-    pub(crate) sources: HashMap<String, KnownSource>,
+    /// Rows of the agent's sources, by collector.
+    pub(crate) sources: HashMap<String, i64>,
     pub(crate) scopes: HashMap<ScopeKey, KnownScope>,
 }
 
@@ -30,12 +30,6 @@ pub(crate) struct KnownAgent {
     pub(crate) id: i64,
     pub(crate) revision: i64,
     pub(crate) runs: Runs,
-}
-
-#[derive(Debug)]
-pub(crate) struct KnownSource {
-    pub(crate) id: i64,
-    pub(crate) observed_at: i64,
 }
 
 /// What identifies a scope in an account.
@@ -99,15 +93,13 @@ impl Known {
             let id = row.try_get("id")?;
             let runs = serde_json::from_str(row.try_get("runs")?).unwrap_or_default();
             known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
-            let sources =
-                sqlx::query("SELECT id, collector, observed_at FROM source WHERE account_id = $1 AND agent_id = $2")
-                    .bind(account)
-                    .bind(id)
-                    .fetch_all(&mut *connection)
-                    .await?;
+            let sources = sqlx::query("SELECT id, collector FROM source WHERE account_id = $1 AND agent_id = $2")
+                .bind(account)
+                .bind(id)
+                .fetch_all(&mut *connection)
+                .await?;
             for row in sources {
-                let source = KnownSource { id: row.try_get("id")?, observed_at: row.try_get("observed_at")? };
-                known.sources.insert(row.try_get("collector")?, source);
+                known.sources.insert(row.try_get("collector")?, row.try_get("id")?);
             }
         }
         if report.sequence.is_none() || report.agent.run.is_none() {

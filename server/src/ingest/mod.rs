@@ -23,13 +23,13 @@ use stocktake_core::{
     wire::{Outcome, Receipt, Stored, problem},
 };
 
-pub(crate) use self::routes::routes;
 use self::{
     known::Known,
     order::Standing,
     plan::Plan,
     write::{Written, write},
 };
+pub(crate) use self::{request::has_nul, routes::routes};
 use crate::{
     database::{Database, DatabaseError, Rows},
     http::Problem,
@@ -51,6 +51,8 @@ pub(crate) struct Incoming {
     /// What the next manifest may be made from.
     pub(crate) manifest: Option<(Digest, Vec<u8>)>,
     pub(crate) bodies: BTreeMap<Digest, Vec<u8>>,
+    /// Whether a report tells of all that its sources see. Foreign agents send some namespaces now and others later.
+    pub(crate) is_whole: bool,
     /// Milliseconds by which the agent's clock is behind the server's.
     pub(crate) skew: i64,
     /// The server's clock, in milliseconds.
@@ -63,6 +65,11 @@ const ATTEMPTS: usize = 8;
 impl Ingest {
     pub(crate) fn new(database: Database) -> Self {
         Self { database, interned: intern::Interned::default() }
+    }
+
+    /// Forgets which images, names and labels are in the database: some of them may be there no longer.
+    pub(crate) fn forget(&self) {
+        self.interned.forget();
     }
 
     /// Takes a request of the manifest protocol.

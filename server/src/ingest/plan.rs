@@ -105,7 +105,7 @@ impl Plan {
                 };
                 planned.scopes.push(ScopePlan { entry, known: scope, content });
             }
-            planned.rest(known, source, &told);
+            planned.rest(known, source, &told, incoming.is_whole);
             plan.sources.push(planned);
         }
         Ok(plan)
@@ -114,7 +114,7 @@ impl Plan {
 
 /// The row of the source itself, if there is one.
 fn own(known: &Known, source: &Source) -> i64 {
-    known.sources.get(source.collector.as_str()).map_or(0, |source| source.id)
+    known.sources.get(source.collector.as_str()).copied().unwrap_or_default()
 }
 
 impl SourcePlan {
@@ -126,7 +126,7 @@ impl SourcePlan {
     /// What becomes of scopes that the report does not name. Only under a complete list of scopes is one gone that is not in it; and
     /// only the agent that told of it can say so, or one that has come in the place of an agent that is silent. A node's
     /// scope is told by the agent on it alone.
-    fn rest(&mut self, known: &Known, source: &Source, told: &HashSet<ScopeKey>) {
+    fn rest(&mut self, known: &Known, source: &Source, told: &HashSet<ScopeKey>, is_whole: bool) {
         let own = own(known, source);
         let place = known.places.get(&self.place).copied();
         for (key, scope) in &known.scopes {
@@ -138,7 +138,7 @@ impl SourcePlan {
             let is_left_behind = scope.is_silent && key.scope_kind != super::place::scope_kind(ScopeKind::Node);
             if source.coverage.is_complete() && scope.seen_at <= self.observed_at && (is_own || is_left_behind) {
                 self.gone.push(scope.clone());
-            } else if is_own && scope.follows {
+            } else if is_own && scope.follows && is_whole {
                 self.untold.push(scope.clone());
             }
         }

@@ -50,6 +50,7 @@ pub(crate) async fn report(
         report,
         manifest: Some((digest, manifest)),
         bodies: documents.bodies,
+        is_whole: true,
         skew: if skew.abs() > SKEW { skew } else { 0 },
         received_at: received_at.as_millisecond(),
     })
@@ -152,7 +153,7 @@ impl Position {
 }
 
 /// Whether a JSON document has a text with a NUL character, which can stand there as `\u0000` only.
-fn has_nul(document: &[u8]) -> bool {
+pub(crate) fn has_nul(document: &[u8]) -> bool {
     let mut from = 0;
     while let Some(at) = find(&document[from..], b"u0000").map(|at| from + at) {
         let escapes = document[..at].iter().rev().take_while(|byte| **byte == b'\\').count();

@@ -8,9 +8,9 @@ use axum::{
     routing::post,
 };
 use jiff::Timestamp;
-use stocktake_core::wire::{self, Receipt, Stored};
+use stocktake_core::wire::{self, Outcome, Receipt, Stored};
 
-use crate::{access::Reporter, app::App, http::Problem};
+use crate::{access::Reporter, app::App, http::Problem, metrics::Reported};
 
 /// `POST v1/reports` and `POST v1/scopes`.
 pub(crate) fn routes() -> axum::Router<App> {
@@ -27,7 +27,13 @@ async fn reports(
 ) -> Result<Json<Receipt>, Problem> {
     check_type(&headers)?;
     let sent_at = sent_at(&headers)?;
-    Ok(Json(app.ingest.report(caller.account_id, sent_at, bytes).await?))
+    let taken = app.ingest.report(caller.account_id, sent_at, bytes).await;
+    app.metrics.report(match &taken {
+        Ok(receipt) if receipt.outcome == Outcome::Known => Reported::Known,
+        Ok(_) => Reported::Accepted,
+        Err(_) => Reported::Refused,
+    });
+    Ok(Json(taken?))
 }
 
 async fn scopes(

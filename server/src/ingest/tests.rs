@@ -83,6 +83,7 @@ impl Made {
             report,
             manifest: Some((Digest::sha256(&manifest), manifest)),
             bodies,
+            is_whole: true,
             skew: 0,
             received_at: Timestamp::now().as_millisecond(),
         }

@@ -34,7 +34,7 @@ pub(super) async fn scope(
             && known.source_id == source
             && known.follows == has_seen
             && known.coverage == line.coverage.status();
-        if is_as_before && line.coverage.is_complete() {
+        if is_as_before && line.coverage.is_complete() && incoming.is_whole {
             return Ok(());
         }
     }
@@ -62,6 +62,11 @@ async fn row(
     let base = content.map(|content| content.base.as_ref().unwrap_or(&content.told).0.clone());
     let base = base.or_else(|| known.and_then(|known| known.base.clone()));
     let has_seen = line.coverage.has_seen();
+    let follows = match (has_seen, incoming.is_whole) {
+        (false, _) => 0_i64,
+        (true, true) => 1,
+        (true, false) => 2,
+    };
     // What was never seen was seen at no time.
     let seen_at = if has_seen { planned.observed_at } else { known.map_or(0, |known| known.seen_at) };
     sqlx::query(SCOPE)
@@ -79,7 +84,7 @@ async fn row(
         .bind(serde_json::to_string(&line.counts).unwrap_or_default())
         .bind(told)
         .bind(base)
-        .bind(i64::from(has_seen))
+        .bind(follows)
         .bind(seen_at)
         .bind(planned.observed_at)
         .bind(i64::from(content.is_some()))
@@ -93,10 +98,10 @@ const SCOPE: &str = "INSERT INTO scope (account_id, id, place_id, source_id, col
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) \
     ON CONFLICT (account_id, id) DO UPDATE SET source_id = excluded.source_id, context = excluded.context, \
     coverage = excluded.coverage, reason = excluded.reason, told_digest = excluded.told_digest, \
-    counts = CASE WHEN excluded.follows = 1 THEN excluded.counts ELSE scope.counts END, \
+    counts = CASE WHEN excluded.follows <> 0 THEN excluded.counts ELSE scope.counts END, \
     base_digest = excluded.base_digest, follows = excluded.follows, seen_at = excluded.seen_at, \
     changed_at = CASE WHEN $18 = 1 THEN excluded.changed_at ELSE scope.changed_at END, \
-    gone_at = CASE WHEN excluded.follows = 1 THEN NULL ELSE scope.gone_at END";
+    gone_at = CASE WHEN excluded.follows <> 0 THEN NULL ELSE scope.gone_at END";
 
 /// A scope that is no more, with all that was in it.
 pub(super) async fn gone(writer: &mut Writer<'_>, scope: &KnownScope, at: i64) -> Result<(), DatabaseError> {

@@ -98,7 +98,7 @@ pub(super) async fn source(
 ) -> Result<i64, DatabaseError> {
     let source: &Source = &incoming.report.sources[planned.source];
     let id = match known.sources.get(source.collector.as_str()) {
-        Some(known) => known.id,
+        Some(id) => *id,
         None => writer.identifier(),
     };
     let shown = match source.shown {

@@ -1,0 +1,43 @@
+-- Who may do what. Times are milliseconds since 1970 (UTC).
+
+-- People, and programs with a password. HTTP Basic names no account: a name is of one user within the whole server.
+CREATE TABLE account_user (
+    name TEXT NOT NULL PRIMARY KEY,
+    account_id INTEGER NOT NULL,
+    -- Argon2id, as a PHC string.
+    password TEXT NOT NULL,
+    -- admin, read-write, read-only, inventory-agent
+    role TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    -- Another number with each change, which no user ever had before: what was known of a user with another one is void.
+    revision INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX account_user_account ON account_user (account_id, name);
+
+CREATE TABLE api_token (
+    account_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    -- SHA-256 of the secret's 32 random bytes.
+    hash BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    -- To about a minute.
+    last_used_at INTEGER,
+    PRIMARY KEY (account_id, name)
+) WITHOUT ROWID;
+
+-- Who did what, or tried to. Never altered.
+CREATE TABLE audit (
+    account_id INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    id INTEGER NOT NULL,
+    -- A user's or token's name, behind `ACCOUNT/` where it is another account's.
+    who TEXT NOT NULL,
+    address TEXT,
+    action TEXT NOT NULL,
+    object TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (account_id, at, id)
+) WITHOUT ROWID;

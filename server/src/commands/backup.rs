@@ -1,0 +1,78 @@
+//! `backup`: a copy of the database, while the server runs.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+
+use super::{database_of, settings};
+use crate::{cli, database, exit::Exit, say};
+
+pub(super) async fn run(arguments: cli::Backup) -> anyhow::Result<Exit> {
+    let url = match settings(&arguments.place).and_then(|settings| database_of(&settings)) {
+        Ok(url) => url,
+        Err(exit) => return Ok(exit),
+    };
+    let source = match database::sqlite_file(&url) {
+        Ok(Some(source)) => source,
+        Ok(None) => {
+            say::error("this copies a file of SQLite, and the database is PostgreSQL: use `pg_dump --format=custom`");
+            return Ok(Exit::Usage);
+        }
+        Err(error) => return Ok(super::cannot_use(&error)),
+    };
+    match copy(&source, &arguments.file).await {
+        Ok(()) => {
+            say::note(&format!("{} is a copy of {}, and is sound", arguments.file.display(), source.display()));
+            Ok(Exit::Success)
+        }
+        Err(error) => {
+            say::error(&format!("{error:#}"));
+            Ok(Exit::Failure)
+        }
+    }
+}
+
+async fn copy(source: &Path, target: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(source.is_file(), "there is no database at {}", source.display());
+    // Made here and not by SQLite, so that no file is overwritten and nobody else may read it.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(target) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            anyhow::bail!("{} is there already, and is left as it is: name another file", target.display())
+        }
+        made => drop(made.with_context(|| format!("cannot make {}", target.display()))?),
+    }
+    let copied = write(source, target).await;
+    if copied.is_err() {
+        // What is not whole is not left to be taken for a copy.
+        let _ = fs::remove_file(target);
+    }
+    copied
+}
+
+async fn write(source: &Path, target: &Path) -> anyhow::Result<()> {
+    let name = target.to_str().with_context(|| format!("{} is not UTF-8", target.display()))?;
+    let cannot = || format!("cannot copy {} to {}", source.display(), target.display());
+    let mut database = SqliteConnectOptions::new().filename(source).connect().await.with_context(cannot)?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut database).await.with_context(cannot)?;
+    // The last connection to a database takes away what lies beside it.
+    database.close().await.with_context(cannot)?;
+    let unsound = || format!("the copy {} is not sound", target.display());
+    let mut copy =
+        SqliteConnectOptions::new().filename(target).read_only(true).connect().await.with_context(unsound)?;
+    let found: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut copy).await.with_context(unsound)?;
+    copy.close().await.with_context(unsound)?;
+    anyhow::ensure!(found == "ok", "{}: {found}", unsound());
+    let folder =
+        target.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);
+    for path in [target, &folder] {
+        File::open(path).and_then(|file| file.sync_all()).with_context(|| format!("cannot sync {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What a configuration holds.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, de};
+use stocktake_core::ConfigError;
+
+use crate::app::Retention;
+
+/// Where the server listens where nothing is said. 8228 is where Anchore's own listens, and their agents' documentation.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8228);
+
+/// What a configuration holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) server: ServerSettings,
+    pub(crate) inventory: InventorySettings,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: MetricsSettings,
+}
+
+/// What `[server]` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerSettings {
+    /// Address and port to serve at.
+    pub(crate) listen: SocketAddr,
+    /// Path of a file of SQLite, or `postgres://USER@HOST/NAME`.
+    pub(crate) database: Option<String>,
+    /// Serve HTTPS, and nothing else.
+    pub(crate) tls: Option<TlsSettings>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { listen: DEFAULT_LISTEN, database: None, tls: None }
+    }
+}
+
+/// Files, in PEM. They are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSettings {
+    /// The server's certificate, and those that lead to its issuer.
+    pub(crate) certificate: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+    /// Issuers of clients' certificates: only who has one is served.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// What `[inventory]` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct InventorySettings {
+    /// Days after which what was not seen any more is no longer in the inventory; -1: only what the latest report of each scope
+    /// holds; 0: for ever. Default: 120.
+    #[serde(alias = "inventory_ttl_days", deserialize_with = "ttl")]
+    image_ttl_days: Option<i64>,
+    /// Anchore's newer name for a time to live of -1.
+    inventory_ingest_overwrite: Option<bool>,
+    /// Days for which history is kept; 0: for ever. Default: 400.
+    #[serde(deserialize_with = "days")]
+    history_days: Option<i64>,
+}
+
+impl InventorySettings {
+    /// How long what is kept counts, or what two settings contradict each other in.
+    pub(crate) fn retention(&self) -> Result<Retention, ConfigError> {
+        let usual = Retention::default();
+        let ttl_days = match (self.inventory_ingest_overwrite, self.image_ttl_days) {
+            (Some(true), Some(0..)) => {
+                let message = "`true` means a time to live of -1, and `image_ttl_days` says another";
+                return Err(ConfigError::new("inventory_ingest_overwrite", message).hint("leave one of them out"));
+            }
+            (Some(false), Some(-1)) => {
+                let message = "`false` means a time to live other than -1, which `image_ttl_days` says";
+                return Err(ConfigError::new("inventory_ingest_overwrite", message).hint("leave one of them out"));
+            }
+            (Some(true), _) => -1,
+            (_, days) => days.unwrap_or(usual.ttl_days),
+        };
+        Ok(Retention { ttl_days, history_days: self.history_days.unwrap_or(usual.history_days) })
+    }
+}
+
+/// What `[limits]` holds: what one client can take from the others.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// How long a request's body may be, as it comes.
+    pub(crate) request_bytes: ByteSize,
+    /// How long it may be once its `Content-Encoding` is undone. What a report's frames decompress to is not meant.
+    pub(crate) decompressed_bytes: ByteSize,
+    /// How many requests a second are taken from one address (of IPv6: one /64) over time; twice as many at once. 0: any number.
+    pub(crate) requests_per_second: u32,
+    /// How many requests are worked on at a time. Others wait for a while, and are told to come later.
+    pub(crate) requests_at_once: u16,
+    /// How long a request's head may take to arrive, and a connection may be idle.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) header_timeout: Duration,
+    /// How long the next part of a body may take, in both directions.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_bytes: ByteSize::mib(64),
+            decompressed_bytes: ByteSize::mib(256),
+            // A machine with 2,000 agents behind one address reports within seconds.
+            requests_per_second: 1000,
+            requests_at_once: 256,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What `[metrics]` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MetricsSettings {
+    /// Whether `/metrics` is for everybody who reaches the server. Else it is for who may read.
+    pub(crate) public: bool,
+}
+
+fn ttl<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match i64::deserialize(deserializer)? {
+        days @ -1..=MOST_DAYS => Ok(Some(days)),
+        _ => Err(de::Error::custom("expected a number of days, 0 for ever, or -1 for what the latest reports hold")),
+    }
+}
+
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    match i64::deserialize(deserializer)? {
+        days @ 0..=MOST_DAYS => Ok(Some(days)),
+        _ => Err(de::Error::custom("expected a number of days, or 0 for ever")),
+    }
+}
+
+/// A thousand years: in milliseconds it is still far from what an i64 holds.
+const MOST_DAYS: i64 = 365_000;
+
+/// A duration that is longer than nothing.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration like `30s` or `2m 30s`")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
+            let parsed: SignedDuration =
+                text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))?;
+            match Duration::try_from(parsed) {
+                Ok(duration) if !duration.is_zero() => Ok(duration),
+                _ => Err(E::custom(format!("`{text}` is not longer than nothing"))),
+            }
+        }
+    }
+    deserializer.deserialize_str(Visitor)
+}

@@ -1,0 +1,13 @@
+//! What agents of Anchore send, and tools for it ask: their words on the outside, the one model within.
+
+mod ecs;
+mod inventories;
+mod kai;
+mod kubernetes;
+mod report;
+mod routes;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use routes::routes;

@@ -1,0 +1,182 @@
+//! Reports as the agents send them, and what becomes of them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sqlx::Row as _;
+use stocktake_core::wire::Outcome;
+
+use super::{
+    ecs::EcsInventory,
+    inventories::{Asked, items, remove},
+    kai::InventoryReport,
+    kubernetes::KubernetesInventory,
+};
+use crate::{
+    app::{App, Retention},
+    database::Database,
+    ingest::{Incoming, Ingest},
+    testing::databases,
+};
+
+const DIGEST: &str = "sha256:21a3deaa0d32a8057914f36584b5288d2e5ecc984380bc0118285c70fa8c9300";
+const UID: &str = "0190f0c4-7b1e-7cc2-8f1e-0123456789ab";
+
+fn kai(timestamp: &str, images: &Value) -> Incoming {
+    let body = json!({"timestamp": timestamp, "cluster_name": "eks-prod", "inventory_type": "kubernetes",
+        "results": [{"namespace": "default", "images": images}, {"namespace": "empty", "images": []}],
+        "serverVersionMetadata": {"major": "1", "minor": "21+", "gitVersion": "v1.21.5"}})
+    .to_string();
+    serde_json::from_str::<InventoryReport>(&body).unwrap().incoming(body.as_bytes())
+}
+
+/// Context, name, repository digest if any, and whether it is gone.
+async fn uses(database: &Database) -> Vec<(String, String, Option<String>, bool)> {
+    let rows = sqlx::query(
+        "SELECT scope.context, image_name.name, image_use.gone_at, image_digest.digest FROM image_use \
+         JOIN scope ON scope.id = image_use.scope_id JOIN image_name ON image_name.id = image_use.name_id \
+         LEFT JOIN image_digest ON image_digest.image_id = image_use.image_id AND image_digest.kind = 'repo' \
+         ORDER BY scope.context, image_name.name",
+    );
+    let rows = rows.fetch_all(database.pool()).await.unwrap();
+    rows.iter()
+        .map(|row| {
+            let is_gone = row.get::<Option<i64>, _>("gone_at").is_some();
+            (row.get("context"), row.get("name"), row.get("digest"), is_gone)
+        })
+        .collect()
+}
+
+fn used(context: &str, name: &str, digest: Option<&str>, is_gone: bool) -> (String, String, Option<String>, bool) {
+    (context.into(), name.into(), digest.map(Into::into), is_gone)
+}
+
+#[tokio::test]
+async fn kai_tells_of_images_and_of_nothing_else() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let images = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);
+        let first = kai("2021-11-17T18:47:36Z", &images);
+        assert_eq!(ingest.take(1, &first).await.unwrap().outcome, Outcome::Accepted);
+        let again = kai("2021-11-17T18:47:36Z", &images);
+        assert_eq!(ingest.take(1, &again).await.unwrap().outcome, Outcome::Known);
+        let context = "eks-prod/default";
+        assert_eq!(
+            uses(&database).await,
+            [used(context, "alpine:3", Some(DIGEST), false), used(context, "nginx:1.25", None, false)]
+        );
+        ingest.take(1, &kai("2021-11-17T18:52:36Z", &json!([{"tag": "nginx:1.25"}]))).await.unwrap();
+        assert_eq!(
+            uses(&database).await,
+            [used(context, "alpine:3", Some(DIGEST), true), used(context, "nginx:1.25", None, false)]
+        );
+    }
+}
+
+fn batch(namespace: &str, uid: &str, container: &str) -> Incoming {
+    let pod = format!("{}{}", &UID[..35], &uid[..1]);
+    let body = json!({"cluster_name": "prod", "timestamp": Timestamp::now().to_string(), "serverVersionMetadata": null,
+        "namespaces": [{"uid": format!("{}{}", &UID[..35], &namespace[..1]), "name": namespace, "labels": {"team": "a"}}],
+        "nodes": [{"uid": UID, "name": "node-1", "arch": "amd64", "kubelet_version": "v1.29.1"}],
+        "pods": [{"uid": pod, "name": "web-1", "namespace_uid": format!("{}{}", &UID[..35], &namespace[..1]), "node_uid": UID}],
+        "containers": [{"id": format!("containerd://{container}"), "name": "app", "image_tag": "nginx:1.25", "image_digest": DIGEST, "pod_uid": pod}]})
+    .to_string();
+    serde_json::from_str::<KubernetesInventory>(&body).unwrap().incoming(body.as_bytes())
+}
+
+#[tokio::test]
+async fn a_batch_of_k8s_inventory_says_nothing_of_namespaces_that_it_does_not_name() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
+        ingest.take(1, &batch("beta", "1", "bb")).await.unwrap();
+        let rows = sqlx::query(
+            "SELECT scope.context, pod.node_name, container.runtime_id, scope.follows FROM container \
+             JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
+             WHERE container.gone_at IS NULL AND scope.gone_at IS NULL ORDER BY scope.context",
+        );
+        let rows = rows.fetch_all(database.pool()).await.unwrap();
+        let found: Vec<(String, String, Vec<u8>, i64)> = rows
+            .iter()
+            .map(|row| (row.get("context"), row.get("node_name"), row.get("runtime_id"), row.get("follows")))
+            .collect();
+        let expected = [("prod/alpha", 0xaa), ("prod/beta", 0xbb)];
+        let expected = expected.map(|(context, id)| (context.to_owned(), "node-1".to_owned(), vec![1, id], 2));
+        assert_eq!(found, expected);
+        let nodes: i64 = sqlx::query_scalar("SELECT count(*) FROM node WHERE gone_at IS NULL")
+            .fetch_one(database.pool())
+            .await
+            .unwrap();
+        assert_eq!(nodes, 1);
+    }
+}
+
+#[tokio::test]
+async fn tasks_of_ecs_are_pods_and_services_own_them() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let cluster = "arn:aws:ecs:us-west-2:1:cluster/c";
+        let body = json!({"cluster_arn": cluster, "timestamp": "2024-03-01T10:00:00Z",
+            "containers": [{"arn": "arn:aws:ecs:us-west-2:1:container/c/t1/x", "image_tag": "nginx:1.25", "image_digest": DIGEST, "task_arn": "arn:t/t1"}],
+            "tasks": [{"arn": "arn:t/t1", "service_arn": "arn:s/web", "tags": {"team": "a"}}, {"arn": "arn:t/t2", "service_arn": "UNKNOWN"}],
+            "services": [{"arn": "arn:s/web"}]})
+        .to_string();
+        let incoming = serde_json::from_str::<EcsInventory>(&body).unwrap().incoming(body.as_bytes());
+        ingest.take(1, &incoming).await.unwrap();
+        let row = sqlx::query(
+            "SELECT scope.context, workload.kind, workload.name, pod.name AS pod FROM container \
+             JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
+             JOIN workload ON workload.id = container.workload_id",
+        );
+        let row = row.fetch_one(database.pool()).await.unwrap();
+        let found: [String; 4] = [row.get("context"), row.get("kind"), row.get("name"), row.get("pod")];
+        assert_eq!(found, [cluster, "ecs_service", "web", "t1"]);
+    }
+}
+
+#[tokio::test]
+async fn the_inventory_lists_what_the_time_to_live_lets_stand() {
+    for database in databases().await {
+        let app = App::new(database.clone(), Retention::default());
+        let now = Timestamp::now();
+        let at = |minutes: i64| (now - SignedDuration::from_mins(minutes)).to_string();
+        let both = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);
+        app.ingest.take(1, &kai(&at(10), &both)).await.unwrap();
+        app.ingest.take(1, &kai(&at(5), &json!([{"tag": "nginx:1.25"}]))).await.unwrap();
+        let listed = |ttl_days| {
+            let app = App { retention: Retention { ttl_days, ..Retention::default() }, ..app.clone() };
+            async move { tags(&app, &Asked::default()).await }
+        };
+        assert_eq!(listed(120).await, ["alpine:3", "nginx:1.25"]);
+        assert_eq!(listed(0).await, ["alpine:3", "nginx:1.25"]);
+        assert_eq!(listed(-1).await, ["nginx:1.25"], "only what the latest report holds");
+        let by_digest = Asked { image_digest: Some(DIGEST.into()), ..Asked::default() };
+        assert_eq!(tags(&app, &by_digest).await, ["alpine:3"]);
+        let elsewhere = Asked { context: Some("eks-prod/kube-system".into()), ..Asked::default() };
+        assert_eq!(tags(&app, &elsewhere).await, [""; 0]);
+        let found = items(&app, 1, &by_digest).await.unwrap();
+        let found = serde_json::to_value(&found[0]).unwrap();
+        assert_eq!((&found["image_digest"], &found["inventory_type"]), (&json!(DIGEST), &json!("kubernetes")));
+        assert_eq!(items(&app, 2, &Asked::default()).await.unwrap(), [], "another account's");
+    }
+}
+
+async fn tags(app: &App, asked: &Asked) -> Vec<String> {
+    let items = serde_json::to_value(items(app, 1, asked).await.unwrap()).unwrap();
+    items.as_array().unwrap().iter().map(|item| item["image_tag"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_was_removed_is_gone_until_it_is_reported_again() {
+    for database in databases().await {
+        let app = App::new(database.clone(), Retention::default());
+        app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
+        let place = ["kubernetes", "prod/alpha"];
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+        assert_eq!(remove(&app, 2, place, None).await.unwrap(), 0, "another account's");
+        assert_eq!(remove(&app, 1, place, Some(DIGEST)).await.unwrap(), 0, "an image that is still there");
+        assert!(remove(&app, 1, place, None).await.unwrap() > 0);
+        assert_eq!(tags(&app, &Asked::default()).await, [""; 0]);
+        app.ingest.take(1, &batch("alpha", "0", "ab")).await.unwrap();
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+    }
+}

@@ -1,0 +1,97 @@
+//! What is counted, as Prometheus reads it.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{prometheus_text, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::database::Database;
+
+/// The media type of `OpenMetrics`, which who asks for it gets.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text";
+
+type Labels<const N: usize> = [(&'static str, String); N];
+
+/// What is counted from the server's start. Labels are routes and words of fixed sets, so that there are no more series than
+/// the program makes.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<Labels<3>, Counter>,
+    durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    reports: Family<Labels<1>, Counter>,
+    reaped: Family<Labels<1>, Counter>,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// It is in the inventory now.
+    Accepted,
+    /// It was there already, or a newer one.
+    Known,
+    /// It is not taken.
+    Refused,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            reports: Family::default(),
+            reaped: Family::default(),
+        }
+    }
+}
+
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+impl Metrics {
+    /// A request was answered. `route` is the pattern of its path, not the path.
+    pub(crate) fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.to_string())];
+        self.requests.get_or_create(&labels).inc();
+        self.durations.get_or_create(&[("route", route.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// A report came.
+    pub(crate) fn report(&self, what: Reported) {
+        let outcome = match what {
+            Reported::Accepted => "accepted",
+            Reported::Known => "known",
+            Reported::Refused => "refused",
+        };
+        self.reports.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// Rows were removed with age.
+    pub(crate) fn reaped(&self, table: &str, rows: u64) {
+        self.reaped.get_or_create(&[("table", table.to_owned())]).inc_by(rows);
+    }
+
+    /// All of it and how the database's connections are, and its media type.
+    pub(crate) fn exposed(&self, database: &Database, is_open_metrics: bool) -> Result<(String, String), fmt::Error> {
+        let mut registry = Registry::with_prefix("stocktake_server");
+        registry.register("requests", "Requests that were answered", self.requests.clone());
+        let help = "How long it took until an answer began";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, self.durations.clone());
+        registry.register("reports", "Reports that came, by what became of them", self.reports.clone());
+        registry.register("rows_reaped", "Rows that were removed because they count no more", self.reaped.clone());
+        let (open, idle) = (Gauge::<i64>::default(), Gauge::<i64>::default());
+        open.set(i64::from(database.pool().size()));
+        idle.set(i64::try_from(database.pool().num_idle()).unwrap_or(i64::MAX));
+        registry.register("database_connections", "Connections to the database", open);
+        registry.register("database_connections_idle", "Connections to the database that nobody uses", idle);
+        let mut body = String::new();
+        if is_open_metrics {
+            text::encode(&mut body, &registry)?;
+            Ok((body, format!("{OPEN_METRICS}; version=1.0.0; charset=utf-8")))
+        } else {
+            prometheus_text::encode(&mut body, &registry)?;
+            Ok((body, prometheus_text::CONTENT_TYPE.to_owned()))
+        }
+    }
+}

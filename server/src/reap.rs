@@ -1,0 +1,272 @@
+//! Removes what counts no more: what has aged out of history, and what nothing names.
+//!
+//! Who asks never sees the difference, since what counts is computed on read; this only frees space. It works in small
+//! batches, so that no report waits for long.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use crate::{
+    app::{App, Retention},
+    database::{Column, Database, DatabaseError, Dialect, Rows},
+    metrics::Metrics,
+};
+
+/// How often.
+const INTERVAL: Duration = Duration::from_mins(10);
+
+/// How many rows a transaction removes.
+const BATCH: i64 = 500;
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+/// How many names and sets of labels are remembered as unused. What is beyond it comes later.
+const SUSPECTS: i64 = 100_000;
+
+/// The lock that one replica holds while it removes; any number that nobody else uses.
+const LOCK: i64 = 0x5354_4b52_4541_5045;
+
+/// Tables of what comes and goes, those first whose rows point to the others', and which rows something still needs.
+const GOING: [(&str, &str); 6] = [
+    ("container", "1 = 1"),
+    ("image_use", "NOT EXISTS (SELECT 1 FROM container c WHERE c.account_id = r.account_id AND c.image_use_id = r.id)"),
+    ("pod", "NOT EXISTS (SELECT 1 FROM container c WHERE c.account_id = r.account_id AND c.pod_id = r.id)"),
+    (
+        "workload",
+        "NOT EXISTS (SELECT 1 FROM pod p WHERE p.account_id = r.account_id AND p.workload_id = r.id AND p.gone_at IS NULL) AND \
+         NOT EXISTS (SELECT 1 FROM container c WHERE c.account_id = r.account_id AND c.workload_id = r.id AND c.gone_at IS NULL)",
+    ),
+    ("node", "1 = 1"),
+    ("namespace", "1 = 1"),
+];
+
+/// Removes, and remembers in between what nothing names. An image, a name or a set of labels goes if nothing has used it at
+/// two looks that are a day apart: ingest writes them ahead of what uses them, and remembers them for some minutes.
+pub(crate) struct Reaper {
+    database: Database,
+    retention: Retention,
+    metrics: Arc<Metrics>,
+    suspects: Option<Suspects>,
+}
+
+struct Suspects {
+    since: i64,
+    images: HashSet<(i64, i64)>,
+    names: HashSet<(i64, i64)>,
+    labels: HashSet<(i64, i64)>,
+}
+
+/// Removes every ten minutes, for as long as it is polled.
+pub(crate) async fn always(app: App) {
+    let mut reaper = Reaper::new(&app);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        // Also for what another replica removes: what was used since is in the database, and stays for a day.
+        app.ingest.forget();
+        match reaper.run(Timestamp::now().as_millisecond()).await {
+            Ok(removed) => tracing::debug!(removed, "what counts no more is removed"),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what counts no more is not removed; trying again later"
+                );
+            }
+        }
+    }
+}
+
+impl Reaper {
+    pub(crate) fn new(app: &App) -> Self {
+        let (database, metrics) = (app.database.clone(), Arc::clone(&app.metrics));
+        Self { database, retention: app.retention, metrics, suspects: None }
+    }
+
+    /// Removes what counts no more at `now` (milliseconds since 1970), and returns how many rows that were; 0 where another
+    /// replica is at it.
+    pub(crate) async fn run(&mut self, now: i64) -> Result<u64, DatabaseError> {
+        if self.database.dialect() == Dialect::Sqlite {
+            return self.remove(now).await;
+        }
+        // The lock is the connection's. Should it be lost, so is the lock.
+        let mut connection = self.database.read().await?;
+        let text = "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END";
+        let taken: i32 = sqlx::query_scalar(text).bind(LOCK).fetch_one(&mut *connection).await?;
+        if taken == 0 {
+            return Ok(0);
+        }
+        let removed = self.remove(now).await;
+        let unlocked = sqlx::query("SELECT CASE WHEN pg_advisory_unlock($1) THEN 1 ELSE 0 END").bind(LOCK);
+        if unlocked.execute(&mut *connection).await.is_err() {
+            // Back in the pool it would hold the lock for ever.
+            drop(connection.detach());
+        }
+        removed
+    }
+
+    async fn remove(&mut self, now: i64) -> Result<u64, DatabaseError> {
+        let accounts: Vec<i64> = sqlx::query_scalar("SELECT id FROM account").fetch_all(self.database.pool()).await?;
+        let mut removed = 0;
+        for account in &accounts {
+            removed += self.bodies(*account, now).await?;
+            if self.retention.history_days > 0 {
+                removed += self.events(*account, now).await?;
+                for (table, unneeded) in GOING {
+                    removed += self.gone(*account, table, unneeded, now).await?;
+                }
+            }
+        }
+        Ok(removed + self.unused(&accounts, now).await?)
+    }
+
+    async fn bodies(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
+        let text = "DELETE FROM body WHERE account_id = $1 AND digest IN (\
+            SELECT digest FROM body b WHERE b.account_id = $1 AND b.touched_at < $2 \
+            AND NOT EXISTS (SELECT 1 FROM scope s WHERE s.account_id = b.account_id AND s.told_digest = b.digest) \
+            AND NOT EXISTS (SELECT 1 FROM scope s WHERE s.account_id = b.account_id AND s.base_digest = b.digest) LIMIT $3) \
+            AND touched_at < $2";
+        self.batches("body", text, &[account, now - HOUR, BATCH]).await
+    }
+
+    async fn events(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
+        let text = "DELETE FROM event WHERE account_id = $1 AND id IN (\
+            SELECT id FROM event WHERE account_id = $1 AND at < $2 ORDER BY at LIMIT $3)";
+        self.batches("event", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
+    }
+
+    /// What is gone for longer than it counts and than its history is kept.
+    async fn gone(&self, account: i64, table: &'static str, unneeded: &str, now: i64) -> Result<u64, DatabaseError> {
+        let Retention { ttl_days, history_days } = self.retention;
+        let text = format!(
+            "DELETE FROM {table} WHERE account_id = $1 AND id IN (\
+             SELECT r.id FROM {table} r JOIN scope s ON s.account_id = r.account_id AND s.id = r.scope_id \
+             LEFT JOIN source o ON o.account_id = s.account_id AND o.id = s.source_id \
+             WHERE r.account_id = $1 AND r.gone_at < $2 - $4 * {DAY} AND COALESCE(o.ttl_days, $5) <> 0 \
+             AND (COALESCE(o.ttl_days, $5) <= $4 OR r.gone_at < $2 - COALESCE(o.ttl_days, $5) * {DAY}) \
+             AND {unneeded} LIMIT $3)"
+        );
+        self.batches(table, &text, &[account, now, BATCH, history_days, ttl_days]).await
+    }
+
+    async fn unused(&mut self, accounts: &[i64], now: i64) -> Result<u64, DatabaseError> {
+        if self.suspects.as_ref().is_some_and(|suspects| now - suspects.since < DAY) {
+            return Ok(0);
+        }
+        let mut found = Suspects { since: now, images: HashSet::new(), names: HashSet::new(), labels: HashSet::new() };
+        for account in accounts {
+            found.images.extend(self.unused_in(*account, UNUSED_IMAGES).await?);
+            found.names.extend(self.unused_in(*account, UNUSED_NAMES).await?);
+            found.labels.extend(self.unused_in(*account, UNUSED_LABELS).await?);
+        }
+        let Some(former) = self.suspects.replace(found) else { return Ok(0) };
+        let Some(found) = &self.suspects else { return Ok(0) };
+        let both = |a: &HashSet<(i64, i64)>, b: &HashSet<(i64, i64)>| a.intersection(b).copied().collect::<Vec<_>>();
+        let (images, names, labels) = (
+            both(&former.images, &found.images),
+            both(&former.names, &found.names),
+            both(&former.labels, &found.labels),
+        );
+        let of_image = [("image_digest", "image_id"), ("image_tag", "image_id"), ("image", "id")];
+        let images = self.unused_rows(&images, &of_image, IMAGE_UNUSED).await?;
+        let names = self.unused_rows(&names, &[("image_name", "id")], NAME_UNUSED).await?;
+        let labels = self.unused_rows(&labels, &[("label", "set_id"), ("label_set", "id")], LABELS_UNUSED).await?;
+        Ok(images + names + labels)
+    }
+
+    async fn unused_in(&self, account: i64, text: &'static str) -> Result<Vec<(i64, i64)>, DatabaseError> {
+        let query = sqlx::query_scalar(text).bind(account).bind(SUSPECTS);
+        let ids: Vec<i64> = query.fetch_all(self.database.pool()).await?;
+        Ok(ids.into_iter().map(|id| (account, id)).collect())
+    }
+
+    /// Removes those of the rows that are still unused.
+    async fn unused_rows(
+        &self,
+        rows: &[(i64, i64)],
+        tables: &[(&'static str, &'static str)],
+        still_unused: &str,
+    ) -> Result<u64, DatabaseError> {
+        let (mut removed, dialect) = (0, self.database.dialect());
+        for batch in rows.chunks(usize::try_from(BATCH).unwrap_or(1)) {
+            let mut writing = self.database.write().await?;
+            let mut wanted = Rows::new(&[Column::Integer, Column::Integer]);
+            for (account, id) in batch {
+                wanted.push([(*account).into(), (*id).into()]);
+            }
+            let texts = ["SELECT v.column1, v.column2 FROM", still_unused];
+            let found = wanted.fetch(writing.connection(), dialect, &[], texts).await?;
+            let mut pairs = Vec::new();
+            for row in &found {
+                pairs.push((sqlx::Row::try_get(row, 0)?, sqlx::Row::try_get(row, 1)?));
+            }
+            for (table, column) in tables {
+                let count = delete(writing.connection(), dialect, table, column, pairs.iter().copied()).await?;
+                removed += count;
+                self.metrics.reaped(table, count);
+            }
+            writing.commit().await?;
+        }
+        Ok(removed)
+    }
+
+    /// Runs a statement that removes a batch until there is no more.
+    async fn batches(&self, table: &'static str, text: &str, values: &[i64]) -> Result<u64, DatabaseError> {
+        let mut removed = 0;
+        loop {
+            let mut writing = self.database.write().await?;
+            let query = sqlx::query(AssertSqlSafe(text.to_owned()));
+            let query = values.iter().fold(query, |query, value| query.bind(*value));
+            let count = query.execute(writing.connection()).await?.rows_affected();
+            writing.commit().await?;
+            removed += count;
+            self.metrics.reaped(table, count);
+            if count < BATCH.unsigned_abs() {
+                return Ok(removed);
+            }
+        }
+    }
+}
+
+const UNUSED_IMAGES: &str = "SELECT i.id FROM image i WHERE i.account_id = $1 AND NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = i.account_id AND u.image_id = i.id) LIMIT $2";
+
+const UNUSED_NAMES: &str = "SELECT n.id FROM image_name n WHERE n.account_id = $1 AND NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = n.account_id AND u.name_id = n.id) LIMIT $2";
+
+// Labels of what is gone are in no index: both tables are read once, which is once a day.
+const UNUSED_LABELS: &str = "SELECT l.id FROM label_set l WHERE l.account_id = $1 AND l.id NOT IN (\
+    SELECT labels_id FROM pod WHERE account_id = $1 AND labels_id IS NOT NULL \
+    UNION SELECT labels_id FROM container WHERE account_id = $1 AND labels_id IS NOT NULL) LIMIT $2";
+
+const IMAGE_UNUSED: &str = "AS v WHERE NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = v.column1 AND u.image_id = v.column2)";
+
+const NAME_UNUSED: &str = "AS v WHERE NOT EXISTS \
+    (SELECT 1 FROM image_use u WHERE u.account_id = v.column1 AND u.name_id = v.column2)";
+
+// What took up a set since then is not gone, and is in an index.
+const LABELS_UNUSED: &str = "AS v WHERE NOT EXISTS \
+    (SELECT 1 FROM pod p WHERE p.account_id = v.column1 AND p.labels_id = v.column2 AND p.gone_at IS NULL) AND NOT EXISTS \
+    (SELECT 1 FROM container c WHERE c.account_id = v.column1 AND c.labels_id = v.column2 AND c.gone_at IS NULL \
+    AND c.labels_id IS NOT NULL)";
+
+/// Removes the rows of these accounts whose `column` is one of these.
+async fn delete(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    table: &str,
+    column: &str,
+    pairs: impl Iterator<Item = (i64, i64)>,
+) -> Result<u64, sqlx::Error> {
+    let mut rows = Rows::new(&[Column::Integer, Column::Integer]);
+    for (account, id) in pairs {
+        rows.push([account.into(), id.into()]);
+    }
+    let before = format!("DELETE FROM {table} WHERE (account_id, {column}) IN");
+    rows.execute(connection, dialect, &[], [&before, ""]).await
+}
+
+#[cfg(test)]
+mod tests;

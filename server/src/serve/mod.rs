@@ -1,0 +1,193 @@
+//! Serving over HTTP: connections, TLS, and what every request goes through.
+
+mod body;
+mod health;
+mod patient;
+mod rate;
+mod router;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, body::Body, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use self::{patient::Patient, tls::Tls};
+use crate::{
+    app::App,
+    config::{Limits, Settings},
+};
+
+/// How many are connected at a time. Others wait.
+const CONNECTIONS_AT_MOST: usize = 8192;
+
+/// How long requests that are under way may take to end when the server is told to stop.
+const TO_STOP: Duration = Duration::from_secs(10);
+
+/// How long to wait where no connection can be taken, such as for want of file descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Streams that one connection may have open at a time.
+const STREAMS: u32 = 128;
+
+/// The signals that end the server. From now on neither ends the process by itself.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn heed() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits until the process is told to stop.
+    pub(crate) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Where it will be served.
+pub(crate) struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+}
+
+/// What a connection is served with.
+#[derive(Clone)]
+struct Serving {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+}
+
+impl Listening {
+    /// Takes the address, so that what is wrong with it is known before anything else is done.
+    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let tls = settings
+            .server
+            .tls
+            .as_ref()
+            .map(Tls::load)
+            .transpose()
+            .context("cannot serve TLS (`tls` of `[server]`)")?;
+        let listen = settings.server.listen;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot serve at {listen} (`listen` of `[server]`, or --listen)"))?;
+        Ok(Self { address: listener.local_addr()?, listener, tls: tls.map(Arc::new) })
+    }
+
+    /// Where it is served, for people.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Serves until told to stop, and lets end what is under way then.
+    pub(crate) async fn serve(self, app: App, settings: &Settings, signals: &mut Signals) {
+        let Self { listener, tls, .. } = self;
+        let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
+        let limits = settings.limits.clone();
+        let serving = Serving { router: router::router(app, settings), builder: builder(&limits), tls, limits };
+        let graceful = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
+        loop {
+            let accepted = async {
+                // It is never closed.
+                let place = Arc::clone(&room).acquire_owned().await.ok();
+                (place, listener.accept().await)
+            };
+            tokio::select! {
+                (place, accepted) = accepted => match accepted {
+                    Ok((stream, peer)) => {
+                        let (serving, watcher) = (serving.clone(), graceful.watcher());
+                        tokio::spawn(async move {
+                            serving.connection(stream, peer, watcher).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!("cannot take a connection: {error}");
+                        tokio::time::sleep(BREATH).await;
+                    }
+                },
+                () = signals.stop() => break,
+            }
+        }
+        drop(listener);
+        tracing::info!("stopping: requests that are under way may end");
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = tokio::time::sleep(TO_STOP) => tracing::warn!("requests were still under way, and are cut off"),
+            () = signals.stop() => tracing::warn!("stopped at once"),
+        }
+        renewing.inspect(tokio::task::JoinHandle::abort);
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}
+
+impl Serving {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
+        // Answers are small and waited for; without it there is nothing worse than a delay.
+        let _ = stream.set_nodelay(true);
+        let (header, body) = (self.limits.header_timeout, self.limits.body_timeout);
+        let stream = Patient::new(stream, header, body);
+        let Some(tls) = self.tls.as_ref().map(|tls| tls.current()) else {
+            return self.requests(stream, peer, watcher).await;
+        };
+        match tokio::time::timeout(header, TlsAcceptor::from(tls).accept(stream)).await {
+            Ok(Ok(stream)) => self.requests(Patient::new(stream, header, body), peer, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%peer, "no TLS came about: {error}"),
+            Err(_) => tracing::debug!(%peer, "no TLS came about in time"),
+        }
+    }
+
+    async fn requests<T>(&self, stream: T, peer: SocketAddr, watcher: Watcher)
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = service_fn(|request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            self.router.clone().oneshot(request)
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%peer, "a connection ended: {error}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use axum::{
+    body::to_bytes,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+use crate::{app::Retention, testing};
+
+async fn app() -> App {
+    App::new(testing::databases().await.swap_remove(0), Retention::default())
+}
+
+async fn ask(
+    router: &Router,
+    request: hyper::http::request::Builder,
+    body: impl Into<Body>,
+) -> (StatusCode, HeaderMap, Bytes) {
+    let response: Response = router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts.status, parts.headers, to_bytes(body, 1 << 20).await.unwrap())
+}
+
+fn to(method: &str, path: &str) -> hyper::http::request::Builder {
+    Request::builder().method(method).uri(path)
+}
+
+fn problem(headers: &HeaderMap, body: &Bytes) -> String {
+    assert_eq!(headers["content-type"], "application/problem+json");
+    let body: Value = serde_json::from_slice(body).unwrap();
+    body["title"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn it_lives_and_is_ready() {
+    let router = router::router(app().await, &Settings::default());
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(ask(&router, to("GET", path), "").await.0, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_not_ready_without_its_schema() {
+    let app = app().await;
+    let router = router::router(app.clone(), &Settings::default());
+    sqlx::query("UPDATE _sqlx_migrations SET version = 0").execute(app.database.pool()).await.unwrap();
+    let (status, _, body) = ask(&router, to("GET", "/readyz"), "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let wanted = app.database.schema_wanted();
+    assert_eq!(body, format!("not ready\nthe schema's version is 0, and has to be {wanted}\n"));
+    app.database.pool().close().await;
+    let (status, _, body) = ask(&router, to("GET", "/readyz"), "").await;
+    assert_eq!(
+        (status, &body[..]),
+        (StatusCode::SERVICE_UNAVAILABLE, &b"not ready\nthe database cannot be used\n"[..])
+    );
+}
+
+#[tokio::test]
+async fn agents_of_anchore_can_tell_what_it_speaks() {
+    let router = router::router(app().await, &Settings::default());
+    let (status, _, body) = ask(&router, to("GET", "/version"), "").await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, body["api"]["version"].as_str()), (StatusCode::OK, Some("2")));
+    assert!(body["db"]["schema_version"].is_string() && body["service"]["version"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_told_as_a_problem() {
+    let router = router::router(app().await, &Settings::default());
+    let (status, headers, body) = ask(&router, to("GET", "/nothing"), "").await;
+    assert_eq!((status, problem(&headers, &body).as_str()), (StatusCode::NOT_FOUND, "there is nothing at this path"));
+    for path in ["/version", "/livez"] {
+        let (status, headers, body) = ask(&router, to("POST", path), "").await;
+        assert_eq!((status, &headers["allow"]), (StatusCode::METHOD_NOT_ALLOWED, &"GET,HEAD".parse().unwrap()));
+        assert!(problem(&headers, &body).contains("does not take POST"));
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_for_who_may_read_or_for_all() {
+    let app = app().await;
+    let (status, ..) = ask(&router::router(app.clone(), &Settings::default()), to("GET", "/metrics"), "").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let mut settings = Settings::default();
+    settings.metrics.public = true;
+    app.metrics.report(crate::metrics::Reported::Known);
+    let (status, _, body) = ask(&router::router(app, &settings), to("GET", "/metrics"), "").await;
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    for line in [
+        "stocktake_server_requests_total{method=\"GET\",route=\"/metrics\",status=\"401\"} 1",
+        "stocktake_server_reports_total{outcome=\"known\"} 1",
+        "stocktake_server_database_connections ",
+    ] {
+        assert!(body.contains(line), "{line}: {body}");
+    }
+}
+
+/// What a handler sees that reads a body as libraries do.
+async fn echo(body: Bytes) -> Bytes {
+    body
+}
+
+fn echoing(app: App, settings: &Settings) -> Router {
+    let rooms =
+        Router::new().route("/echo", post(echo)).route("/panic", get(async || -> &'static str { panic!("oh") }));
+    router::around(rooms, app, settings)
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_before_and_after_it_is_decompressed() {
+    let mut settings = Settings::default();
+    settings.limits.request_bytes = bytesize::ByteSize::b(1000);
+    settings.limits.decompressed_bytes = bytesize::ByteSize::b(5000);
+    let router = echoing(app().await, &settings);
+    let (status, _, body) = ask(&router, to("POST", "/echo"), vec![0; 1000]).await;
+    assert_eq!((status, body.len()), (StatusCode::OK, 1000));
+    let declared = to("POST", "/echo").header("content-length", "1001");
+    let streamed = futures_util::stream::iter((0..1001).map(|_| Ok::<_, io::Error>("x")));
+    for (request, body) in [(declared, Body::from(vec![0; 1001])), (to("POST", "/echo"), Body::from_stream(streamed))] {
+        let (status, headers, body) = ask(&router, request, body).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+        problem(&headers, &body);
+    }
+    for (size, expected) in
+        [(5000, StatusCode::OK), (5001, StatusCode::PAYLOAD_TOO_LARGE), (1 << 20, StatusCode::PAYLOAD_TOO_LARGE)]
+    {
+        let bomb = zstd::encode_all(&vec![0; size][..], 3).unwrap();
+        let (status, ..) = ask(&router, to("POST", "/echo").header("content-encoding", "zstd"), bomb).await;
+        assert_eq!(status, expected, "{size}");
+    }
+    let (status, headers, body) = ask(&router, to("POST", "/echo").header("content-encoding", "br"), "x").await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    problem(&headers, &body);
+    let (status, headers, body) = ask(&router, to("POST", "/echo").header("content-encoding", "gzip"), "no gzip").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    problem(&headers, &body);
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_who_takes_that() {
+    let router = echoing(app().await, &Settings::default());
+    for encoding in ["gzip", "zstd"] {
+        let request = to("POST", "/echo").header("accept-encoding", encoding);
+        let (_, headers, body) = ask(&router, request, vec![b'x'; 10_000]).await;
+        assert_eq!(headers["content-encoding"], encoding);
+        assert!(body.len() < 1000);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_fails_its_request_and_no_other() {
+    let router = echoing(app().await, &Settings::default());
+    let (status, headers, body) = ask(&router, to("GET", "/panic"), "").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!problem(&headers, &body).contains("oh"));
+    assert_eq!(ask(&router, to("POST", "/echo"), "x").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let mut settings = Settings::default();
+    settings.limits.requests_per_second = 1;
+    let router = router::router(app().await, &settings);
+    for _ in 0..2 {
+        assert_eq!(ask(&router, to("GET", "/version"), "").await.0, StatusCode::OK);
+    }
+    let (status, headers, body) = ask(&router, to("GET", "/version"), "").await;
+    assert_eq!((status, &headers["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &"1".parse().unwrap()));
+    problem(&headers, &body);
+    assert_eq!(
+        ask(&router, to("GET", "/readyz"), "").await.0,
+        StatusCode::OK,
+        "whoever watches over it may always ask"
+    );
+}
+
+/// A server on a port of its own, and what ends it.
+struct Served {
+    address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn served(mut settings: Settings) -> Served {
+    settings.server.listen.set_port(0);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listening = Listening::start(&settings).await.unwrap();
+    let (address, app) = (listening.address, app().await);
+    let mut signals = Signals::heed().unwrap();
+    let task = tokio::spawn(async move { listening.serve(app, &settings, &mut signals).await });
+    Served { address, task }
+}
+
+/// Sends this, and reads until the server ends the connection.
+async fn talk(address: SocketAddr, said: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await.unwrap();
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_half_of_it_is_left() {
+    let mut settings = Settings::default();
+    settings.limits.header_timeout = Duration::from_millis(100);
+    settings.limits.body_timeout = Duration::from_millis(100);
+    let served = served(settings).await;
+    for said in ["", "P", "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ", "PRI * HTTP/2.0\r\n"] {
+        let heard = talk(served.address, said.as_bytes()).await;
+        assert!(!heard.contains("200 OK"), "{said:?}: {heard}");
+    }
+    let heard = talk(served.address, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(heard.starts_with("HTTP/1.1 200 OK"), "{heard}");
+}
+
+fn certificate(folder: &std::path::Path) -> rustls_pki_types::CertificateDer<'static> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("certificate"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.der().clone()
+}
+
+async fn tls(
+    address: SocketAddr,
+    trusted: &rustls_pki_types::CertificateDer<'static>,
+) -> io::Result<impl AsyncRead + AsyncWrite + use<>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(address).await?;
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
+}
+
+async fn ask_on(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut heard = vec![0; 1000];
+    let count = stream.read(&mut heard).await.unwrap();
+    String::from_utf8_lossy(&heard[..count]).into_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_and_connections_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = certificate(folder.path());
+    let mut settings = Settings::default();
+    let (certificate_file, key) = (folder.path().join("certificate"), folder.path().join("key"));
+    settings.server.tls =
+        Some(crate::config::TlsSettings { certificate: certificate_file.clone(), key, client_ca: None });
+    let served = served(settings).await;
+    let mut stream = Box::pin(tls(served.address, &first).await.unwrap());
+    assert!(ask_on(&mut stream).await.starts_with("HTTP/1.1 200"));
+    // Half of a renewal changes nothing.
+    std::fs::write(&certificate_file, "-----BEGIN CERT").unwrap();
+    tokio::time::sleep(tls::LOOK + Duration::from_secs(1)).await;
+    tls(served.address, &first).await.unwrap();
+    let second = certificate(folder.path());
+    while tls(served.address, &second).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(tls(served.address, &first).await.is_err());
+    assert!(ask_on(&mut stream).await.starts_with("HTTP/1.1 200"), "the former connection is still there");
+}
