@@ -28,11 +28,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// `kubernetes`, `ecs`, or any other kind of runtime.
-    inventory_type: Option<String>,
+    pub(super) inventory_type: Option<String>,
     /// Any digest of the image.
-    image_digest: Option<String>,
+    pub(super) image_digest: Option<String>,
     /// `cluster/namespace`, or what else a scope is named.
-    context: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 /// An image in use in a context. Times are in seconds, as in their own replies.
@@ -65,7 +65,7 @@ pub(super) async fn list_v2(
 }
 
 /// All that the time to live lets stand, what is gone included: that is what it is for.
-async fn items(app: &App, account: i64, asked: &Asked) -> Result<Vec<InventoryItem>, Problem> {
+pub(super) async fn items(app: &App, account: i64, asked: &Asked) -> Result<Vec<InventoryItem>, Problem> {
     let mut statement = Statement::of_account(account);
     let visible = Visible::new(&mut statement, Timestamp::now().as_millisecond(), app.retention);
     let mut conditions = visible.shows(Shown::All);
@@ -157,7 +157,7 @@ pub(super) async fn delete(
 /// Tables of what is in a scope, those first that refer to others.
 const CONTENTS: [&str; 6] = ["container", "image_use", "pod", "workload", "node", "namespace"];
 
-async fn remove(app: &App, account: i64, [kind, context]: [&str; 2], digest: Option<&str>) -> Result<u64, Problem> {
+pub(super) async fn remove(app: &App, account: i64, [kind, context]: [&str; 2], digest: Option<&str>) -> Result<u64, Problem> {
     let mut writing = app.database.write().await?;
     let text = format!(
         "SELECT id FROM scope WHERE account_id = $1 AND context = $2 AND kind = $3 ORDER BY id{}",
