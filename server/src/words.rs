@@ -55,7 +55,11 @@ fn word<T: Copy>(words: &[T], number: i64) -> Option<T> {
     usize::try_from(number).ok().and_then(|position| words.get(position)).copied()
 }
 
-/// The bytes of a hexadecimal identifier behind a 1, those of a UUID behind a 2, or those of any other text behind a 0.
+/// What stands before an identifier that a runtime has drawn at random: 64 hexadecimal digits, as `core::unify` has it. Two that are
+/// equal are of one container, wherever they were seen. Any other may have been chosen by a person twice.
+pub(crate) const RANDOM: u8 = 3;
+
+/// The bytes of a hexadecimal identifier behind a 1 (or [`RANDOM`]), those of a UUID behind a 2, or those of any other text behind a 0.
 pub(crate) fn pack(text: &str) -> Vec<u8> {
     if let Some(uuid) = Uuid::try_parse(text).ok().filter(|uuid| uuid.hyphenated().to_string() == text) {
         return [&[2], uuid.as_bytes().as_slice()].concat();
@@ -70,7 +74,7 @@ pub(crate) fn pack(text: &str) -> Vec<u8> {
         .then(|| digits.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect())
         .flatten();
     match bytes {
-        Some(bytes) => [&[1], bytes.as_slice()].concat(),
+        Some(bytes) => [&[if bytes.len() == 32 { RANDOM } else { 1 }], bytes.as_slice()].concat(),
         None => [&[0], digits].concat(),
     }
 }
@@ -78,7 +82,7 @@ pub(crate) fn pack(text: &str) -> Vec<u8> {
 /// The text that [`pack`] made bytes of.
 pub(crate) fn unpack(bytes: &[u8]) -> String {
     match bytes.split_first() {
-        Some((1, bytes)) => hex(bytes),
+        Some((1 | &RANDOM, bytes)) => hex(bytes),
         Some((2, bytes)) => Uuid::from_slice(bytes).map(|uuid| uuid.hyphenated().to_string()).unwrap_or_default(),
         Some((_, text)) => String::from_utf8_lossy(text).into_owned(),
         None => String::new(),
@@ -121,6 +125,8 @@ mod tests {
             assert_eq!(unpack(&pack(text)), text);
         }
         assert_eq!(pack("00ff"), [1, 0, 255]);
+        let id = "5f9c2b00".repeat(8);
+        assert_eq!((pack(&id)[0], unpack(&pack(&id))), (RANDOM, id));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Server {
     #[must_use]
     pub fn postgres_with(config: &str) -> Self {
         let name = format!("test_{}", Uuid::now_v7().simple());
-        psql(&format!("CREATE DATABASE {name}"));
+        let _ = psql(&format!("CREATE DATABASE {name}"));
         let (server, _) = bed::POSTGRESQL.rsplit_once('/').expect("a URL with a database");
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self::start_over(format!("{server}/{name}"), Some(name), config, folder)
@@ -213,7 +213,7 @@ impl Drop for Server {
             drop(child.wait());
         }
         if let Some(name) = &self.postgres {
-            psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
+            let _ = psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
 }
@@ -225,6 +225,7 @@ fn free_port() -> u16 {
 }
 
 /// Runs a statement in the bed's PostgreSQL, as whoever may do everything, and returns what it prints.
+#[must_use]
 pub fn psql(statement: &str) -> String {
     tools::output(Command::new("psql").args([
         "-X",

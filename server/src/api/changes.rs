@@ -103,8 +103,7 @@ impl View for Changes {
             page.items.iter().filter(|change| change.entity == entity).map(|change| change.entity_id).collect()
         };
         let (of_containers, of_images) = (ids("container"), ids("image"));
-        let containers =
-            containers::describe(&mut connection, account_id, app.retention, &of_containers, Shown::All).await?;
+        let containers = containers::describe(app, &mut connection, account_id, &of_containers, Shown::All).await?;
         let images = whereabouts::describe(&mut connection, account_id, app.retention, &of_images).await?;
         for change in &mut page.items {
             match change.entity {

@@ -20,12 +20,7 @@ use super::{
     statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, Shown, Visible, named},
 };
-use crate::{
-    access::Reader,
-    app::{App, Retention},
-    http::Problem,
-    words,
-};
+use crate::{access::Reader, app::App, http::Problem, words};
 
 /// A container.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -146,11 +141,11 @@ impl View for Containers {
 
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Container>, Problem> {
         let mut connection = app.database.read().await?;
-        let found = find(&mut connection, Table::Container, account_id, app.retention, asked).await?;
+        let found = find(app, &mut connection, Table::Container, account_id, asked).await?;
         let page = cut(found, asked, |found| Cursor::new(asked.sort, found.id, &found.name));
         let ids: Vec<i64> = page.items.iter().map(|found| found.id).collect();
         let shown = if asked.at.is_some() { Shown::All } else { asked.shown() };
-        let mut known = describe(&mut connection, account_id, app.retention, &ids, shown).await?;
+        let mut known = describe(app, &mut connection, account_id, &ids, shown).await?;
         Ok(Page { items: ids.iter().filter_map(|id| known.remove(id)).collect(), next: page.next })
     }
 }
@@ -178,15 +173,15 @@ pub(super) async fn container(
 /// A container that is in the inventory or was in it.
 pub(super) async fn one(app: &App, account_id: i64, id: i64) -> Result<Container, Problem> {
     let mut connection = app.database.read().await?;
-    let mut known = describe(&mut connection, account_id, app.retention, &[id], Shown::All).await?;
+    let mut known = describe(app, &mut connection, account_id, &[id], Shown::All).await?;
     known.remove(&id).ok_or_else(|| Problem::not_found(format!("there is no container {id}")))
 }
 
 /// All that is told of some containers.
 pub(super) async fn describe(
+    app: &App,
     connection: &mut AnyConnection,
     account_id: i64,
-    retention: Retention,
     ids: &[i64],
     shown: Shown,
 ) -> Result<BTreeMap<i64, Container>, Problem> {
@@ -194,7 +189,7 @@ pub(super) async fn describe(
         return Ok(BTreeMap::new());
     }
     let mut statement = Statement::of_account(account_id);
-    let visible = Visible::new(&mut statement, now(), retention);
+    let visible = Visible::new(&mut statement, now(), app.retention);
     let list = statement.ids(ids.iter().copied());
     let joins = named(JOINS, "");
     statement.text = format!(
@@ -223,21 +218,21 @@ pub(super) async fn describe(
         let container = read(row)?;
         known.insert(container.id, container);
     }
-    sightings(connection, account_id, retention, &list, shown, &mut known).await?;
+    sightings(app, connection, account_id, &list, shown, &mut known).await?;
     Ok(known)
 }
 
 /// Adds where each is seen.
 async fn sightings(
+    app: &App,
     connection: &mut AnyConnection,
     account_id: i64,
-    retention: Retention,
     list: &str,
     shown: Shown,
     known: &mut BTreeMap<i64, Container>,
 ) -> Result<(), Problem> {
     let mut statement = Statement::of_account(account_id);
-    let visible = Visible::new(&mut statement, now(), retention);
+    let visible = Visible::new(&mut statement, now(), app.retention);
     // The list stands in the text.
     statement.ids([]);
     let columns = format!(
@@ -246,13 +241,16 @@ async fn sightings(
         named(&visible.status(), "d")
     );
     let (joins, joined) = (named(JOINS, "d"), named(JOINED, "d"));
+    let random = statement.bind(vec![words::RANDOM]);
     statement.text = format!(
-        "SELECT c.id AS id, {columns} FROM container AS c CROSS JOIN container AS dc{joins} \
-         WHERE c.account_id = $1 AND c.id IN {list} AND c.runtime_id IS NOT NULL AND dc.account_id = $1 \
+        "SELECT c.id AS id, {columns} FROM container AS c CROSS JOIN container AS dc{index}{joins} \
+         WHERE c.account_id = $1 AND c.id IN {list} AND substr(c.runtime_id, 1, 1) = {random} AND dc.account_id = $1 \
          AND dc.runtime_id IS NOT NULL AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) \
          AND dc.runtime_id = c.runtime_id AND {joined} AND (dc.id = c.id OR {shows}) \
          UNION ALL SELECT dc.id AS id, {columns} FROM container AS dc{joins} \
-         WHERE dc.account_id = $1 AND dc.id IN {list} AND dc.runtime_id IS NULL AND {joined} ORDER BY 1, 2, 4",
+         WHERE dc.account_id = $1 AND dc.id IN {list} \
+         AND (dc.runtime_id IS NULL OR substr(dc.runtime_id, 1, 1) <> {random}) AND {joined} ORDER BY 1, 2, 4",
+        index = app.database.dialect().indexed_by("container_runtime_id"),
         shows = named(&visible.shows(shown), "d"),
     );
     for row in &statement.fetch(connection).await? {
@@ -322,7 +320,7 @@ pub(super) fn labels(row: &AnyRow, column: &str) -> Result<Value, sqlx::Error> {
     let labels = maybe_text(row, column)?;
     Ok(labels
         .and_then(|labels| serde_json::from_str(&labels).ok())
-        .unwrap_or_else(|| Value::Object(Default::default())))
+        .unwrap_or_else(|| Value::Object(serde_json::Map::default())))
 }
 
 impl Digests {

@@ -9,7 +9,7 @@ use super::{
     statement::{Statement, integer, text},
     visible::{JOINED, JOINS, RANK, Visible, named},
 };
-use crate::{app::Retention, http::Problem};
+use crate::{app::App, database::Dialect, http::Problem};
 
 /// A row that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +20,14 @@ pub(super) struct Found {
 
 /// The rows of a page, and one more if there is another page.
 pub(super) async fn find(
+    app: &App,
     connection: &mut AnyConnection,
     table: Table,
     account_id: i64,
-    retention: Retention,
     asked: &Asked,
 ) -> Result<Vec<Found>, Problem> {
     let mut statement = Statement::of_account(account_id);
-    let visible = Visible::new(&mut statement, now(), retention);
+    let visible = Visible::new(&mut statement, now(), app.retention);
     let filters = Filters::of(table, asked, &mut statement)?;
     let way = filters.way(&statement, connection).await?.map(str::to_owned);
     let mut conditions = filters.conditions;
@@ -38,7 +38,8 @@ pub(super) async fn find(
     let rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
     let mut text = format!("SELECT c.id AS id, c.name AS name FROM {tables} WHERE {join}{rows}");
     if table == Table::Container {
-        text += &format!(" AND NOT EXISTS ({})", shown_instead(&matches));
+        let instead = shown_instead(&matches, app.database.dialect(), &mut statement);
+        text += &format!(" AND NOT EXISTS ({instead})");
     }
     text += &after(asked, &mut statement);
     let (direction, limit) = (if asked.sort.descending { " DESC" } else { "" }, statement.bind(asked.limit + 1));
@@ -78,11 +79,15 @@ fn shown(visible: &Visible, asked: &Asked, statement: &mut Statement) -> String 
 }
 
 /// Rows of the same container that match as well, and that are shown in its place.
-fn shown_instead(matches: &str) -> String {
+fn shown_instead(matches: &str, dialect: Dialect, statement: &mut Statement) -> String {
+    // An identifier that a person chose may be that of several.
+    let random = statement.bind(vec![crate::words::RANDOM]);
     format!(
-        "SELECT 1 FROM container AS dc{joins} WHERE dc.account_id = $1 AND dc.runtime_id IS NOT NULL \
-         AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) AND dc.runtime_id = c.runtime_id AND dc.id <> c.id \
+        "SELECT 1 FROM container AS dc{index}{joins} WHERE dc.account_id = $1 AND dc.runtime_id IS NOT NULL \
+         AND substr(c.runtime_id, 1, 1) = {random} AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) \
+         AND dc.runtime_id = c.runtime_id AND dc.id <> c.id \
          AND {joined} AND {matches} AND ({their_rank} < {rank} OR {their_rank} = {rank} AND dc.id < c.id)",
+        index = dialect.indexed_by("container_runtime_id"),
         joins = named(JOINS, "d"),
         joined = named(JOINED, "d"),
         matches = named(matches, "d"),

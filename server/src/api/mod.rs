@@ -12,8 +12,8 @@ mod find;
 mod images;
 mod pods;
 mod sources;
-mod statement;
-mod visible;
+pub(crate) mod statement;
+pub(crate) mod visible;
 mod whereabouts;
 
 #[cfg(test)]

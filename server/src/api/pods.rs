@@ -227,7 +227,7 @@ async fn page<T>(
     describe: impl AsyncFnOnce(&mut AnyConnection, &[i64]) -> Result<BTreeMap<i64, T>, sqlx::Error>,
 ) -> Result<Page<T>, Problem> {
     let mut connection = app.database.read().await?;
-    let found = find(&mut connection, table, account_id, app.retention, asked).await?;
+    let found = find(app, &mut connection, table, account_id, asked).await?;
     let page = cut(found, asked, |found| Cursor::new(asked.sort, found.id, &found.name));
     let ids: Vec<i64> = page.items.iter().map(|found| found.id).collect();
     let mut known = describe(&mut connection, &ids).await?;

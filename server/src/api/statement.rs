@@ -8,41 +8,41 @@ use crate::database::Value;
 
 /// Text of a statement that grows together with its values, so that nobody counts placeholders.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Statement {
-    pub(super) text: String,
+pub(crate) struct Statement {
+    pub(crate) text: String,
     values: Vec<Value>,
     once: bool,
 }
 
 impl Statement {
     /// A statement whose `$1` is the account.
-    pub(super) fn of_account(account_id: i64) -> Self {
+    pub(crate) fn of_account(account_id: i64) -> Self {
         Self { text: String::new(), values: vec![account_id.into()], once: false }
     }
 
     /// Keeps a value and says how the text names it. Any number of places may name it.
-    pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
+    pub(crate) fn bind(&mut self, value: impl Into<Value>) -> String {
         self.values.push(value.into());
         format!("${}", self.values.len())
     }
 
     /// A list of row ids, in brackets. They stand in the text, which is then prepared for this once.
-    pub(super) fn ids(&mut self, ids: impl IntoIterator<Item = i64>) -> String {
+    pub(crate) fn ids(&mut self, ids: impl IntoIterator<Item = i64>) -> String {
         self.once = true;
         let list: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
         format!("({})", if list.is_empty() { "NULL".to_owned() } else { list.join(",") })
     }
 
-    pub(super) fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
     }
 
     /// The same with another text: what it names is bound.
-    pub(super) fn with_text(&self, text: String) -> Self {
+    pub(crate) fn with_text(&self, text: String) -> Self {
         Self { text, ..self.clone() }
     }
 
-    pub(super) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
+    pub(crate) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
         let once = self.once;
         let (text, values) = self.compact();
         let query = sqlx::query::<Any>(AssertSqlSafe(text)).persistent(!once);
@@ -77,23 +77,23 @@ impl Statement {
 }
 
 /// What a column holds. A column of another type is the program's mistake, and told as an error of the database.
-pub(super) fn integer(row: &AnyRow, column: &str) -> Result<i64, sqlx::Error> {
+pub(crate) fn integer(row: &AnyRow, column: &str) -> Result<i64, sqlx::Error> {
     sqlx::Row::try_get(row, column)
 }
 
-pub(super) fn maybe_integer(row: &AnyRow, column: &str) -> Result<Option<i64>, sqlx::Error> {
+pub(crate) fn maybe_integer(row: &AnyRow, column: &str) -> Result<Option<i64>, sqlx::Error> {
     sqlx::Row::try_get(row, column)
 }
 
-pub(super) fn text(row: &AnyRow, column: &str) -> Result<String, sqlx::Error> {
+pub(crate) fn text(row: &AnyRow, column: &str) -> Result<String, sqlx::Error> {
     sqlx::Row::try_get(row, column)
 }
 
-pub(super) fn maybe_text(row: &AnyRow, column: &str) -> Result<Option<String>, sqlx::Error> {
+pub(crate) fn maybe_text(row: &AnyRow, column: &str) -> Result<Option<String>, sqlx::Error> {
     sqlx::Row::try_get(row, column)
 }
 
-pub(super) fn maybe_bytes(row: &AnyRow, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
+pub(crate) fn maybe_bytes(row: &AnyRow, column: &str) -> Result<Option<Vec<u8>>, sqlx::Error> {
     sqlx::Row::try_get(row, column)
 }
 

@@ -12,7 +12,7 @@ const DAY: i64 = 86_400_000;
 
 /// Which rows a view shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(crate) enum Shown {
     /// Present and stale ones.
     #[default]
     Current,
@@ -23,48 +23,48 @@ pub(super) enum Shown {
 }
 
 /// What joins a row to all that says whether it is visible. In this order in SQLite, whose planner knows no sizes.
-pub(super) const JOINS: &str = " CROSS JOIN scope ~sc CROSS JOIN source ~so CROSS JOIN agent ~ag CROSS JOIN place ~pl";
+pub(crate) const JOINS: &str = " CROSS JOIN scope ~sc CROSS JOIN source ~so CROSS JOIN agent ~ag CROSS JOIN place ~pl";
 
 /// Conditions of [`JOINS`].
-pub(super) const JOINED: &str = "~sc.account_id = $1 AND ~sc.id = ~c.scope_id AND ~so.account_id = $1 AND ~so.id = ~sc.source_id \
+pub(crate) const JOINED: &str = "~sc.account_id = $1 AND ~sc.id = ~c.scope_id AND ~so.account_id = $1 AND ~so.id = ~sc.source_id \
     AND ~ag.account_id = $1 AND ~ag.id = ~so.agent_id AND ~pl.account_id = $1 AND ~pl.id = ~sc.place_id";
 
 /// When the row was seen last.
-pub(super) const SEEN_AT: &str =
+pub(crate) const SEEN_AT: &str =
     "COALESCE(~c.last_seen_at, CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END)";
 
 /// When a scope itself was seen last.
-pub(super) const SCOPE_SEEN_AT: &str = "CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END";
+pub(crate) const SCOPE_SEEN_AT: &str = "CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END";
 
 /// Of two rows that tell of one container, the cluster's is shown: lower is shown first.
-pub(super) const RANK: &str = "CASE WHEN ~pl.kind = 'cluster' THEN 0 ELSE 1 END";
+pub(crate) const RANK: &str = "CASE WHEN ~pl.kind = 'cluster' THEN 0 ELSE 1 END";
 
 /// The text with each `~` replaced.
-pub(super) fn named(text: &str, prefix: &str) -> String {
+pub(crate) fn named(text: &str, prefix: &str) -> String {
     text.replace('~', prefix)
 }
 
 /// The rule, with the time and the default of one question.
 #[derive(Debug, Clone)]
-pub(super) struct Visible {
+pub(crate) struct Visible {
     now: String,
     ttl: String,
 }
 
 impl Visible {
     /// Binds the server's clock, in milliseconds since 1970, and the time to live.
-    pub(super) fn new(statement: &mut Statement, now: i64, retention: Retention) -> Self {
+    pub(crate) fn new(statement: &mut Statement, now: i64, retention: Retention) -> Self {
         Self { now: statement.bind(now), ttl: statement.bind(retention.ttl_days) }
     }
 
     /// Whether the row counts by its time to live: 0 for ever; -1 while the latest report has it; else so many days from
     /// when it was seen last.
-    pub(super) fn counts(&self) -> String {
+    pub(crate) fn counts(&self) -> String {
         self.counts_at(SEEN_AT, "~c.gone_at IS NULL AND ~sc.gone_at IS NULL")
     }
 
     /// The same of a scope itself.
-    pub(super) fn scope_counts(&self) -> String {
+    pub(crate) fn scope_counts(&self) -> String {
         self.counts_at(SCOPE_SEEN_AT, "~sc.gone_at IS NULL")
     }
 
@@ -77,7 +77,7 @@ impl Visible {
     }
 
     /// `gone`, `stale` or `present`.
-    pub(super) fn status(&self) -> String {
+    pub(crate) fn status(&self) -> String {
         format!(
             "CASE WHEN ~c.gone_at IS NOT NULL OR ~sc.gone_at IS NOT NULL THEN 'gone' \
              WHEN ~c.last_seen_at IS NOT NULL OR ~sc.follows = 0 OR {} THEN 'stale' ELSE 'present' END",
@@ -86,7 +86,7 @@ impl Visible {
     }
 
     /// `gone`, `stale` or `present`, of a scope.
-    pub(super) fn scope_status(&self) -> String {
+    pub(crate) fn scope_status(&self) -> String {
         format!(
             "CASE WHEN ~sc.gone_at IS NOT NULL THEN 'gone' WHEN ~sc.follows = 0 OR {} THEN 'stale' ELSE 'present' END",
             self.silent()
@@ -94,12 +94,12 @@ impl Visible {
     }
 
     /// Whether the agent's next report is overdue.
-    pub(super) fn silent(&self) -> String {
+    pub(crate) fn silent(&self) -> String {
         format!("(~ag.valid_for IS NOT NULL AND ~ag.received_at + ~ag.valid_for < {})", self.now)
     }
 
     /// Rows of a status that count.
-    pub(super) fn shows(&self, shown: Shown) -> String {
+    pub(crate) fn shows(&self, shown: Shown) -> String {
         let condition = match shown {
             // Said of the columns themselves, so that indexes of what is not gone serve.
             Shown::Current => "~c.gone_at IS NULL AND ~sc.gone_at IS NULL".to_owned(),
@@ -112,7 +112,7 @@ impl Visible {
     }
 
     /// Scopes of a status that count.
-    pub(super) fn shows_scope(&self, shown: Shown) -> String {
+    pub(crate) fn shows_scope(&self, shown: Shown) -> String {
         let condition = match shown {
             Shown::Current => "~sc.gone_at IS NULL".to_owned(),
             Shown::Present => format!("{} = 'present'", self.scope_status()),
@@ -126,7 +126,7 @@ impl Visible {
 
 impl Shown {
     /// Whether rows that are gone cannot be among them.
-    pub(super) fn is_there(self) -> bool {
+    pub(crate) fn is_there(self) -> bool {
         matches!(self, Self::Current | Self::Present | Self::Stale)
     }
 }

@@ -25,4 +25,12 @@ impl Dialect {
             Self::Postgres => " FOR UPDATE",
         }
     }
+
+    /// After a table's name: the index that SQLite, whose planner knows no sizes, is to take. PostgreSQL knows them.
+    pub(crate) fn indexed_by(self, index: &str) -> String {
+        match self {
+            Self::Sqlite => format!(" INDEXED BY {index}"),
+            Self::Postgres => String::new(),
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What agents of Anchore send, and tools for it ask: their words on the outside, the one model within.
 
 mod ecs;
+mod inventories;
 mod kai;
 mod kubernetes;
 mod report;

@@ -5,12 +5,12 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{ecs::EcsInventory, kai::InventoryReport, kubernetes::KubernetesInventory};
+use super::{ecs::EcsInventory, inventories, kai::InventoryReport, kubernetes::KubernetesInventory};
 use crate::{
     access::Reporter,
     app::App,
@@ -21,7 +21,8 @@ use crate::{
 /// What Anchore's agents post.
 pub(crate) fn routes() -> axum::Router<App> {
     axum::Router::new()
-        .route("/v1/enterprise/inventories", post(kai))
+        .route("/v1/enterprise/inventories", post(kai).get(inventories::list_v1))
+        .route("/v2/inventories", get(inventories::list_v2).delete(inventories::delete))
         .route("/v1/enterprise/kubernetes-inventory", post(kubernetes))
         .route("/v2/kubernetes-inventory", post(kubernetes))
         .route("/v1/enterprise/ecs-inventory", post(ecs))

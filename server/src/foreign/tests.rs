@@ -1,11 +1,18 @@
 //! Reports as the agents send them, and what becomes of them.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::Row as _;
 use stocktake_core::wire::Outcome;
 
-use super::{ecs::EcsInventory, kai::InventoryReport, kubernetes::KubernetesInventory};
+use super::{
+    ecs::EcsInventory,
+    inventories::{Asked, items, remove},
+    kai::InventoryReport,
+    kubernetes::KubernetesInventory,
+};
 use crate::{
+    app::{App, Retention},
     database::Database,
     ingest::{Incoming, Ingest},
     testing::databases,
@@ -67,7 +74,7 @@ async fn kai_tells_of_images_and_of_nothing_else() {
 
 fn batch(namespace: &str, uid: &str, container: &str) -> Incoming {
     let pod = format!("{}{}", &UID[..35], &uid[..1]);
-    let body = json!({"cluster_name": "prod", "timestamp": "2024-03-01T10:00:00Z", "serverVersionMetadata": null,
+    let body = json!({"cluster_name": "prod", "timestamp": Timestamp::now().to_string(), "serverVersionMetadata": null,
         "namespaces": [{"uid": format!("{}{}", &UID[..35], &namespace[..1]), "name": namespace, "labels": {"team": "a"}}],
         "nodes": [{"uid": UID, "name": "node-1", "arch": "amd64", "kubelet_version": "v1.29.1"}],
         "pods": [{"uid": pod, "name": "web-1", "namespace_uid": format!("{}{}", &UID[..35], &namespace[..1]), "node_uid": UID}],
@@ -123,5 +130,53 @@ async fn tasks_of_ecs_are_pods_and_services_own_them() {
         let row = row.fetch_one(database.pool()).await.unwrap();
         let found: [String; 4] = [row.get("context"), row.get("kind"), row.get("name"), row.get("pod")];
         assert_eq!(found, [cluster, "ecs_service", "web", "t1"]);
+    }
+}
+
+#[tokio::test]
+async fn the_inventory_lists_what_the_time_to_live_lets_stand() {
+    for database in databases().await {
+        let app = App::new(database.clone(), Retention::default());
+        let now = Timestamp::now();
+        let at = |minutes: i64| (now - SignedDuration::from_mins(minutes)).to_string();
+        let both = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);
+        app.ingest.take(1, &kai(&at(10), &both)).await.unwrap();
+        app.ingest.take(1, &kai(&at(5), &json!([{"tag": "nginx:1.25"}]))).await.unwrap();
+        let listed = |ttl_days| {
+            let app = App { retention: Retention { ttl_days, ..Retention::default() }, ..app.clone() };
+            async move { tags(&app, &Asked::default()).await }
+        };
+        assert_eq!(listed(120).await, ["alpine:3", "nginx:1.25"]);
+        assert_eq!(listed(0).await, ["alpine:3", "nginx:1.25"]);
+        assert_eq!(listed(-1).await, ["nginx:1.25"], "only what the latest report holds");
+        let by_digest = Asked { image_digest: Some(DIGEST.into()), ..Asked::default() };
+        assert_eq!(tags(&app, &by_digest).await, ["alpine:3"]);
+        let elsewhere = Asked { context: Some("eks-prod/kube-system".into()), ..Asked::default() };
+        assert_eq!(tags(&app, &elsewhere).await, [""; 0]);
+        let found = items(&app, 1, &by_digest).await.unwrap();
+        let found = serde_json::to_value(&found[0]).unwrap();
+        assert_eq!((&found["image_digest"], &found["inventory_type"]), (&json!(DIGEST), &json!("kubernetes")));
+        assert_eq!(items(&app, 2, &Asked::default()).await.unwrap(), [], "another account's");
+    }
+}
+
+async fn tags(app: &App, asked: &Asked) -> Vec<String> {
+    let items = serde_json::to_value(items(app, 1, asked).await.unwrap()).unwrap();
+    items.as_array().unwrap().iter().map(|item| item["image_tag"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_was_removed_is_gone_until_it_is_reported_again() {
+    for database in databases().await {
+        let app = App::new(database.clone(), Retention::default());
+        app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
+        let place = ["kubernetes", "prod/alpha"];
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+        assert_eq!(remove(&app, 2, place, None).await.unwrap(), 0, "another account's");
+        assert_eq!(remove(&app, 1, place, Some(DIGEST)).await.unwrap(), 0, "an image that is still there");
+        assert!(remove(&app, 1, place, None).await.unwrap() > 0);
+        assert_eq!(tags(&app, &Asked::default()).await, [""; 0]);
+        app.ingest.take(1, &batch("alpha", "0", "ab")).await.unwrap();
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
     }
 }

@@ -47,10 +47,11 @@ async fn it_lives_and_is_ready() {
 async fn it_is_not_ready_without_its_schema() {
     let app = app().await;
     let router = router::router(app.clone(), &Settings::default());
-    sqlx::query("UPDATE _sqlx_migrations SET version = 0").execute(app.database.pool()).await.unwrap();
+    sqlx::query("DELETE FROM _sqlx_migrations").execute(app.database.pool()).await.unwrap();
     let (status, _, body) = ask(&router, to("GET", "/readyz"), "").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(body, "not ready\nthe schema's version is 0, and has to be 1\n");
+    let wanted = app.database.schema_wanted();
+    assert_eq!(body, format!("not ready\nthe schema's version is 0, and has to be {wanted}\n"));
     app.database.pool().close().await;
     let (status, _, body) = ask(&router, to("GET", "/readyz"), "").await;
     assert_eq!(

@@ -200,9 +200,9 @@ impl World {
     }
 }
 
-pub(super) const RUNTIME_ID: &str = "aabbccddeeff001122334455";
+pub(super) const RUNTIME_ID: &str = "aabbccddeeff00112233445566778899aabbccddeeff00112233445566778899";
 /// Begins like the other.
-const LOOKALIKE: &str = "aabbccddeeff001199999999";
+const LOOKALIKE: &str = "aabbccddeeff0011999999999999999999999999999999999999999999999999";
 
 async fn run(database: &Database, statements: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(database.pool()).await.unwrap();

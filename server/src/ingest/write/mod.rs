@@ -143,6 +143,16 @@ async fn is_still_so(
     known: &Known,
     plan: &Plan,
 ) -> Result<bool, sqlx::Error> {
+    // Nobody removes the account before this is through. Its number of events is not part of its key.
+    let lock = if writer.dialect == Dialect::Postgres { " FOR KEY SHARE" } else { "" };
+    let text = format!("SELECT id FROM account WHERE id = $1{lock}");
+    let account: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
+        .bind(writer.account)
+        .fetch_optional(&mut *writer.connection)
+        .await?;
+    if account.is_none() {
+        return Ok(false);
+    }
     let text = format!("SELECT revision FROM agent WHERE account_id = $1 AND uuid = $2{}", writer.dialect.for_update());
     let revision: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
         .bind(writer.account)
