@@ -89,13 +89,16 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Inventory(Inventory),
     /// List images that are in use, each once.
+    #[command(after_help = IMAGES_AFTER_HELP)]
     Images(Images),
     /// List containers, each once however many sources see it.
+    #[command(after_help = CONTAINERS_AFTER_HELP)]
     Containers(Box<Containers>),
     /// Tell where an image is in use, by its name or a digest of any kind. Exit status 1 if it is nowhere.
     #[command(after_help = WHERE_AFTER_HELP)]
     Where(Where),
     /// Tell what appeared, disappeared and changed, in the order in which it came to be known.
+    #[command(after_help = CHANGES_AFTER_HELP)]
     Changes(Changes),
     /// List agents, and which of them are silent.
     Agents(Agents),
@@ -123,6 +126,34 @@ Examples:
   stocktake where registry.example.com/shop/web:2.1
   stocktake where sha256:4c0f…                     of an index, a manifest, a configuration, or as a repository serves it
   stocktake where nginx:1.25 --status all -o json  also where it was";
+
+const INVENTORY_LIST_AFTER_HELP: &str = "\
+Examples:
+  stocktake inventory list --type kubernetes
+  stocktake inventory list --context prod/shop -o csv > shop.csv";
+
+const INVENTORY_DELETE_AFTER_HELP: &str = "\
+Examples:
+  stocktake inventory delete --type kubernetes --context prod/shop
+  stocktake inventory delete --type docker --context host-1 -y          in a script";
+
+const IMAGES_AFTER_HELP: &str = "\
+Examples:
+  stocktake images --cluster prod
+  stocktake images --repository nginx --status all     also those that are gone
+  stocktake images -o json > images.json";
+
+const CONTAINERS_AFTER_HELP: &str = "\
+Examples:
+  stocktake containers --cluster prod --namespace shop --state running
+  stocktake containers --label app=web --label tier=front
+  stocktake containers --host host-1 --at 2026-05-04T10:00:00Z
+  stocktake containers --coverage denied -o csv > not-seen-completely.csv";
+
+const CHANGES_AFTER_HELP: &str = "\
+Examples:
+  stocktake changes --since 24h
+  stocktake changes --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z --context prod/shop";
 
 const SUBMIT_AFTER_HELP: &str = "\
 Examples:
@@ -157,8 +188,10 @@ pub(crate) enum Form {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Inventory {
     /// List images by context.
+    #[command(after_help = INVENTORY_LIST_AFTER_HELP)]
     List(InventoryList),
     /// Take a context, or one image of it, out of the inventory. It comes back when it is reported again.
+    #[command(after_help = INVENTORY_DELETE_AFTER_HELP)]
     Delete(InventoryDelete),
 }
 

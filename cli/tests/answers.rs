@@ -44,7 +44,7 @@ fn deleting_needs_a_yes() {
     let target = "v2/inventories?inventory_type=kubernetes&context=prod/shop";
     let server = Fake::start(&[json(target, 204, "")]);
     let arguments = ["inventory", "delete", "--context", "prod/shop", "--type", "kubernetes"];
-    server.run(&arguments).failed(2, "say -y");
+    server.run(&arguments).failed(2, "say -y if it is meant");
     assert!(server.asked().is_empty());
     let ended = server.run(&[arguments.as_slice(), &["-y"]].concat());
     assert_eq!((ended.code, ended.err.as_str()), (0, "deleted all of prod/shop (kubernetes)\n"));

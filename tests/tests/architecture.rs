@@ -184,6 +184,7 @@ fn made_up(extra: &[(&str, &str)]) -> Value {
         "stocktake-collector-kubernetes",
         "stocktake-agent",
         "stocktake-server",
+        "stocktake-cli",
         "stocktake-tests",
         "example-collector-lxc",
         "example-agent-lxc",

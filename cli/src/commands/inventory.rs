@@ -47,8 +47,11 @@ pub(super) async fn list(asked: &InventoryList, client: &Client) -> Result<(), F
             list::show(COLUMNS, &rows, items.len() > limit, &mut out)?;
         }
         Form::Json => {
-            serde_json::to_writer_pretty(&mut out, &items).map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            for (index, item) in items.iter().enumerate() {
+                out.write_all(if index == 0 { b"[\n" } else { b",\n" })?;
+                serde_json::to_writer(&mut out, item).map_err(io::Error::from)?;
+            }
+            out.write_all(if items.is_empty() { b"[]\n" } else { b"\n]\n" })?;
         }
         Form::Csv => {
             let mut csv = csv::Writer::from_writer(&mut out);
@@ -73,7 +76,7 @@ pub(super) async fn delete(asked: &InventoryDelete, server: &Server) -> Result<(
     };
     if !yes && !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!(
-            "{what} is not deleted without being asked, and there is no terminal; say -y"
+            "this deletes {what}, and there is no terminal to ask at; say -y if it is meant"
         )));
     }
     // What is wrong with the configuration is told before anybody is asked.
