@@ -158,7 +158,10 @@ impl Client {
 
     fn unanswered(&self, error: &reqwest::Error) -> Failure {
         let (url, causes) = (&self.connection.url, causes(error));
-        Failure::Unavailable(if error.is_timeout() {
+        Failure::Unavailable(if is_certificate(error) {
+            let advice = "name its certificate authority with `--ca-file` or `ca_file`, or correct the URL's host name";
+            format!("the certificate of {url} is not accepted: {causes}; {advice}")
+        } else if error.is_timeout() {
             format!("{url} has not answered in time; check the URL, the network and the server")
         } else if error.is_connect() {
             format!("cannot connect to {url}: {causes}; check the URL, the network and the server")
@@ -206,6 +209,21 @@ fn causes(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if text.is_empty() { error.to_string() } else { text }
+}
+
+/// Whether the server's certificate is what is wrong. An I/O error says with `source` what its error's source is, not its
+/// error, so that is asked for.
+fn is_certificate(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
+            return true;
+        }
+        cause = inner.map_or_else(|| error.source(), |inner| Some(inner));
+    }
+    false
 }
 
 #[cfg(test)]

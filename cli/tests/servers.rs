@@ -3,7 +3,12 @@
 
 mod fake;
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+};
 
 use fake::{Fake, Program, json};
 use tempfile::TempDir;
@@ -98,6 +103,27 @@ fn a_server_that_is_not_there_is_exit_status_69() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ended = Program::new(&["agents", "--url", &format!("http://{free}")]).run();
     ended.failed(69, &format!("cannot connect to http://{free}/"));
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_exit_status_69() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        // A chunk, and not the one that ends the answer.
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\nid,name\n\r\n").unwrap();
+    });
+    let ended = Program::new(&["agents", "-o", "csv", "--url", &url]).run();
+    ended.failed(69, "what is printed is not all");
+    assert_eq!(ended.out, "id,name\n");
+    server.join().unwrap();
 }
 
 #[test]
