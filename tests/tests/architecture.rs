@@ -65,6 +65,8 @@ fn a_violation_is_told() {
         ("stocktake-collector-docker", "stocktake-agent", "a collector imports the agent"),
         ("stocktake-core", "stocktake-collector-docker", "core imports stocktake-collector-docker"),
         ("stocktake-agent", "stocktake-tests", "only tests may import"),
+        ("stocktake-cli", "stocktake-agent", "the command line imports more than core"),
+        ("stocktake-agent", "stocktake-cli", "nobody imports the command line"),
         ("stocktake-server", "stocktake-agent", "the server imports more than core"),
         ("stocktake-server", "stocktake-collector-docker", "the server imports more than core"),
         ("stocktake-agent", "stocktake-server", "only tests may import the server"),
@@ -160,6 +162,10 @@ fn forbidden(package: &str, import: &str) -> Option<String> {
         "only tests may import the server".to_owned()
     } else if import == "stocktake-tests" {
         "only tests may import tests".to_owned()
+    } else if package == "stocktake-cli" {
+        "the command line imports more than core".to_owned()
+    } else if import == "stocktake-cli" {
+        "nobody imports the command line".to_owned()
     } else if is_collector(package) && is_collector(import) {
         "a collector imports another".to_owned()
     } else if is_collector(package) && import == "stocktake-agent" {
@@ -178,6 +184,7 @@ fn made_up(extra: &[(&str, &str)]) -> Value {
         "stocktake-collector-kubernetes",
         "stocktake-agent",
         "stocktake-server",
+        "stocktake-cli",
         "stocktake-tests",
         "example-collector-lxc",
         "example-agent-lxc",
@@ -189,6 +196,7 @@ fn made_up(extra: &[(&str, &str)]) -> Value {
         ("stocktake-agent", "stocktake-collector-docker"),
         ("stocktake-agent", "stocktake-collector-kubernetes"),
         ("stocktake-server", "stocktake-core"),
+        ("stocktake-cli", "stocktake-core"),
         ("stocktake-tests", "stocktake-agent"),
         ("stocktake-tests", "stocktake-collector-docker"),
         ("example-collector-lxc", "stocktake-core"),
