@@ -124,7 +124,7 @@ impl Filters {
         let mut workloads =
             format!("SELECT wo.id FROM workload AS wo WHERE wo.account_id = $1 AND wo.name = {}", statement.bind(name));
         if let Some(kind) = kind {
-            workloads += &format!(" AND wo.kind = {}", statement.bind(kind));
+            workloads.extend([format!(" AND wo.kind = {}", statement.bind(kind))]);
         }
         if table == Table::Workload {
             self.conditions.push(format!("+~c.id IN ({workloads})"));
@@ -145,7 +145,7 @@ impl Filters {
         let mut sets =
             format!("SELECT la.set_id FROM label AS la WHERE la.account_id = $1 AND la.key = {}", statement.bind(key));
         if let Some(value) = value {
-            sets += &format!(" AND la.value = {}", statement.bind(value));
+            sets.extend([format!(" AND la.value = {}", statement.bind(value))]);
         }
         let of = |table: &str, gone: &str, not_null: &str| {
             format!(
@@ -160,10 +160,10 @@ impl Filters {
             // A pod of which a container is there is there.
             let pods = of("pod", if is_there { there } else { "" }, "");
             condition = format!("({condition} OR +~c.pod_id IN ({pods}))");
-            way += &format!(
+            way.extend([format!(
                 " UNION SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 \
                  AND ct.pod_id = pods.id"
-            );
+            )]);
         }
         self.conditions.push(condition);
         if is_there {

@@ -39,15 +39,15 @@ pub(super) async fn find(
     let mut text = format!("SELECT c.id AS id, c.name AS name FROM {tables} WHERE {join}{rows}");
     if table == Table::Container {
         let instead = shown_instead(&matches, app.database.dialect(), &mut statement);
-        text += &format!(" AND NOT EXISTS ({instead})");
+        text.extend([" AND NOT EXISTS (", &instead, ")"]);
     }
     text += &after(asked, &mut statement);
     let (direction, limit) = (if asked.sort.descending { " DESC" } else { "" }, statement.bind(asked.limit + 1));
-    text += &if asked.sort.by_name {
+    text.extend([if asked.sort.by_name {
         format!(" ORDER BY c.name{direction}, c.id{direction} LIMIT {limit}")
     } else {
         format!(" ORDER BY c.id{direction} LIMIT {limit}")
-    };
+    }]);
     statement.text = text;
     found(statement, connection).await
 }

@@ -69,7 +69,7 @@ impl Statement {
                 values.extend(old.checked_sub(1).and_then(|position| self.values.get(position)).cloned());
                 values.len()
             });
-            text.push_str(&format!("${new}"));
+            text.extend(["$", &new.to_string()]);
             text.push_str(&part[digits..]);
         }
         (text, values)

@@ -8,7 +8,7 @@ mod schema;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    Any, AnyPool, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
     any::{AnyPoolOptions, install_default_drivers},
     migrate::Migrator,
     pool::PoolConnection,
@@ -76,6 +76,8 @@ impl Database {
                 Ok(())
             })
         });
+        // A pool tries again until its patience ends, and then says no more than that.
+        AnyConnection::connect(&url).await?.close().await?;
         let pool = options.connect(&url).await?;
         let writing = matches!(dialect, Dialect::Sqlite).then(|| Arc::new(Mutex::new(())));
         Ok(Self { pool, dialect, writing, ids: Arc::default() })
@@ -149,7 +151,8 @@ fn address(url: &str) -> Result<(Dialect, String), DatabaseError> {
     }
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     if path.is_empty() || path.contains("://") {
-        return Err(DatabaseError::Unknown(url.to_owned()));
+        // Not the rest, which may hold a password.
+        return Err(DatabaseError::Unknown(url.split_inclusive("://").next().unwrap_or_default().to_owned()));
     }
     let path = Path::new(path).display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     Ok((Dialect::Sqlite, format!("sqlite://{path}?mode=rwc")))

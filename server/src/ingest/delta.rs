@@ -61,13 +61,12 @@ impl Images {
 
     fn used_by(&mut self, container: &Container) -> Result<ImageUse, serde_json::Error> {
         let known = container.image_ref.as_deref().and_then(|id| self.by_id.get(id)).copied();
-        let image = match known {
-            Some(hash) => hash,
+        let image = if let Some(hash) = known {
+            hash
+        } else {
             // Nothing is known of it but why.
-            None => {
-                let reason = container.image_missing.unwrap_or(MissingReason::NotReported);
-                self.add(format!("\0{reason}"), Image::unresolved("", reason))?
-            }
+            let reason = container.image_missing.unwrap_or(MissingReason::NotReported);
+            self.add(format!("\0{reason}"), Image::unresolved("", reason))?
         };
         Ok(ImageUse { image, name: container.image.as_deref().unwrap_or_default().to_owned() })
     }

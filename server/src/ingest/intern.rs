@@ -208,7 +208,9 @@ async fn images(
     ];
     rows.execute(connection, dialect, &[], insert).await?;
     let mut hashes = Rows::new(&[Column::Bytes]);
-    images.keys().for_each(|hash| hashes.push([hash.to_vec().into()]));
+    for hash in images.keys() {
+        hashes.push([hash.to_vec().into()]);
+    }
     let select = [
         "SELECT t.hash AS hash, t.id AS id FROM",
         "AS v CROSS JOIN image t WHERE t.account_id = $1 AND t.hash = v.column1",

@@ -15,7 +15,7 @@ pub(crate) struct Runs(Vec<Run>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
-    run: Uuid,
+    id: Uuid,
     last: u64,
     /// First and last of numbers that are not here.
     missing: Vec<(u64, u64)>,
@@ -37,8 +37,8 @@ pub(crate) enum Standing {
 impl Runs {
     /// What the report with this number of this run is.
     pub(crate) fn standing(&self, run: Uuid, sequence: u64) -> Standing {
-        let is_latest = self.0.last().is_none_or(|latest| run >= latest.run);
-        let Some(known) = self.0.iter().find(|known| known.run == run) else {
+        let is_latest = self.0.last().is_none_or(|latest| run >= latest.id);
+        let Some(known) = self.0.iter().find(|known| known.id == run) else {
             return if is_latest { Standing::New } else { Standing::Claimed };
         };
         let is_missing = known.missing.iter().any(|(first, last)| (*first..=*last).contains(&sequence));
@@ -54,9 +54,9 @@ impl Runs {
     pub(crate) fn take(&mut self, run: Uuid, sequence: u64) {
         // Numbers go on through all runs. Where nothing is known of what was before, nothing is missing.
         let before = self.0.last().map_or(sequence.saturating_sub(1), |latest| latest.last);
-        let known = match self.0.iter_mut().position(|known| known.run == run) {
+        let known = match self.0.iter_mut().position(|known| known.id == run) {
             Some(position) => &mut self.0[position],
-            None => self.0.push_mut(Run { run, last: before, missing: Vec::new() }),
+            None => self.0.push_mut(Run { id: run, last: before, missing: Vec::new() }),
         };
         if sequence > known.last {
             if sequence > known.last + 1 {

@@ -82,7 +82,7 @@ async fn documents(
     let mut position = Position { offset: 0, left: DECOMPRESSED, documents: Documents::default(), count: 0 };
     loop {
         let (input, dictionaries) = (bytes.clone(), std::mem::take(&mut fetched));
-        let (at, missed) = spawn_blocking(move || position.read(&input, dictionaries, has_manifest))
+        let (at, missed) = spawn_blocking(move || position.read(&input, &dictionaries, has_manifest))
             .await
             .map_err(|_| Problem::bad_request("the request cannot be read"))??;
         position = at;
@@ -108,7 +108,7 @@ impl Position {
     fn read(
         mut self,
         bytes: &[u8],
-        fetched: BTreeMap<Digest, Vec<u8>>,
+        fetched: &BTreeMap<Digest, Vec<u8>>,
         has_manifest: bool,
     ) -> Result<(Self, Option<Digest>), Problem> {
         loop {

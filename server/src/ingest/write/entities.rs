@@ -409,7 +409,9 @@ async fn pod_owners(
     keys: HashSet<i64>,
 ) -> Result<HashMap<i64, (i64, Option<i64>)>, DatabaseError> {
     let mut rows = Rows::new(&[Integer]);
-    keys.into_iter().for_each(|key| rows.push([Value::from(key)]));
+    for key in keys {
+        rows.push([Value::from(key)]);
+    }
     let select = [
         "SELECT t.key AS key, t.id AS id, t.workload_id AS workload FROM",
         "AS v CROSS JOIN pod t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND t.gone_at IS NULL",

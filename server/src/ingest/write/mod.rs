@@ -165,7 +165,9 @@ async fn is_still_so(
     let mut scopes: Vec<&KnownScope> = plan.sources.iter().flat_map(touched).collect();
     scopes.sort_unstable_by_key(|scope| scope.id);
     let mut rows = Rows::new(&[Column::Integer]);
-    scopes.iter().for_each(|scope| rows.push([scope.id.into()]));
+    for scope in &scopes {
+        rows.push([scope.id.into()]);
+    }
     let lock = match writer.dialect {
         Dialect::Sqlite => "",
         Dialect::Postgres => " ORDER BY t.id FOR UPDATE OF t",
