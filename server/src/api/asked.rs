@@ -115,9 +115,9 @@ impl Cursor {
     }
 
     /// Of a list that has no keys but names.
-    pub(super) fn of_name(name: &String) -> Self {
+    pub(super) fn of_name(name: &str) -> Self {
         let sort = Sort::default();
-        Self { id: 0, name: Some(name.clone()), of: sort.text().to_owned() }
+        Self { id: 0, name: Some(name.to_owned()), of: sort.text().to_owned() }
     }
 
     /// As clients get it.

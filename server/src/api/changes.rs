@@ -17,6 +17,7 @@ use super::{
 use crate::{access::Reader, app::App, http::Problem};
 
 /// Something that changed.
+#[expect(clippy::struct_field_names, reason = "as the answer names it")]
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Change {
     pub(super) id: i64,

@@ -73,6 +73,7 @@ pub(super) struct Source {
 }
 
 /// The smallest thing that is seen completely or not.
+#[expect(clippy::struct_field_names, reason = "as the model names it")]
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Scope {
     id: i64,
@@ -407,7 +408,7 @@ pub(super) async fn change(app: &App, account_id: i64, id: i64, body: &[u8]) -> 
     statement.push(&format!(" AND so.id = {id_}"));
     let mut connection = app.database.read().await?;
     let rows = statement.fetch(&mut connection).await?;
-    Ok(rows.first().map(Source::read).transpose()?.ok_or_else(none)?)
+    rows.first().map(Source::read).transpose()?.ok_or_else(none)
 }
 
 #[utoipa::path(get, path = "/v1/agents", params(Asks<Agents>), tag = "sources",
