@@ -46,7 +46,7 @@ pub(super) struct Page<T> {
     pub(super) next: Option<Cursor>,
 }
 
-#[allow(clippy::ref_option, reason = "serde calls it with a reference")]
+#[expect(clippy::ref_option, reason = "serde gives it so")]
 fn cursor<S: serde::Serializer>(cursor: &Option<Cursor>, serializer: S) -> Result<S::Ok, S::Error> {
     cursor.as_ref().map(Cursor::text).serialize(serializer)
 }

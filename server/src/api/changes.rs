@@ -17,7 +17,7 @@ use super::{
 use crate::{access::Reader, app::App, http::Problem};
 
 /// Something that changed.
-#[allow(clippy::struct_field_names, reason = "the words of the answer")]
+#[expect(clippy::struct_field_names, reason = "as the answer names it")]
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Change {
     pub(super) id: i64,
@@ -65,10 +65,10 @@ impl View for Changes {
         let mut statement = Statement::of_account(account_id);
         let mut conditions = String::new();
         if let Some(since) = asked.since {
-            conditions.extend([format!(" AND ev.at >= {}", statement.bind(since))]);
+            conditions += &format!(" AND ev.at >= {}", statement.bind(since));
         }
         if let Some(until) = asked.until {
-            conditions.extend([format!(" AND ev.at < {}", statement.bind(until))]);
+            conditions += &format!(" AND ev.at < {}", statement.bind(until));
         }
         if !conditions.is_empty() {
             // Numbers and times run nearly the same way: between the bounds, most are wanted.
@@ -87,7 +87,7 @@ impl View for Changes {
         }
         if let Some(context) = &asked.context {
             let context = statement.bind(context.as_str());
-            conditions.extend([format!(" AND sc.context = {context}")]);
+            conditions += &format!(" AND sc.context = {context}");
         }
         let after = statement.bind(asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
         let limit = statement.bind(asked.limit + 1);

@@ -72,7 +72,7 @@ impl View for Images {
         let mut connection = app.database.read().await?;
         let rows = page.fetch(&mut connection).await?;
         let found: Vec<String> = rows.iter().map(|row| text(row, "identity")).collect::<Result<_, _>>()?;
-        let page = cut(found, asked, |name: &String| Cursor::of_name(name));
+        let page = cut(found, asked, |name| Cursor::of_name(name));
         if page.items.is_empty() {
             return Ok(Page { items: Vec::new(), next: None });
         }

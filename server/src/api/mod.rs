@@ -3,6 +3,8 @@
 //! A question is read by `asked`, made into SQL by `visible` (what is in the inventory now) and `filters`, and answered by
 //! `answer`: a page, or all pages as a stream. A file a view has its lines and its columns.
 
+#![allow(clippy::format_push_string, reason = "statements are put together")]
+
 mod answer;
 mod asked;
 mod changes;

@@ -73,7 +73,7 @@ pub(super) struct Source {
 }
 
 /// The smallest thing that is seen completely or not.
-#[allow(clippy::struct_field_names, reason = "the words of the answer")]
+#[expect(clippy::struct_field_names, reason = "as the model names it")]
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Scope {
     id: i64,
