@@ -24,6 +24,12 @@ pub fn binary() -> PathBuf {
     built("STOCKTAKE_SERVER", "stocktake-server")
 }
 
+/// The command line that asks a server, which `tests/run` has built.
+#[must_use]
+pub fn cli() -> PathBuf {
+    std::env::var_os("STOCKTAKE_CLI").expect("STOCKTAKE_CLI names the binary `stocktake`; tests/run sets it").into()
+}
+
 /// `stocktake-server ARGUMENTS…`, with nothing in its environment but `PATH`.
 #[must_use]
 pub fn command(arguments: &[&str]) -> Command {
