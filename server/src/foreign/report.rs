@@ -36,7 +36,15 @@ impl Told {
         };
         let mut bodies = BTreeMap::new();
         let mut scopes = Vec::new();
-        for (id, coverage, mut scope) in self.scopes {
+        let mut told: Vec<(ScopeId, Coverage, Scope)> = Vec::new();
+        for (id, coverage, scope) in self.scopes {
+            // kai tells of a namespace twice that two of its patterns match.
+            match told.iter_mut().find(|(known, ..)| *known == id) {
+                Some((.., known)) => known.images.extend(scope.images),
+                None => told.push((id, coverage, scope)),
+            }
+        }
+        for (id, coverage, mut scope) in told {
             let counts = normalise(&mut scope);
             // It cannot fail: every map in the model has texts for keys.
             let body = serde_json::to_vec(&scope).unwrap_or_default();

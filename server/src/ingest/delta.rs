@@ -162,20 +162,29 @@ pub(crate) struct Unconfirmed {
 }
 
 impl Unconfirmed {
-    pub(crate) fn of(whole: &[u8], part: &[u8], is_cluster: bool) -> Result<Self, serde_json::Error> {
+    /// And what is known of the images among them.
+    pub(crate) fn of(
+        whole: &[u8],
+        part: &[u8],
+        is_cluster: bool,
+    ) -> Result<(Self, HashMap<[u8; 32], Image>), serde_json::Error> {
         fn keys<T>(changes: Changes<T>) -> Vec<i64> {
             changes.missing.into_iter().map(|(key, _)| key).collect()
         }
         let gap = Delta::between(whole, part, is_cluster)?;
         let (all, some) = (Delta::between(b"", whole, is_cluster)?, Delta::between(b"", part, is_cluster)?);
-        Ok(Self {
+        let mut images = all.images;
+        let uses: Vec<ImageUse> = all.used.into_keys().filter(|usage| !some.used.contains_key(usage)).collect();
+        images.retain(|hash, _| uses.iter().any(|usage| usage.image == *hash));
+        let unconfirmed = Self {
             nodes: keys(gap.nodes),
             namespaces: keys(gap.namespaces),
             workloads: keys(gap.workloads),
             pods: keys(gap.pods),
             containers: keys(gap.containers),
-            uses: all.used.into_keys().filter(|usage| !some.used.contains_key(usage)).collect(),
-        })
+            uses,
+        };
+        Ok((unconfirmed, images))
     }
 }
 

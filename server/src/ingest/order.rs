@@ -54,9 +54,12 @@ impl Runs {
     pub(crate) fn take(&mut self, run: Uuid, sequence: u64) {
         // Numbers go on through all runs. Where nothing is known of what was before, nothing is missing.
         let before = self.0.last().map_or(sequence.saturating_sub(1), |latest| latest.last);
-        let known = match self.0.iter_mut().position(|known| known.id == run) {
-            Some(position) => &mut self.0[position],
-            None => self.0.push_mut(Run { id: run, last: before, missing: Vec::new() }),
+        let known = if let Some(position) = self.0.iter().position(|known| known.id == run) {
+            &mut self.0[position]
+        } else {
+            // A disk that was copied, or set back, goes on from an earlier number.
+            let last = before.min(sequence.saturating_sub(1));
+            self.0.push_mut(Run { id: run, last, missing: Vec::new() })
         };
         if sequence > known.last {
             if sequence > known.last + 1 {
@@ -129,6 +132,8 @@ mod tests {
         assert_eq!(runs.standing(run(0), 1), Standing::Claimed);
         // The later run of a copied disk begins with a number that the earlier one has used, too.
         assert_eq!(runs.standing(run(3), 5), Standing::New);
+        runs.take(run(3), 3);
+        assert_eq!((runs.standing(run(3), 3), runs.standing(run(3), 4)), (Standing::Known, Standing::New));
     }
 
     #[test]

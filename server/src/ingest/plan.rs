@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use stocktake_core::{
     Digest,
-    model::{Coverage, ScopeKind, Source},
+    model::{Coverage, Source},
     wire::problem,
 };
 use tokio::task::spawn_blocking;
@@ -90,11 +90,8 @@ impl Plan {
                 let key = planned.key(known, source, entry);
                 let scope = key.as_ref().and_then(|key| known.scopes.get(key)).cloned();
                 told.extend(key);
-                // Of two agents that see the same the later look counts.
-                if scope
-                    .as_ref()
-                    .is_some_and(|scope| scope.seen_at > observed_at && scope.source_id != own(known, source))
-                {
+                let says = (incoming, own(known, source), observed_at, line.coverage.has_seen());
+                if scope.as_ref().is_some_and(|scope| knows_better(scope, says)) {
                     continue;
                 }
                 let content = match line.digest.as_ref().filter(|_| line.coverage.has_seen()) {
@@ -112,6 +109,14 @@ impl Plan {
     }
 }
 
+/// Whether what is here of a scope stands against what a source says of it. Of two agents that see the same the later look counts, and one
+/// that saw nothing takes nothing over. Reports of nobody who counts them may come in any order.
+fn knows_better(scope: &KnownScope, (incoming, own, observed_at, has_seen): (&Incoming, i64, i64, bool)) -> bool {
+    let is_own = scope.source_id == own;
+    let is_later = scope.seen_at > observed_at && (!is_own || incoming.report.sequence.is_none());
+    is_later || (!is_own && !has_seen && !scope.is_silent)
+}
+
 /// The row of the source itself, if there is one.
 fn own(known: &Known, source: &Source) -> i64 {
     known.sources.get(source.collector.as_str()).copied().unwrap_or_default()
@@ -124,8 +129,7 @@ impl SourcePlan {
     }
 
     /// What becomes of scopes that the report does not name. Only under a complete list of scopes is one gone that is not in it; and
-    /// only the agent that told of it can say so, or one that has come in the place of an agent that is silent. A node's
-    /// scope is told by the agent on it alone.
+    /// only the agent that told of it can say so: another one's list is complete by its own settings, which may select others.
     fn rest(&mut self, known: &Known, source: &Source, told: &HashSet<ScopeKey>, is_whole: bool) {
         let own = own(known, source);
         let place = known.places.get(&self.place).copied();
@@ -134,11 +138,12 @@ impl SourcePlan {
             if !is_of_this || told.contains(key) || scope.is_gone {
                 continue;
             }
-            let is_own = scope.source_id == own;
-            let is_left_behind = scope.is_silent && key.scope_kind != super::place::scope_kind(ScopeKind::Node);
-            if source.coverage.is_complete() && scope.seen_at <= self.observed_at && (is_own || is_left_behind) {
+            if scope.source_id != own || scope.seen_at > self.observed_at {
+                continue;
+            }
+            if source.coverage.is_complete() {
                 self.gone.push(scope.clone());
-            } else if is_own && scope.follows && is_whole {
+            } else if scope.follows && is_whole {
                 self.untold.push(scope.clone());
             }
         }
@@ -182,12 +187,13 @@ async fn content(
         }
         // Rows that are not in the part stay; they are told apart by what the part says.
         let base = merged(&earlier, &later, is_cluster)?;
-        let delta = Delta::between(&earlier, &base, is_cluster)?;
-        let unconfirmed = Unconfirmed::of(&base, &later, is_cluster)?;
+        let mut delta = Delta::between(&earlier, &base, is_cluster)?;
+        let (unconfirmed, images) = Unconfirmed::of(&base, &later, is_cluster)?;
+        delta.images.extend(images);
         let digest = words::pack_digest(&Digest::sha256(&base));
         Ok(Content { told: (key, later), base: Some((digest, base)), delta, unconfirmed: Some(unconfirmed) })
     });
-    let content = content.await.map_err(|_| Problem::bad_request(format!("{digest} cannot be read")))?;
+    let content = content.await.map_err(|error| super::request::failed(&error))?;
     content.map(Some).map_err(|error| Problem::bad_request(format!("{digest} is not a scope: {error}")))
 }
 

@@ -1,6 +1,6 @@
 //! What is in a request: a manifest and bodies, as frames (docs/protocol.md).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 use sqlx::Row as _;
@@ -44,6 +44,7 @@ pub(crate) async fn report(
             "the report is of schema `{said}`, this server knows `{SCHEMA_VERSION}`"
         )));
     }
+    check_unique(&report)?;
     let skew = sent_at.map_or(0, |sent_at| received_at.as_millisecond() - sent_at.as_millisecond());
     Ok(Incoming {
         kind: if report.agent.id.is_some() { "stocktake" } else { "bundle" },
@@ -54,6 +55,27 @@ pub(crate) async fn report(
         skew: if skew.abs() > SKEW { skew } else { 0 },
         received_at: received_at.as_millisecond(),
     })
+}
+
+/// Whatever a report tells of it tells of once.
+fn check_unique(report: &Report) -> Result<(), Problem> {
+    let mut collectors = HashSet::new();
+    for source in &report.sources {
+        if !collectors.insert(&source.collector) {
+            return Err(Problem::bad_request(format!("the report has two sources `{}`", source.collector)));
+        }
+        let mut scopes = HashSet::new();
+        if let Some(twice) = source.scopes.iter().find(|entry| !scopes.insert(&entry.id)) {
+            return Err(Problem::bad_request(format!("source `{}` tells twice of {}", source.collector, twice.id)));
+        }
+    }
+    Ok(())
+}
+
+/// Something broke here, which is no word on the report.
+pub(super) fn failed(error: &tokio::task::JoinError) -> Problem {
+    tracing::error!(%error, "a report could not be worked on");
+    Problem::new(http::StatusCode::INTERNAL_SERVER_ERROR, "something broke on the server; its log says what")
 }
 
 /// Reads bodies alone.
@@ -84,7 +106,7 @@ async fn documents(
         let (input, dictionaries) = (bytes.clone(), std::mem::take(&mut fetched));
         let (at, missed) = spawn_blocking(move || position.read(&input, &dictionaries, has_manifest))
             .await
-            .map_err(|_| Problem::bad_request("the request cannot be read"))??;
+            .map_err(|error| failed(&error))??;
         position = at;
         let Some(digest) = missed else { return Ok(position.documents) };
         let Some(document) = document(database, account, &digest).await? else {

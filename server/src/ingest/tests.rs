@@ -335,7 +335,7 @@ async fn two_replicas_that_take_the_reports_of_one_agent_leave_nothing_out_and_n
 }
 
 #[tokio::test]
-async fn an_agent_that_comes_in_the_place_of_a_silent_one_takes_over_its_scopes() {
+async fn an_agent_takes_over_what_it_sees_and_takes_nothing_away_that_another_told_of() {
     for database in databases().await {
         let ingest = Ingest::new(database.clone());
         let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
@@ -343,22 +343,49 @@ async fn an_agent_that_comes_in_the_place_of_a_silent_one_takes_over_its_scopes(
         let mut former = Made::new(1);
         ingest.take(1, &former.report(&[namespace("a"), namespace("b")], Coverage::Complete)).await.unwrap();
         let mut heir = Made::new(2);
-        heir.now = former.now + SignedDuration::from_secs(60);
-        // The former one may still be there: what the heir does not see is not gone.
+        heir.now = former.now + SignedDuration::from_secs(120);
+        // Its list is complete by its own settings.
         ingest.take(1, &heir.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
         assert_eq!(rows(&database).await.0.len(), 2);
-        sqlx::query("UPDATE agent SET received_at = 0 WHERE uuid = $1")
-            .bind(former.id.to_string())
-            .execute(database.pool())
-            .await
-            .unwrap();
-        ingest.take(1, &heir.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
-        let present: Vec<_> = rows(&database).await.0.into_keys().map(|(scope, _)| scope).collect();
-        assert_eq!(present, ["a"]);
-        // An older look of the former one does not undo it.
-        let late = former.report(&[namespace("a"), namespace("b")], Coverage::Complete);
+        // An older look of the former one does not undo the later one.
+        let late =
+            former.report(&[(ScopeId::namespace("a"), Coverage::Complete, Some(Scope::default()))], Coverage::Complete);
         assert!(late.report.created_at < heir.now);
         ingest.take(1, &late).await.unwrap();
+        let present: Vec<_> = rows(&database).await.0.into_keys().map(|(scope, _)| scope).collect();
+        assert_eq!(present, ["a"], "b was the former one's to take away, and a is the heir's");
+        // One that sees nothing takes nothing over.
+        let denied = (ScopeId::namespace("a"), Coverage::Denied { reason: "forbidden".into() }, None);
+        former.now = heir.now + SignedDuration::from_secs(60);
+        ingest.take(1, &former.report(&[denied], Coverage::Complete)).await.unwrap();
+        let coverage: String =
+            sqlx::query_scalar("SELECT coverage FROM scope WHERE name = 'a'").fetch_one(database.pool()).await.unwrap();
+        assert_eq!(coverage, "complete");
         check_events(&database).await;
+    }
+}
+
+#[tokio::test]
+async fn what_partial_looks_keep_missing_keeps_its_time() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pod = |name: &str| (name.to_owned(), (ContainerState::Running, format!("{name}:1")));
+        let all = Pods::from([pod("web-1"), pod("db-1")]);
+        let mut agent = Made::new(1);
+        let told = |pods: &Pods, coverage: Coverage| (ScopeId::namespace("a"), coverage, Some(scope(pods)));
+        ingest.take(1, &agent.report(&[told(&all, Coverage::Complete)], Coverage::Complete)).await.unwrap();
+        let seen_at = agent.now.as_millisecond();
+        for state in [ContainerState::Waiting, ContainerState::Running, ContainerState::Waiting] {
+            let part = Pods::from([("web-1".to_owned(), (state, "web-1:1".to_owned()))]);
+            let coverage = Coverage::Partial { reason: "the rest did not answer".into() };
+            ingest.take(1, &agent.report(&[told(&part, coverage)], Coverage::Complete)).await.unwrap();
+            for table in ["container", "pod", "image_use", "workload"] {
+                let text =
+                    format!("SELECT last_seen_at FROM {table} WHERE last_seen_at IS NOT NULL AND gone_at IS NULL");
+                let left: Vec<i64> =
+                    sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_all(database.pool()).await.unwrap();
+                assert_eq!(left, [seen_at], "{table}");
+            }
+        }
     }
 }

@@ -84,40 +84,50 @@ pub(super) async fn write(
     [observed_at, former]: [i64; 2],
 ) -> Result<(), DatabaseError> {
     let delta = &content.delta;
-    confirm(writer, scope).await?;
     let uses = image_uses(writer, content, scope, [observed_at, former]).await?;
     facts(writer, &NODE, &delta.nodes, |node| &node.name, scope, [observed_at, former]).await?;
     facts(writer, &NAMESPACE, &delta.namespaces, |namespace| &namespace.name, scope, [observed_at, former]).await?;
     workloads(writer, &delta.workloads, scope, [observed_at, former]).await?;
     pods(writer, &delta.pods, scope, [observed_at, former]).await?;
     containers(writer, content, &uses, scope, [observed_at, former]).await?;
+    let mut left = HashMap::new();
     if let Some(unconfirmed) = &content.unconfirmed {
-        leave(writer, unconfirmed, &uses, scope, former).await?;
+        left = leave(writer, unconfirmed, &uses, scope, former).await?;
     }
-    Ok(())
+    confirm(writer, scope, &left).await
 }
 
-/// Whatever was left unconfirmed by a look that did not see all was seen now, unless it is said to be left again.
-async fn confirm(writer: &mut Writer<'_>, scope: i64) -> Result<(), DatabaseError> {
+/// Whatever was left by an earlier look that did not see all was seen now, but for what is left again.
+async fn confirm(
+    writer: &mut Writer<'_>,
+    scope: i64,
+    left: &HashMap<&'static str, HashSet<i64>>,
+) -> Result<(), DatabaseError> {
     for table in ENTITIES {
         let text = format!(
-            "UPDATE {table} SET last_seen_at = NULL \
-             WHERE account_id = $1 AND scope_id = $2 AND last_seen_at IS NOT NULL AND gone_at IS NULL"
+            "SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND last_seen_at IS NOT NULL AND gone_at IS NULL"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(text)).bind(writer.account).bind(scope);
-        query.execute(&mut *writer.connection).await?;
+        let query = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).bind(writer.account).bind(scope);
+        let marked: Vec<i64> = query.fetch_all(&mut *writer.connection).await?;
+        let mut rows = Rows::new(&[Integer]);
+        for id in marked.into_iter().filter(|id| !left.get(table).is_some_and(|left| left.contains(id))) {
+            rows.push([id.into()]);
+        }
+        let before =
+            format!("UPDATE {table} SET last_seen_at = NULL WHERE account_id = $1 AND id IN (SELECT column1 FROM");
+        rows.execute(writer.connection, writer.dialect, &[writer.account.into()], [&before, "AS v)"]).await?;
     }
     Ok(())
 }
 
-/// Rows that were not seen in a look that did not see all.
+/// Rows that were not seen in a look that did not see all keep the time at which they were. Which ones, by table.
 async fn leave(
     writer: &mut Writer<'_>,
     unconfirmed: &Unconfirmed,
     uses: &HashMap<ImageUse, i64>,
     scope: i64,
     former: i64,
-) -> Result<(), DatabaseError> {
+) -> Result<HashMap<&'static str, HashSet<i64>>, DatabaseError> {
     let lists: [(&'static str, &Vec<i64>); 5] = [
         ("container", &unconfirmed.containers),
         ("pod", &unconfirmed.pods),
@@ -125,11 +135,16 @@ async fn leave(
         ("node", &unconfirmed.nodes),
         ("namespace", &unconfirmed.namespaces),
     ];
+    let mut left = HashMap::new();
     for (table, keys) in lists {
-        let ids = find(writer, table, scope, keys.iter().copied()).await?;
-        mark(writer, table, ids.into_values(), None, former).await?;
+        let ids: HashSet<i64> = find(writer, table, scope, keys.iter().copied()).await?.into_values().collect();
+        mark(writer, table, ids.iter().copied(), None, former).await?;
+        left.insert(table, ids);
     }
-    mark(writer, "image_use", unconfirmed.uses.iter().filter_map(|usage| uses.get(usage).copied()), None, former).await
+    let ids: HashSet<i64> = unconfirmed.uses.iter().filter_map(|usage| uses.get(usage).copied()).collect();
+    mark(writer, "image_use", ids.iter().copied(), None, former).await?;
+    left.insert("image_use", ids);
+    Ok(left)
 }
 
 /// Rows by key, of those that are present.

@@ -14,7 +14,10 @@ use super::{
     plan::{Plan, ScopePlan, SourcePlan},
     request,
 };
-use crate::database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing};
+use crate::{
+    database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing},
+    words,
+};
 
 /// Columns of a body.
 pub(super) const BODY: [Column; 5] = [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
@@ -68,7 +71,7 @@ pub(super) async fn write(
 ) -> Result<Written, DatabaseError> {
     let next = database.identifiers(identifiers(plan)).await?;
     // Compressed before the lock is taken.
-    let bodies = bodies(account, incoming.received_at, plan);
+    let bodies = bodies(account, incoming, plan);
     let mut writing: Writing = database.write().await?;
     let dialect = database.dialect();
     let mut writer =
@@ -123,7 +126,8 @@ fn identifiers(plan: &Plan) -> usize {
     1 + 2 * plan.sources.len() + scopes + rows
 }
 
-fn bodies(account: i64, now: i64, plan: &Plan) -> Rows {
+fn bodies(account: i64, incoming: &Incoming, plan: &Plan) -> Rows {
+    let now = incoming.received_at;
     let mut rows = Rows::new(&BODY);
     let mut seen = std::collections::HashSet::new();
     let contents = plan.sources.iter().flat_map(|source| &source.scopes).filter_map(|scope| scope.content.as_ref());
@@ -131,6 +135,13 @@ fn bodies(account: i64, now: i64, plan: &Plan) -> Rows {
         // Scopes with the same content share one.
         if seen.insert(digest) {
             rows.push(body_row(account, digest.clone(), body, now));
+        }
+    }
+    // Those too that no rows are made of: of a scope that is failing, the report names what was seen of it last.
+    for (digest, body) in &incoming.bodies {
+        let key = words::pack_digest(digest);
+        if !seen.contains(&key) {
+            rows.push(body_row(account, key, body, now));
         }
     }
     rows

@@ -32,7 +32,9 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
                 .await?;
         }
     }
-    let valid_for = report.valid_for_seconds.and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
+    // Ten years at the most: times are added to it.
+    let valid_for =
+        report.valid_for_seconds.and_then(|seconds| i64::try_from(seconds.min(315_360_000)).ok()).map(|s| s * 1000);
     sqlx::query(AGENT)
         .bind(writer.account)
         .bind(id)
@@ -133,7 +135,7 @@ const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, co
     ORDER BY former.id DESC LIMIT 1)) \
     ON CONFLICT (account_id, agent_id, collector) DO UPDATE SET place_id = excluded.place_id, kind = excluded.kind, \
     runtime_name = coalesce(excluded.runtime_name, source.runtime_name), \
-    runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = excluded.observed_at, \
+    runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = CASE WHEN excluded.observed_at > source.observed_at THEN excluded.observed_at ELSE source.observed_at END, \
     coverage = excluded.coverage, reason = excluded.reason, shown = excluded.shown, warnings = excluded.warnings RETURNING id";
 
 /// A scope that its source tells nothing of any more: it keeps the time at which it was seen.
