@@ -51,7 +51,7 @@ fn tells_what_was_seen(server: &Server) {
     let bundle = server.folder().join("bed.stk");
     let bundle = bundle.to_str().unwrap();
     let _ = Agent::collect(&config, &["--output", bundle]).run();
-    Agent::with_config("submit", &config, &[bundle]).run().exits(0);
+    let _ = Agent::with_config("submit", &config, &[bundle]).run().exits(0);
 
     let unified = inventory(&fs::read(bundle).unwrap()).unified.unwrap();
     let told: Vec<Value> = serde_json::from_str(&ask(&["containers", "-o", "json"])).unwrap();
