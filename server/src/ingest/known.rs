@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Row as _, any::AnyRow};
-use stocktake_core::model::{Report, ScopeId};
+use sqlx::{AnyConnection, Row as _, any::AnyRow};
+use stocktake_core::model::{Agent, Report, ScopeId, Source};
 use uuid::Uuid;
 
 use super::{
@@ -23,6 +23,10 @@ pub(crate) struct Known {
     /// Rows of the agent's sources, by collector.
     pub(crate) sources: HashMap<String, i64>,
     pub(crate) scopes: HashMap<ScopeKey, KnownScope>,
+    /// Where the agent's sources looked last, by collector.
+    former: HashMap<String, Place>,
+    /// Scopes that follow a source which the report does not name any more.
+    pub(crate) dropped: Vec<KnownScope>,
 }
 
 #[derive(Debug)]
@@ -93,14 +97,7 @@ impl Known {
             let id = row.try_get("id")?;
             let runs = serde_json::from_str(row.try_get("runs")?).unwrap_or_default();
             known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
-            let sources = sqlx::query("SELECT id, collector FROM source WHERE account_id = $1 AND agent_id = $2")
-                .bind(account)
-                .bind(id)
-                .fetch_all(&mut *connection)
-                .await?;
-            for row in sources {
-                known.sources.insert(row.try_get("collector")?, row.try_get("id")?);
-            }
+            known.load_sources(&mut connection, [account, id]).await?;
         }
         if report.sequence.is_none() || report.agent.run.is_none() {
             let bundle = sqlx::query("SELECT 1 AS known FROM bundle WHERE account_id = $1 AND report_id = $2")
@@ -110,9 +107,9 @@ impl Known {
                 .await?;
             known.is_known_bundle = bundle.is_some();
         }
-        let mut done = HashSet::new();
+        known.load_dropped(&mut connection, account, report, *received_at).await?;
         for source in &report.sources {
-            let place = Place::of(source, &report.agent);
+            let place = known.place(source, &report.agent);
             let id: Option<i64> =
                 sqlx::query_scalar("SELECT id FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
                     .bind(account)
@@ -120,31 +117,80 @@ impl Known {
                     .bind(place.key.clone())
                     .fetch_optional(&mut *connection)
                     .await?;
-            let Some(id) = id else { continue };
-            known.places.insert(place, id);
-            if !done.insert((id, &source.kind, &source.collector)) {
-                continue;
+            if let Some(id) = id {
+                known.places.insert(place, id);
             }
-            let scopes = sqlx::query(SCOPES)
+            let own = known.sources.get(source.collector.as_str()).copied();
+            let text = format!("{SCOPES} scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4 OR {OWN} $5");
+            let scopes = sqlx::query(sqlx::AssertSqlSafe(text))
                 .bind(account)
                 .bind(id)
                 .bind(source.kind.to_string())
                 .bind(source.collector.to_string())
+                .bind(own)
                 .fetch_all(&mut *connection)
                 .await?;
             for row in &scopes {
-                let scope = scope(row, *received_at)?;
                 let key = ScopeKey {
-                    place: id,
-                    kind: source.kind.to_string(),
-                    collector: source.collector.to_string(),
+                    place: row.try_get("place_id")?,
+                    kind: row.try_get("kind")?,
+                    collector: row.try_get("collector")?,
                     scope_kind: row.try_get("scope_kind")?,
                     name: row.try_get("name")?,
                 };
-                known.scopes.insert(key, scope);
+                known.scopes.insert(key, scope(row, *received_at)?);
             }
         }
         Ok(known)
+    }
+
+    /// Where a source looks. One that could not reach its runtime may not tell; it looks where it looked before.
+    pub(crate) fn place(&self, source: &Source, agent: &Agent) -> Place {
+        let former =
+            self.former.get(source.collector.as_str()).filter(|_| source.cluster.is_none() && source.host.is_none());
+        former.cloned().unwrap_or_else(|| Place::of(source, agent))
+    }
+
+    async fn load_sources(
+        &mut self,
+        connection: &mut AnyConnection,
+        [account, agent]: [i64; 2],
+    ) -> Result<(), DatabaseError> {
+        let sources = sqlx::query(
+            "SELECT source.id, source.collector, place.kind, place.key, place.name FROM source \
+             JOIN place ON place.account_id = source.account_id AND place.id = source.place_id \
+             WHERE source.account_id = $1 AND source.agent_id = $2",
+        );
+        for row in sources.bind(account).bind(agent).fetch_all(connection).await? {
+            let collector: String = row.try_get("collector")?;
+            let kind: String = row.try_get("kind")?;
+            let kind = if kind == "cluster" { "cluster" } else { "host" };
+            let place = Place { kind, key: row.try_get("key")?, name: row.try_get("name")? };
+            self.sources.insert(collector.clone(), row.try_get("id")?);
+            self.former.insert(collector, place);
+        }
+        Ok(())
+    }
+
+    /// A collector that was taken out of the configuration tells nothing any more.
+    async fn load_dropped(
+        &mut self,
+        connection: &mut AnyConnection,
+        account: i64,
+        report: &Report,
+        now: i64,
+    ) -> Result<(), DatabaseError> {
+        let named: HashSet<&str> = report.sources.iter().map(|source| source.collector.as_str()).collect();
+        let counts = report.sequence.is_some();
+        for (_, id) in self.sources.iter().filter(|(collector, _)| counts && !named.contains(collector.as_str())) {
+            let text = format!("{SCOPES} scope.follows = 1 AND {OWN} $2");
+            let rows =
+                sqlx::query(sqlx::AssertSqlSafe(text)).bind(account).bind(*id).fetch_all(&mut *connection).await?;
+            for row in &rows {
+                self.dropped.push(scope(row, now)?);
+            }
+        }
+        Ok(())
     }
 
     /// What the report is to those that are here.
@@ -156,13 +202,16 @@ impl Known {
     }
 }
 
-const SCOPES: &str = "SELECT scope.id, scope.source_id, scope.scope_kind, scope.name, scope.coverage, scope.told_digest, \
+/// Scopes that a source told of last.
+const OWN: &str = "scope.account_id = $1 AND scope.gone_at IS NULL AND scope.source_id =";
+
+const SCOPES: &str = "SELECT scope.id, scope.source_id, scope.place_id, scope.kind, scope.collector, scope.scope_kind, scope.name, scope.coverage, scope.told_digest, \
     scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, source.agent_id, agent.received_at, \
     agent.valid_for \
     FROM scope \
     JOIN source ON source.account_id = scope.account_id AND source.id = scope.source_id \
     JOIN agent ON agent.account_id = source.account_id AND agent.id = source.agent_id \
-    WHERE scope.account_id = $1 AND scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4";
+    WHERE scope.account_id = $1 AND";
 
 fn scope(row: &AnyRow, now: i64) -> Result<KnownScope, sqlx::Error> {
     let follows = row.try_get::<i64, _>("follows")? == 1;

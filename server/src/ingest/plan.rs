@@ -75,7 +75,7 @@ impl Plan {
             return Ok(plan);
         }
         for (position, source) in report.sources.iter().enumerate() {
-            let place = Place::of(source, &report.agent);
+            let place = known.place(source, &report.agent);
             let observed_at = (source.observed_at.as_millisecond() + incoming.skew).min(incoming.received_at);
             let mut planned = SourcePlan {
                 source: position,
@@ -132,10 +132,8 @@ impl SourcePlan {
     /// only the agent that told of it can say so: another one's list is complete by its own settings, which may select others.
     fn rest(&mut self, known: &Known, source: &Source, told: &HashSet<ScopeKey>, is_whole: bool) {
         let own = own(known, source);
-        let place = known.places.get(&self.place).copied();
         for (key, scope) in &known.scopes {
-            let is_of_this = Some(key.place) == place && key.kind == source.kind && key.collector == source.collector;
-            if !is_of_this || told.contains(key) || scope.is_gone {
+            if told.contains(key) || scope.is_gone {
                 continue;
             }
             if scope.source_id != own || scope.seen_at > self.observed_at {

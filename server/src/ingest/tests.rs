@@ -389,3 +389,42 @@ async fn what_partial_looks_keep_missing_keeps_its_time() {
         }
     }
 }
+
+/// Contexts of scopes that are there, with whether they follow their source.
+async fn following(database: &Database) -> Vec<(String, i64)> {
+    let rows = sqlx::query("SELECT context, follows FROM scope WHERE gone_at IS NULL ORDER BY context");
+    let rows = rows.fetch_all(database.pool()).await.unwrap();
+    rows.iter().map(|row| (row.get("context"), row.get("follows"))).collect()
+}
+
+#[tokio::test]
+async fn what_a_source_saw_is_not_seen_again_by_one_that_cannot_look_or_looks_elsewhere() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let told = [(ScopeId::namespace("a"), Coverage::Complete, Some(scope(&pods)))];
+        let mut agent = Made::new(1);
+        ingest.take(1, &agent.report(&told, Coverage::Complete)).await.unwrap();
+        assert_eq!(following(&database).await, [("prod/a".to_owned(), 1)]);
+        // It could not even ask who the runtime is.
+        let mut blind = agent.report(&[], Coverage::Failed { reason: "no answer".into() });
+        blind.report.sources[0].cluster = None;
+        ingest.take(1, &blind).await.unwrap();
+        assert_eq!(following(&database).await, [("prod/a".to_owned(), 0)]);
+        assert_eq!(rows(&database).await.0.len(), 1, "failure is not emptiness");
+        ingest.take(1, &agent.report(&told, Coverage::Complete)).await.unwrap();
+        assert_eq!(following(&database).await, [("prod/a".to_owned(), 1)]);
+        // The configuration names another cluster under the same name.
+        let mut moved = agent.report(&told, Coverage::Complete);
+        moved.report.sources[0].cluster = Some(Cluster { uid: Some("c-2".into()), name: Some("other".into()) });
+        ingest.take(1, &moved).await.unwrap();
+        assert_eq!(following(&database).await, [("other/a".to_owned(), 1)]);
+        // And then none.
+        let mut none = agent.report(&[], Coverage::Complete);
+        none.report.sources.clear();
+        ingest.take(1, &none).await.unwrap();
+        assert_eq!(following(&database).await, [("other/a".to_owned(), 0)]);
+        check_events(&database).await;
+        check_uses(&database).await;
+    }
+}

@@ -80,6 +80,9 @@ pub(super) async fn write(
         return Ok(Written::Overtaken);
     }
     bodies.execute(writer.connection, dialect, &[], INSERT_BODY).await?;
+    for scope in &known.dropped {
+        sources::leave_behind(&mut writer, scope).await?;
+    }
     let agent = sources::agent(&mut writer, incoming, known).await?;
     for planned in &plan.sources {
         let place = sources::place(&mut writer, known, planned).await?;
