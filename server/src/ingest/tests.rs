@@ -428,3 +428,20 @@ async fn what_a_source_saw_is_not_seen_again_by_one_that_cannot_look_or_looks_el
         check_uses(&database).await;
     }
 }
+
+#[tokio::test]
+async fn labels_that_are_longer_than_an_index_takes_are_kept_whole() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut random = fastrand::Rng::with_seed(1);
+        let value: String = std::iter::repeat_with(|| random.alphanumeric()).take(4096).collect();
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let mut scope = scope(&pods);
+        scope.containers[0].labels = [("key", value.as_str())].into();
+        let told = [(ScopeId::namespace("a"), Coverage::Complete, Some(scope))];
+        ingest.take(1, &Made::new(1).report(&told, Coverage::Complete)).await.unwrap();
+        let labels: String =
+            sqlx::query_scalar("SELECT labels FROM label_set").fetch_one(database.pool()).await.unwrap();
+        assert!(labels.contains(&value));
+    }
+}
