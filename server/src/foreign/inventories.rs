@@ -96,12 +96,13 @@ pub(super) async fn items(app: &App, account: i64, asked: &Asked) -> Result<Vec<
     // Several collectors may see the same in one context.
     let mut found: BTreeMap<[String; 4], [i64; 2]> = BTreeMap::new();
     for row in &statement.fetch(&mut connection).await? {
-        let image: Option<Image> = serde_json::from_str(&text(row, "facts")?).ok();
+        let image: Image =
+            serde_json::from_str(&text(row, "facts")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
         let key = [
             text(row, "kind")?,
             text(row, "context")?,
-            tag(text(row, "name")?, image.as_ref()),
-            digest(text(row, "identity")?, image.as_ref()),
+            tag(text(row, "name")?, &image),
+            digest(text(row, "identity")?, &image),
         ];
         let (first, seen) = (integer(row, "first_seen_at")?, integer(row, "seen_at")?);
         let times = found.entry(key).or_insert([first, seen]);
@@ -121,14 +122,14 @@ pub(super) async fn items(app: &App, account: i64, asked: &Asked) -> Result<Vec<
 }
 
 /// The name that was asked for; where none is known, one that the image has.
-fn tag(name: String, image: Option<&Image>) -> String {
-    let known = image.and_then(|image| image.names.first());
+fn tag(name: String, image: &Image) -> String {
+    let known = image.names.first();
     if name.is_empty() { known.map(ToString::to_string).unwrap_or_default() } else { name }
 }
 
 /// What a repository serves it as, as their agents tell it; else the digest that says most of it.
-fn digest(identity: String, image: Option<&Image>) -> String {
-    let served = image.and_then(|image| image.repo_digests.first()).map(|served| served.digest.to_string());
+fn digest(identity: String, image: &Image) -> String {
+    let served = image.repo_digests.first().map(|served| served.digest.to_string());
     served.unwrap_or_else(|| if identity.starts_with("sha") { identity } else { "unknown".to_owned() })
 }
 

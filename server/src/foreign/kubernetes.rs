@@ -1,6 +1,6 @@
 //! k8s-inventory's report (`POST /v2/kubernetes-inventory`, 1.0 to 1.8): flat lists that refer to each other by uid.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -65,6 +65,14 @@ struct ReportedContainer {
 }
 
 impl KubernetesInventory {
+    /// A container of a pod that the report does not tell of. Anchore refuses such a report, and the agent takes care not to send one:
+    /// to leave the container out would be to say that it does not run.
+    pub(super) fn without_pod(&self) -> Option<&str> {
+        let pods: HashSet<&str> = self.pods.iter().map(|pod| pod.meta.uid.as_str()).collect();
+        let without = self.containers.iter().find(|container| !pods.contains(container.pod_uid.as_str()));
+        without.map(|container| container.id.as_str())
+    }
+
     /// A batch tells of whole namespaces, and of those nodes that its pods are on.
     pub(super) fn incoming(self, request: &[u8]) -> Incoming {
         let Self { cluster_name, timestamp, namespaces, nodes, pods, containers } = self;

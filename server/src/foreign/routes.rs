@@ -72,6 +72,11 @@ async fn kubernetes(
     bytes: Bytes,
 ) -> Result<StatusCode, ForeignProblem> {
     let report: KubernetesInventory = parse(&bytes)?;
+    if let Some(container) = report.without_pod() {
+        return Err(
+            Problem::bad_request(format!("container `{container}` is of a pod that the report does not hold")).into()
+        );
+    }
     app.ingest.take(caller.account_id, &named(report.incoming(&bytes))?).await?;
     Ok(StatusCode::CREATED)
 }

@@ -180,3 +180,16 @@ async fn what_was_removed_is_gone_until_it_is_reported_again() {
         assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
     }
 }
+
+#[test]
+fn a_container_whose_pod_is_not_told_of_is_not_left_out_without_a_word() {
+    let pod = json!({"uid": UID, "name": "web-1", "namespace_uid": UID});
+    let container = json!({"id": "containerd://aa", "name": "app", "image_tag": "nginx:1.25", "pod_uid": UID});
+    let told = |pods: Value| {
+        let body =
+            json!({"cluster_name": "c", "timestamp": "2024-03-01T10:00:00Z", "pods": pods, "containers": [container]});
+        serde_json::from_value::<KubernetesInventory>(body).unwrap()
+    };
+    assert_eq!(told(json!([pod])).without_pod(), None);
+    assert_eq!(told(json!([])).without_pod(), Some("containerd://aa"));
+}

@@ -42,6 +42,12 @@ pub(crate) struct Changes<T> {
 }
 
 impl<T> Changes<T> {
+    /// What came and what changed, as it is now.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (i64, &T)> {
+        let changed = self.changed.iter().map(|(key, _, entity)| (*key, entity));
+        self.added.iter().map(|(key, entity)| (*key, entity)).chain(changed)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.missing.is_empty()
     }

@@ -95,7 +95,8 @@ impl Known {
             .await?;
         if let Some(row) = agent {
             let id = row.try_get("id")?;
-            let runs = serde_json::from_str(row.try_get("runs")?).unwrap_or_default();
+            // Not "none": every report would be new again, and an old one undo a newer.
+            let runs = serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
             known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
             known.load_sources(&mut connection, [account, id]).await?;
         }

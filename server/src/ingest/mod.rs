@@ -88,7 +88,7 @@ impl Ingest {
         let bodies = request::scopes(&self.database, account, bytes).await?;
         let mut rows = Rows::new(&write::BODY);
         for (digest, body) in &bodies {
-            rows.push(write::body_row(account, words::pack_digest(digest), body, Timestamp::now().as_millisecond()));
+            rows.push(write::body_row(account, words::pack_digest(digest), body, Timestamp::now().as_millisecond())?);
         }
         let mut writing = self.database.write().await?;
         rows.execute(writing.connection(), self.database.dialect(), &[], write::INSERT_BODY).await?;

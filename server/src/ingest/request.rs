@@ -176,26 +176,10 @@ impl Position {
 
 /// Whether a JSON document has a text with a NUL character, which can stand there as `\u0000` only.
 pub(crate) fn has_nul(document: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(at) = find(&document[from..], b"u0000").map(|at| from + at) {
-        let escapes = document[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-        if escapes % 2 == 1 {
-            return true;
-        }
-        from = at + 1;
-    }
-    false
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + text.get(from..)?.iter().position(|byte| *byte == wanted[0])?;
-        if text[at..].starts_with(wanted) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+    // What is no UTF-8 is no JSON, either, and refused as that.
+    let Ok(text) = std::str::from_utf8(document) else { return false };
+    text.match_indices("u0000")
+        .any(|(at, _)| document[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1)
 }
 
 /// A manifest that was acknowledged last, or a body, by its digest.
@@ -224,9 +208,8 @@ pub(crate) async fn document(database: &Database, account: i64, digest: &Digest)
 }
 
 /// Compresses a document for the database.
-pub(crate) fn pack(document: &[u8]) -> Vec<u8> {
-    // Into memory it cannot fail.
-    zstd::bulk::compress(document, 1).unwrap_or_default()
+pub(crate) fn pack(document: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
+    zstd::bulk::compress(document, 1).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 fn unpack(content: &[u8]) -> Option<Vec<u8>> {

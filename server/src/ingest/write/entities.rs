@@ -270,8 +270,7 @@ async fn facts<T: serde::Serialize>(
     remove(writer, table.name, changes, scope, times).await?;
     let ids = find(writer, table.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
     let mut rows = Rows::new(table.types);
-    let altered = changes.changed.iter().map(|(key, _, entity)| (*key, entity));
-    for (key, entity) in changes.added.iter().map(|(key, entity)| (*key, entity)).chain(altered) {
+    for (key, entity) in changes.present() {
         let id = ids.get(&key).copied().unwrap_or_else(|| writer.identifier());
         rows.push([
             writer.account.into(),
@@ -295,8 +294,7 @@ async fn workloads(
     remove(writer, WORKLOAD.name, changes, scope, times).await?;
     let ids = find(writer, WORKLOAD.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
     let mut rows = Rows::new(WORKLOAD.types);
-    let altered = changes.changed.iter().map(|(key, _, workload)| (*key, workload));
-    for (key, workload) in changes.added.iter().map(|(key, workload)| (*key, workload)).chain(altered) {
+    for (key, workload) in changes.present() {
         let id = ids.get(&key).copied().unwrap_or_else(|| writer.identifier());
         rows.push([
             writer.account.into(),
@@ -322,8 +320,7 @@ async fn pods(
 ) -> Result<(), DatabaseError> {
     remove(writer, POD.name, changes, scope, times).await?;
     let ids = find(writer, POD.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
-    let altered = changes.changed.iter().map(|(key, _, pod)| (*key, pod));
-    let present: Vec<(i64, &Pod)> = changes.added.iter().map(|(key, pod)| (*key, pod)).chain(altered).collect();
+    let present: Vec<(i64, &Pod)> = changes.present().collect();
     let owners = present.iter().filter_map(|(_, pod)| pod.workload.as_deref()).map(|id| key(&[id]));
     let workloads = find(writer, WORKLOAD.name, scope, owners.collect::<HashSet<i64>>().into_iter()).await?;
     let name: String = sqlx::query_scalar("SELECT name FROM scope WHERE account_id = $1 AND id = $2")
@@ -366,9 +363,7 @@ async fn containers(
         writer.events.push(times[0], What::Disappeared, Entity::Container, [id, scope], None);
     }
     let ids = find(writer, CONTAINER.name, scope, changes.changed.iter().map(|(key, ..)| *key)).await?;
-    let altered = changes.changed.iter().map(|(key, _, container)| (*key, container));
-    let present: Vec<(i64, &Container)> =
-        changes.added.iter().map(|(key, container)| (*key, container)).chain(altered).collect();
+    let present: Vec<(i64, &Container)> = changes.present().collect();
     let pods: HashSet<i64> =
         present.iter().filter_map(|(_, container)| container.pod_uid.as_deref()).map(|uid| key(&[uid])).collect();
     let pods = pod_owners(writer, scope, pods).await?;

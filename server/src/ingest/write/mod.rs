@@ -29,9 +29,9 @@ pub(super) const INSERT_BODY: [&str; 2] = [
 ];
 
 /// A row of [`BODY`].
-pub(super) fn body_row(account: i64, digest: Vec<u8>, body: &[u8], now: i64) -> [Value; 5] {
+pub(super) fn body_row(account: i64, digest: Vec<u8>, body: &[u8], now: i64) -> Result<[Value; 5], sqlx::Error> {
     let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    [account.into(), digest.into(), size.into(), request::pack(body).into(), now.into()]
+    Ok([account.into(), digest.into(), size.into(), request::pack(body)?.into(), now.into()])
 }
 
 /// What became of it.
@@ -71,7 +71,7 @@ pub(super) async fn write(
 ) -> Result<Written, DatabaseError> {
     let next = database.identifiers(identifiers(plan)).await?;
     // Compressed before the lock is taken.
-    let bodies = bodies(account, incoming, plan);
+    let bodies = bodies(account, incoming, plan)?;
     let mut writing: Writing = database.write().await?;
     let dialect = database.dialect();
     let mut writer =
@@ -129,7 +129,7 @@ fn identifiers(plan: &Plan) -> usize {
     1 + 2 * plan.sources.len() + scopes + rows
 }
 
-fn bodies(account: i64, incoming: &Incoming, plan: &Plan) -> Rows {
+fn bodies(account: i64, incoming: &Incoming, plan: &Plan) -> Result<Rows, sqlx::Error> {
     let now = incoming.received_at;
     let mut rows = Rows::new(&BODY);
     let mut seen = std::collections::HashSet::new();
@@ -137,17 +137,17 @@ fn bodies(account: i64, incoming: &Incoming, plan: &Plan) -> Rows {
     for (digest, body) in contents.flat_map(|content| std::iter::once(&content.told).chain(&content.base)) {
         // Scopes with the same content share one.
         if seen.insert(digest) {
-            rows.push(body_row(account, digest.clone(), body, now));
+            rows.push(body_row(account, digest.clone(), body, now)?);
         }
     }
     // Those too that no rows are made of: of a scope that is failing, the report names what was seen of it last.
     for (digest, body) in &incoming.bodies {
         let key = words::pack_digest(digest);
         if !seen.contains(&key) {
-            rows.push(body_row(account, key, body, now));
+            rows.push(body_row(account, key, body, now)?);
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// Whether what the plan is based on is still so. What it is about is locked from here on.

@@ -49,7 +49,7 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
         .bind(valid_for)
         .bind(*skew)
         .bind(manifest.as_ref().map(|(digest, _)| words::pack_digest(digest)))
-        .bind(manifest.as_ref().map(|(_, manifest)| request::pack(manifest)))
+        .bind(manifest.as_ref().map(|(_, manifest)| request::pack(manifest)).transpose()?)
         .execute(&mut *writer.connection)
         .await?;
     Ok(id)
