@@ -91,7 +91,7 @@ pub(crate) fn read(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Parcel, E
     check_head(bytes)?;
     let damaged = |error: &dyn std::fmt::Display| Error::Damaged(error.to_string());
     let mut frames = Frames::new(bytes, LARGEST);
-    let manifest = frames.next_document(|_| None).map_err(|error| damaged(&error))?.ok_or(Error::Cut)?;
+    let manifest = frames.next_document(|_| None::<&[u8]>).map_err(|error| damaged(&error))?.ok_or(Error::Cut)?;
     let report: Report = serde_json::from_slice(&manifest).map_err(|error| damaged(&error))?;
     let mut bodies = BTreeMap::new();
     let end = loop {
@@ -102,7 +102,7 @@ pub(crate) fn read(bytes: &[u8], key: Option<&VerifyingKey>) -> Result<Parcel, E
             check_end(&end, signed, key)?;
             break end;
         }
-        let body = frames.next_document(|_| None).map_err(|error| damaged(&error))?.ok_or(Error::Cut)?;
+        let body = frames.next_document(|_| None::<&[u8]>).map_err(|error| damaged(&error))?.ok_or(Error::Cut)?;
         bodies.insert(Digest::sha256(&body), body);
     };
     tracing::debug!(is_signed = end.signature.is_some(), scopes = bodies.len(), "read a bundle");

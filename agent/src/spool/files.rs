@@ -261,7 +261,7 @@ impl Files {
         let damaged =
             |reason: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {reason}", path.display()));
         let document = Frames::new(&bytes, LARGEST_DOCUMENT)
-            .next_document(|_| None)
+            .next_document(|_| None::<&[u8]>)
             .map_err(|error: FrameError| damaged(error.to_string()))?;
         document.ok_or_else(|| damaged("it is empty".to_owned()))
     }

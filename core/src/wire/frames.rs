@@ -4,7 +4,10 @@
 //! is its dictionary by SHA-256. Both begin with zstd's own magic numbers and know their end, so that frames need nothing between
 //! them. Other skippable frames are skipped, as zstd's own tools do.
 
-use std::io::{self, Read as _, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read as _, Write as _},
+};
 
 use sha2::Digest as _;
 use zstd::{
@@ -103,9 +106,9 @@ impl<'a> Frames<'a> {
     }
 
     /// The next document. `dictionary` is asked for the documents that frames name.
-    pub fn next_document(
+    pub fn next_document<D: AsRef<[u8]>>(
         &mut self,
-        dictionary: impl FnOnce(&Digest) -> Option<Vec<u8>>,
+        dictionary: impl FnOnce(&Digest) -> Option<D>,
     ) -> Result<Option<Vec<u8>>, FrameError> {
         self.skip()?;
         if self.rest.is_empty() {
@@ -118,7 +121,7 @@ impl<'a> Frames<'a> {
         let digest = Digest::from_sha256(hash);
         let dictionary = dictionary(&digest).ok_or(FrameError::UnknownDictionary(digest))?;
         self.rest = behind;
-        self.decode(Some(&dictionary)).map(Some)
+        self.decode(Some(dictionary.as_ref())).map(Some)
     }
 
     /// Goes on to the next frame that holds a document.
@@ -146,6 +149,23 @@ impl<'a> Frames<'a> {
         self.rest = decoder.finish();
         Ok(document)
     }
+}
+
+/// The documents that frames name as their dictionaries, as far as the frames are sound.
+#[must_use]
+pub fn dictionaries(mut bytes: &[u8]) -> BTreeSet<Digest> {
+    let mut digests = BTreeSet::new();
+    while !bytes.is_empty() {
+        if let Ok(Some(Skippable { content, .. })) = leading_skippable(bytes)
+            && bytes.starts_with(&DICTIONARY_HEADER)
+        {
+            digests.insert(Digest::from_sha256(content));
+        }
+        // Skippable frames have a length, too.
+        let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(bytes) else { break };
+        bytes = bytes.get(length..).unwrap_or_default();
+    }
+    digests
 }
 
 /// A skippable frame at the beginning of some bytes.
@@ -215,7 +235,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(documents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..8)) {
-            prop_assert_eq!(read(&chain(&documents), LIMIT).unwrap(), documents);
+            let bytes = chain(&documents);
+            prop_assert_eq!(read(&bytes, LIMIT).unwrap(), documents.clone());
+            let named: BTreeSet<Digest> = documents.iter().rev().skip(1).map(|document| digest(document)).collect();
+            prop_assert_eq!(dictionaries(&bytes), named);
         }
 
         #[test]
@@ -235,7 +258,7 @@ mod tests {
         #[test]
         fn garbage_is_an_error(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
             let mut frames = Frames::new(&bytes, LIMIT);
-            if let Ok(Some(_)) = frames.next_document(|_| None) {
+            if let Ok(Some(_)) = frames.next_document(|_| None::<&[u8]>) {
                 prop_assert!(bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
             }
         }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::frames::{FrameError, Frames, Skippable, append_frame, append_skippable, leading_skippable};
+pub use self::frames::{
+    FrameError, Frames, Skippable, append_frame, append_skippable, dictionaries, leading_skippable,
+};
 use crate::Digest;
 
 /// Where a report is posted, below the server's address.

@@ -92,8 +92,9 @@ impl Rows {
             }
             let count = most.min(1 << left.ilog2());
             left -= count;
-            let text = format!("{before} {} {after}", values_text(columns, count, first.len(), dialect));
-            Some((text, first.iter().cloned().chain(values.by_ref().take(count * width)).collect()))
+            let values: Vec<Value> = values.by_ref().take(count * width).chain(first.iter().cloned()).collect();
+            let [before, after] = [before, after].map(|text| behind(text, count * width));
+            Some((format!("{before} {} {after}", values_text(columns, count, dialect)), values))
         })
     }
 }
@@ -106,22 +107,44 @@ fn bind(text: String, values: Vec<Value>) -> Query<'static, Any, AnyArguments> {
     })
 }
 
-/// Types are said in the first row: PostgreSQL takes the others' from it.
-fn values_text(columns: &[Column], count: usize, offset: usize, dialect: Dialect) -> String {
+/// The text with the numbers of its parameters raised: those of the values are before them.
+fn behind(text: &str, count: usize) -> String {
+    let mut parts = text.split('$');
+    let mut raised = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let number: usize = part[..digits].parse().unwrap_or_default();
+        // Writing into a `String` cannot fail.
+        let _ = write!(raised, "${}{}", number + count, &part[digits..]);
+    }
+    raised
+}
+
+/// Types are said in the first row: PostgreSQL takes the others' from it. To SQLite a parameter with a number is one with a name, and
+/// with each it looks through the names of all.
+fn values_text(columns: &[Column], count: usize, dialect: Dialect) -> String {
     let mut text = String::with_capacity(count * columns.len() * 7);
     text.push_str("(VALUES ");
-    let mut number = offset;
+    let mut number = 0;
     for row in 0..count {
         text.push_str(if row == 0 { "(" } else { ",(" });
         for (position, column) in columns.iter().enumerate() {
             number += 1;
+            let parameter = match dialect {
+                Dialect::Sqlite => "?".to_owned(),
+                Dialect::Postgres => format!("${number}"),
+            };
             let comma = if position == 0 { "" } else { "," };
+            let kind = match column {
+                Column::Integer => "BIGINT",
+                Column::Text => "TEXT",
+                Column::Bytes => dialect.bytes(),
+            };
             // Writing into a `String` cannot fail.
-            let _ = match column {
-                Column::Integer if row == 0 => write!(text, "{comma}CAST(${number} AS BIGINT)"),
-                Column::Text if row == 0 => write!(text, "{comma}CAST(${number} AS TEXT)"),
-                Column::Bytes if row == 0 => write!(text, "{comma}CAST(${number} AS {})", dialect.bytes()),
-                _ => write!(text, "{comma}${number}"),
+            let _ = if row == 0 {
+                write!(text, "{comma}CAST({parameter} AS {kind})")
+            } else {
+                write!(text, "{comma}{parameter}")
             };
         }
         text.push(')');

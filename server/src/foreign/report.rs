@@ -49,7 +49,7 @@ impl Told {
             // It cannot fail: every map in the model has texts for keys.
             let body = serde_json::to_vec(&scope).unwrap_or_default();
             let digest = Digest::sha256(&body);
-            bodies.insert(digest.clone(), body);
+            bodies.insert(digest.clone(), body.into());
             scopes.push(ScopeEntry { id, coverage, digest: Some(digest), counts });
         }
         let source = Source {
@@ -79,6 +79,7 @@ impl Told {
             report,
             manifest: None,
             bodies,
+            earlier: BTreeMap::new(),
             is_whole: false,
             skew: 0,
             received_at: received_at.as_millisecond(),

@@ -60,28 +60,16 @@ pub(crate) fn compare<T: DeserializeOwned>(
     key: impl Fn(&T) -> i64,
     always: Option<&dyn Fn(&T) -> bool>,
 ) -> Result<Changes<T>, serde_json::Error> {
-    let (earlier, later) = if always.is_some() { (earlier, later) } else { trimmed(earlier, later) };
-    let before: HashSet<&str> = earlier.iter().map(|entity| entity.get()).collect();
-    let after: HashSet<&str> = later.iter().map(|entity| entity.get()).collect();
+    let (only_earlier, only_later) = apart(earlier, later);
     let mut missing: HashMap<i64, T> = HashMap::new();
-    for entity in earlier.iter().filter(|entity| !after.contains(entity.get())) {
+    for entity in only_earlier {
         let entity = serde_json::from_str::<T>(entity.get())?;
         missing.entry(key(&entity)).or_insert(entity);
     }
     let mut changes = Changes { added: Vec::new(), changed: Vec::new(), missing: Vec::new() };
     let mut seen = HashSet::new();
-    for text in later {
-        let is_same = before.contains(text.get());
-        if is_same && always.is_none() {
-            continue;
-        }
+    for text in only_later {
         let entity = serde_json::from_str::<T>(text.get())?;
-        if is_same {
-            if always.is_some_and(|always| always(&entity)) {
-                changes.changed.push((key(&entity), serde_json::from_str(text.get())?, entity));
-            }
-            continue;
-        }
         let key = key(&entity);
         // What has another's key is not kept a second time.
         if !seen.insert(key) {
@@ -92,18 +80,49 @@ pub(crate) fn compare<T: DeserializeOwned>(
             None => changes.added.push((key, entity)),
         }
     }
+    if let Some(always) = always {
+        let before: HashSet<&str> = earlier.iter().map(|entity| entity.get()).collect();
+        for text in later.iter().filter(|text| before.contains(text.get())) {
+            let entity = serde_json::from_str::<T>(text.get())?;
+            if always(&entity) {
+                changes.changed.push((key(&entity), serde_json::from_str(text.get())?, entity));
+            }
+        }
+    }
     changes.missing = missing.into_iter().collect();
     changes.missing.sort_unstable_by_key(|(key, _)| *key);
     Ok(changes)
 }
 
-/// Both without what they begin and end with alike.
-fn trimmed<'a, 'b>(one: &'a [&'b RawValue], other: &'a [&'b RawValue]) -> (&'a [&'b RawValue], &'a [&'b RawValue]) {
-    let is_same = |(a, b): &(&&RawValue, &&RawValue)| a.get() == b.get();
-    let head = one.iter().zip(other).take_while(is_same).count();
-    let (one, other) = (&one[head..], &other[head..]);
-    let tail = one.iter().rev().zip(other.iter().rev()).take_while(is_same).count();
-    (&one[..one.len() - tail], &other[..other.len() - tail])
+/// How far ahead what comes next in one list is looked for in the other, as both are sorted: containers of a pod come and go together.
+const AHEAD: usize = 16;
+
+/// What is in one list only, as it is written: of each in its order.
+fn apart<'a>(earlier: &[&'a RawValue], later: &[&'a RawValue]) -> (Vec<&'a RawValue>, Vec<&'a RawValue>) {
+    let (mut one, mut other): (Vec<&RawValue>, Vec<&RawValue>) = (Vec::new(), Vec::new());
+    let (mut i, mut j) = (0, 0);
+    let find = |wanted: &RawValue, list: &[&RawValue], from: usize| {
+        list[from..].iter().take(AHEAD).position(|entity| entity.get() == wanted.get())
+    };
+    while let (Some(old), Some(new)) = (earlier.get(i), later.get(j)) {
+        if old.get() == new.get() {
+            (i, j) = (i + 1, j + 1);
+        } else if let Some(ahead) = find(old, later, j) {
+            other.extend(&later[j..j + ahead]);
+            j += ahead;
+        } else {
+            // What was there before is gone, or stands elsewhere.
+            one.push(old);
+            i += 1;
+        }
+    }
+    one.extend(&earlier[i..]);
+    other.extend(&later[j..]);
+    let (before, after): (HashSet<&str>, HashSet<&str>) =
+        (one.iter().map(|entity| entity.get()).collect(), other.iter().map(|entity| entity.get()).collect());
+    one.retain(|entity| !after.contains(entity.get()));
+    other.retain(|entity| !before.contains(entity.get()));
+    (one, other)
 }
 
 /// What is known of an earlier body and is not in a later one that is not the whole, added to that: the body that the rows are of
@@ -182,6 +201,22 @@ mod tests {
         let looked_at =
             compare::<Pod>(&later, &later, |pod| key(&[&pod.uid]), Some(&|pod: &Pod| pod.uid == "a")).unwrap();
         assert_eq!(looked_at.changed.len(), 1);
+    }
+
+    #[test]
+    fn what_stands_elsewhere_is_the_same() {
+        let names: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+        let mut turned = names.clone();
+        turned.rotate_left(40);
+        turned[7] = "new".into();
+        let lists = [&names, &turned].map(|names| {
+            let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+            list(&pairs)
+        });
+        let [earlier, later] = lists.each_ref().map(|list| list.iter().map(AsRef::as_ref).collect::<Vec<&RawValue>>());
+        let changes = compare::<Pod>(&earlier, &later, |pod| key(&[&pod.uid]), None).unwrap();
+        assert_eq!((uids(&changes.added), uids(&changes.missing)), (vec!["new"], vec!["047"]));
+        assert!(changes.changed.is_empty());
     }
 
     #[test]

@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{
     Incoming,
+    kept::Packed,
     order::Standing,
     recent::{Last, Recent},
-    request,
 };
 use crate::{
     database::{Column, Database, DatabaseError, Dialect, Rows},
@@ -101,7 +101,7 @@ impl Heartbeats {
             received_at: *received_at,
             skew: *skew,
             runs: next.runs.to_json(),
-            packed: request::pack(manifest)?,
+            packed: Packed::of(manifest)?.content,
             observed_at,
             done,
             last,

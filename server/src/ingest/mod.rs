@@ -4,6 +4,7 @@ mod delta;
 mod elements;
 mod heartbeat;
 mod intern;
+mod kept;
 mod known;
 mod order;
 mod place;
@@ -18,6 +19,7 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use stocktake_core::{
     Digest,
@@ -53,8 +55,10 @@ pub(crate) struct Incoming {
     pub(crate) kind: &'static str,
     pub(crate) report: Report,
     /// What the next manifest may be made from.
-    pub(crate) manifest: Option<(Digest, Vec<u8>)>,
-    pub(crate) bodies: BTreeMap<Digest, Vec<u8>>,
+    pub(crate) manifest: Option<(Digest, Bytes)>,
+    pub(crate) bodies: BTreeMap<Digest, Bytes>,
+    /// Bodies that were looked up on the way: what frames were made with.
+    pub(crate) earlier: BTreeMap<Digest, Bytes>,
     /// Whether a report tells of all that its sources see. Foreign agents send some namespaces now and others later.
     pub(crate) is_whole: bool,
     /// Milliseconds by which the agent's clock is behind the server's.
@@ -91,18 +95,19 @@ impl Ingest {
         &self,
         account: i64,
         sent_at: Option<Timestamp>,
-        bytes: bytes::Bytes,
+        bytes: Bytes,
     ) -> Result<Receipt, Problem> {
         let incoming = request::report(&self.database, &self.recent, account, sent_at, bytes).await?;
         self.take(account, &incoming).await
     }
 
     /// Takes bodies that go ahead of a report.
-    pub(crate) async fn scopes(&self, account: i64, bytes: bytes::Bytes) -> Result<Stored, Problem> {
+    pub(crate) async fn scopes(&self, account: i64, bytes: Bytes) -> Result<Stored, Problem> {
         let bodies = request::scopes(&self.database, &self.recent, account, bytes).await?;
         let mut rows = Rows::new(&write::BODY);
         for (digest, body) in &bodies {
-            rows.push(write::body_row(account, words::pack_digest(digest), body, Timestamp::now().as_millisecond())?);
+            let (packed, now) = (kept::Packed::of(body)?, Timestamp::now().as_millisecond());
+            rows.push(write::body_row(account, words::pack_digest(digest), packed, now));
         }
         let mut writing = self.database.write().await?;
         rows.execute(writing.connection(), self.database.dialect(), &[], write::INSERT_BODY).await?;
@@ -126,12 +131,12 @@ impl Ingest {
                 Standing::Claimed => return Err(claimed(incoming)),
                 Standing::New | Standing::Late => {}
             }
-            let plan = Plan::make(&self.database, account, incoming, &known).await?;
+            let mut plan = Plan::make(&self.database, account, incoming, &known).await?;
             let interned = match self.interned.all(&self.database, account, &plan).await {
                 Err(error) if is_passing(&error) => continue,
                 interned => interned?,
             };
-            match write(&self.database, account, incoming, &known, &plan, &interned).await {
+            match write(&self.database, account, incoming, &known, &mut plan, &interned).await {
                 Ok(Written::Done) => {
                     self.recent.learn(account, incoming, &known, &plan);
                     return Ok(Outcome::Accepted);

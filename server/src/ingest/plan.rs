@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use stocktake_core::{
     Digest,
-    model::{Coverage, Source},
+    model::{ScopeEntry, Source},
     wire::problem,
 };
 use tokio::task::spawn_blocking;
@@ -13,10 +15,11 @@ use super::{
     Incoming,
     delta::{Delta, Unconfirmed},
     elements::merged,
+    kept::{Packed, document},
     known::{Known, KnownScope, ScopeKey},
     order::Standing,
     place::Place,
-    request::document,
+    request::{check, failed, no_scope},
 };
 use crate::{database::Database, http::Problem, words};
 
@@ -52,10 +55,14 @@ pub(crate) struct ScopePlan {
 
 #[derive(Debug)]
 pub(crate) struct Content {
-    /// Digests and bodies that are to be kept: the one that was told, and the one that the rows are of if that is another.
-    pub(crate) told: (Vec<u8>, Vec<u8>),
-    pub(crate) base: Option<(Vec<u8>, Vec<u8>)>,
+    /// Digests of the body that was told, and of the one that the rows are of, which is another if it does not hold all.
+    pub(crate) told: Vec<u8>,
+    pub(crate) base: Vec<u8>,
+    /// Both by digest, as they are to be kept.
+    pub(super) bodies: Vec<(Vec<u8>, Packed)>,
     pub(crate) delta: Delta,
+    /// Whether an earlier look has left rows that it did not confirm.
+    pub(crate) follows_part: bool,
     /// What was not seen and stays all the same, as not all was seen.
     pub(crate) unconfirmed: Option<Unconfirmed>,
 }
@@ -72,6 +79,7 @@ impl Plan {
         let mut plan = Self::default();
         // What is late says nothing about now. That it came is noted.
         if known.standing(report) == Standing::Late {
+            check(incoming.bodies.clone()).await?;
             return Ok(plan);
         }
         for (position, source) in report.sources.iter().enumerate() {
@@ -94,18 +102,44 @@ impl Plan {
                 if scope.as_ref().is_some_and(|scope| knows_better(scope, says)) {
                     continue;
                 }
-                let content = match line.digest.as_ref().filter(|_| line.coverage.has_seen()) {
-                    Some(digest) => {
-                        content(database, account, incoming, &planned, line, digest, scope.as_ref()).await?
-                    }
-                    None => None,
-                };
-                planned.scopes.push(ScopePlan { entry, known: scope, content });
+                planned.scopes.push(ScopePlan { entry, known: scope, content: None });
             }
             planned.rest(known, source, &told, incoming.is_whole);
             plan.sources.push(planned);
         }
+        plan.fill(database, account, incoming).await?;
         Ok(plan)
+    }
+
+    /// Finds out what is new in the scopes, several at a time.
+    async fn fill(&mut self, database: &Database, account: i64, incoming: &Incoming) -> Result<(), Problem> {
+        let mut others = incoming.bodies.clone();
+        let mut contents = Vec::new();
+        for planned in &mut self.sources {
+            let is_cluster = planned.place.kind == "cluster";
+            let source = &incoming.report.sources[planned.source];
+            for scope in &mut planned.scopes {
+                let line = &source.scopes[scope.entry];
+                let Some(digest) = line.digest.as_ref().filter(|_| line.coverage.has_seen()) else { continue };
+                if !scope.is_as_before(line, digest) {
+                    others.remove(digest);
+                    contents.push(async move {
+                        let is_part = !line.coverage.is_complete();
+                        let found =
+                            content(database, account, incoming, (digest, is_part, is_cluster), scope.known.as_ref());
+                        scope.content = Some(found.await?);
+                        Ok::<_, Problem>(())
+                    });
+                }
+            }
+        }
+        // As many as there are cores that could work at them.
+        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut found = futures_util::stream::iter(contents).buffer_unordered(at_once);
+        while found.try_next().await?.is_some() {}
+        drop(found);
+        // What no rows are made of is kept, too, and has to be what it is said to be.
+        check(others).await
     }
 }
 
@@ -148,51 +182,59 @@ impl SourcePlan {
     }
 }
 
+impl ScopePlan {
+    /// Whether a scope that was seen is what it was.
+    fn is_as_before(&self, line: &ScopeEntry, digest: &Digest) -> bool {
+        let key = words::pack_digest(digest);
+        self.known.as_ref().is_some_and(|scope| {
+            let is_told = scope.told.as_ref() == Some(&key) && !scope.is_gone;
+            // A part that has become the whole: what was kept beside it is gone.
+            is_told && (scope.coverage == line.coverage.status() || scope.base.as_ref() == Some(&key))
+        })
+    }
+}
+
 /// What is new in a scope that was seen.
 async fn content(
     database: &Database,
     account: i64,
     incoming: &Incoming,
-    planned: &SourcePlan,
-    line: &stocktake_core::model::ScopeEntry,
-    digest: &Digest,
+    (digest, is_part, is_cluster): (&Digest, bool, bool),
     scope: Option<&KnownScope>,
-) -> Result<Option<Content>, Problem> {
-    let key = words::pack_digest(digest);
-    let is_as_before = scope.is_some_and(|scope| {
-        let is_told = scope.told.as_ref() == Some(&key) && !scope.is_gone;
-        // A part that has become the whole: what was kept beside it is gone.
-        is_told && (scope.coverage == line.coverage.status() || scope.base.as_ref() == Some(&key))
-    });
-    if is_as_before {
-        return Ok(None);
-    }
+) -> Result<Content, Problem> {
     let later = body(database, account, incoming, digest).await?;
-    let base = scope.filter(|scope| !scope.is_gone).and_then(|scope| scope.base.as_deref());
-    let earlier = match base {
+    let scope = scope.filter(|scope| !scope.is_gone);
+    let earlier = match scope.and_then(|scope| scope.base.as_deref()) {
         Some(base) => {
             let digest = digest_of(base)?;
-            document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?
+            match incoming.earlier.get(&digest) {
+                Some(earlier) => earlier.clone(),
+                None => document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?,
+            }
         }
-        None => Vec::new(),
+        None => Bytes::new(),
     };
-    let is_part = !matches!(line.coverage, Coverage::Complete) && !earlier.is_empty();
-    let is_cluster = planned.place.kind == "cluster";
-    let content = spawn_blocking(move || -> Result<Content, serde_json::Error> {
+    let follows_part = scope.is_some_and(|scope| scope.told != scope.base);
+    let (is_part, told) = (is_part && !earlier.is_empty(), digest.clone());
+    let content = spawn_blocking(move || {
+        let pack = |body: &[u8]| Packed::of(body).map_err(Problem::from);
+        let no_scope = |error: serde_json::Error| no_scope(&told, &error);
+        let key = words::pack_digest(&told);
         if !is_part {
-            let delta = Delta::between(&earlier, &later, is_cluster)?;
-            return Ok(Content { told: (key, later), base: None, delta, unconfirmed: None });
+            let delta = Delta::between(&earlier, &later, is_cluster).map_err(no_scope)?;
+            let bodies = vec![(key.clone(), pack(&later)?)];
+            return Ok(Content { base: key.clone(), told: key, bodies, delta, follows_part, unconfirmed: None });
         }
         // Rows that are not in the part stay; they are told apart by what the part says.
-        let base = merged(&earlier, &later, is_cluster)?;
-        let mut delta = Delta::between(&earlier, &base, is_cluster)?;
-        let (unconfirmed, images) = Unconfirmed::of(&base, &later, is_cluster)?;
+        let whole = merged(&earlier, &later, is_cluster).map_err(no_scope)?;
+        let mut delta = Delta::between(&earlier, &whole, is_cluster).map_err(no_scope)?;
+        let (unconfirmed, images) = Unconfirmed::of(&whole, &later, is_cluster).map_err(no_scope)?;
         delta.images.extend(images);
-        let digest = words::pack_digest(&Digest::sha256(&base));
-        Ok(Content { told: (key, later), base: Some((digest, base)), delta, unconfirmed: Some(unconfirmed) })
+        let base = words::pack_digest(&Digest::sha256(&whole));
+        let bodies = vec![(key.clone(), pack(&later)?), (base.clone(), pack(&whole)?)];
+        Ok(Content { told: key, base, bodies, delta, follows_part, unconfirmed: Some(unconfirmed) })
     });
-    let content = content.await.map_err(|error| super::request::failed(&error))?;
-    content.map(Some).map_err(|error| Problem::bad_request(format!("{digest} is not a scope: {error}")))
+    content.await.map_err(|error| failed(&error))?
 }
 
 /// Makes sure that every body that the report names is here.
@@ -223,7 +265,7 @@ async fn complete(database: &Database, account: i64, incoming: &Incoming, known:
     Err(Problem::conflict(problem::MISSING_SCOPES, title, missing.into_iter().collect()))
 }
 
-async fn body(database: &Database, account: i64, incoming: &Incoming, digest: &Digest) -> Result<Vec<u8>, Problem> {
+async fn body(database: &Database, account: i64, incoming: &Incoming, digest: &Digest) -> Result<Bytes, Problem> {
     if let Some(body) = incoming.bodies.get(digest) {
         return Ok(body.clone());
     }

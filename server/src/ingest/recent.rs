@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quick_cache::{Weighter, sync::Cache};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -24,7 +25,7 @@ const BYTES: u64 = 16 << 20;
 pub(super) struct Recent {
     last: Cache<(i64, Uuid), Arc<Last>>,
     /// The dictionaries of next reports.
-    manifests: Cache<(i64, Digest), Arc<[u8]>, Length>,
+    manifests: Cache<(i64, Digest), Bytes, Length>,
 }
 
 /// An agent's last report, after which only times are to be written if the next one says the same.
@@ -44,8 +45,8 @@ pub(super) struct Last {
 #[derive(Debug, Clone)]
 struct Length;
 
-impl Weighter<(i64, Digest), Arc<[u8]>> for Length {
-    fn weight(&self, _: &(i64, Digest), manifest: &Arc<[u8]>) -> u64 {
+impl Weighter<(i64, Digest), Bytes> for Length {
+    fn weight(&self, _: &(i64, Digest), manifest: &Bytes) -> u64 {
         manifest.len() as u64 + 256
     }
 }
@@ -158,12 +159,12 @@ impl Recent {
         self.last.remove(&(account, agent));
     }
 
-    pub(super) fn keep_manifest(&self, account: i64, digest: &Digest, manifest: &[u8]) {
-        self.manifests.insert((account, digest.clone()), manifest.into());
+    pub(super) fn keep_manifest(&self, account: i64, digest: &Digest, manifest: &Bytes) {
+        self.manifests.insert((account, digest.clone()), manifest.clone());
     }
 
     /// A manifest that came a short while ago.
-    pub(super) fn manifest(&self, account: i64, digest: &Digest) -> Option<Arc<[u8]>> {
+    pub(super) fn manifest(&self, account: i64, digest: &Digest) -> Option<Bytes> {
         self.manifests.get(&(account, digest.clone()))
     }
 }

@@ -1,18 +1,18 @@
 //! What is in a request: a manifest and bodies, as frames (docs/protocol.md).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use sqlx::Row as _;
 use stocktake_core::{
     Digest,
     model::{Report, SCHEMA_VERSION},
-    wire::{FrameError, Frames, problem},
+    wire::{FrameError, Frames, dictionaries, problem},
 };
 use tokio::task::spawn_blocking;
 
-use super::{Incoming, elements::Elements, recent::Recent};
-use crate::{database::Database, http::Problem, words};
+use super::{Incoming, elements::Elements, kept, recent::Recent};
+use crate::{database::Database, http::Problem};
 
 /// Bytes that all documents of a request may have together.
 pub(crate) const DECOMPRESSED: usize = 512 << 20;
@@ -32,7 +32,7 @@ pub(super) async fn report(
     recent: &Recent,
     account: i64,
     sent_at: Option<Timestamp>,
-    bytes: bytes::Bytes,
+    bytes: Bytes,
 ) -> Result<Incoming, Problem> {
     let received_at = Timestamp::now();
     let mut documents = documents(database, recent, account, bytes, true).await?;
@@ -55,6 +55,7 @@ pub(super) async fn report(
         report,
         manifest: Some((digest, manifest)),
         bodies: documents.bodies,
+        earlier: documents.earlier,
         is_whole: true,
         skew: if skew.abs() > SKEW { skew } else { 0 },
         received_at: received_at.as_millisecond(),
@@ -87,15 +88,37 @@ pub(super) async fn scopes(
     database: &Database,
     recent: &Recent,
     account: i64,
-    bytes: bytes::Bytes,
-) -> Result<BTreeMap<Digest, Vec<u8>>, Problem> {
-    Ok(documents(database, recent, account, bytes, false).await?.bodies)
+    bytes: Bytes,
+) -> Result<BTreeMap<Digest, Bytes>, Problem> {
+    let bodies = documents(database, recent, account, bytes, false).await?.bodies;
+    check(bodies.clone()).await?;
+    Ok(bodies)
+}
+
+/// Makes sure that they are bodies of scopes.
+pub(super) async fn check(bodies: BTreeMap<Digest, Bytes>) -> Result<(), Problem> {
+    if bodies.is_empty() {
+        return Ok(());
+    }
+    let check = move || {
+        bodies
+            .iter()
+            .try_for_each(|(digest, body)| Elements::of(body).map(drop).map_err(|error| no_scope(digest, &error)))
+    };
+    spawn_blocking(check).await.map_err(|error| failed(&error))?
+}
+
+/// What is called a body of a scope is something else.
+pub(super) fn no_scope(digest: &Digest, error: &serde_json::Error) -> Problem {
+    Problem::bad_request(format!("{digest} is not a scope: {error}"))
 }
 
 #[derive(Default)]
 struct Documents {
-    manifest: Option<(Digest, Vec<u8>)>,
-    bodies: BTreeMap<Digest, Vec<u8>>,
+    manifest: Option<(Digest, Bytes)>,
+    bodies: BTreeMap<Digest, Bytes>,
+    /// What was looked up: dictionaries.
+    earlier: BTreeMap<Digest, Bytes>,
 }
 
 /// Reads all frames. What one was made with is in the request or was kept; there it is looked up when it is missed.
@@ -103,10 +126,16 @@ async fn documents(
     database: &Database,
     recent: &Recent,
     account: i64,
-    bytes: bytes::Bytes,
+    bytes: Bytes,
     has_manifest: bool,
 ) -> Result<Documents, Problem> {
-    let mut fetched: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
+    let mut fetched = BTreeMap::new();
+    // Usually each body has one, and it is the former one: they are looked up together.
+    let named: BTreeSet<Digest> =
+        dictionaries(&bytes).into_iter().filter(|digest| recent.manifest(account, digest).is_none()).collect();
+    if named.len() > 1 {
+        fetched = kept::bodies(database, account, &named).await?;
+    }
     // What is small, as most is, is not worth a thread's while. How large it is shows only when it is read.
     let mut is_small = bytes.len() <= AT_ONCE;
     let left = if is_small { AT_ONCE } else { DECOMPRESSED };
@@ -115,13 +144,14 @@ async fn documents(
         let (at, stop) = if is_small {
             position.read(&bytes, &fetched)?
         } else {
-            let (input, dictionaries) = (bytes.clone(), std::mem::take(&mut fetched));
+            // Clones share what they hold.
+            let (input, dictionaries) = (bytes.clone(), fetched.clone());
             let read = spawn_blocking(move || position.read(&input, &dictionaries)).await;
             read.map_err(|error| failed(&error))??
         };
         position = at;
         let digest = match stop {
-            Stop::End => return Ok(position.documents),
+            Stop::End => return Ok(Documents { earlier: fetched, ..position.documents }),
             Stop::TooLarge if is_small => {
                 is_small = false;
                 position.left += DECOMPRESSED - AT_ONCE;
@@ -134,8 +164,8 @@ async fn documents(
             Stop::Missed(digest) => digest,
         };
         let document = match recent.manifest(account, &digest) {
-            Some(manifest) => Some(manifest.to_vec()),
-            None => document(database, account, &digest).await?,
+            Some(manifest) => Some(manifest),
+            None => kept::document(database, account, &digest).await?,
         };
         let Some(document) = document else {
             let title = "a frame was made with a dictionary that is not here; send it without";
@@ -165,7 +195,7 @@ enum Stop {
 
 impl Position {
     /// Reads on.
-    fn read(mut self, bytes: &[u8], fetched: &BTreeMap<Digest, Vec<u8>>) -> Result<(Self, Stop), Problem> {
+    fn read(mut self, bytes: &[u8], fetched: &BTreeMap<Digest, Bytes>) -> Result<(Self, Stop), Problem> {
         loop {
             let mut frames = Frames::new(bytes.get(self.offset..).unwrap_or_default(), self.left);
             let known = |digest: &Digest| {
@@ -194,11 +224,9 @@ impl Position {
                 return Err(Problem::bad_request(format!("{digest} has a text with a NUL character in it")));
             }
             if self.has_manifest && self.documents.manifest.is_none() {
-                self.documents.manifest = Some((digest, document));
+                self.documents.manifest = Some((digest, document.into()));
             } else {
-                Elements::of(&document)
-                    .map_err(|error| Problem::bad_request(format!("{digest} is not a scope: {error}")))?;
-                self.documents.bodies.insert(digest, document);
+                self.documents.bodies.insert(digest, document.into());
             }
         }
     }
@@ -210,40 +238,6 @@ pub(crate) fn has_nul(document: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(document) else { return false };
     text.match_indices("u0000")
         .any(|(at, _)| document[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1)
-}
-
-/// A manifest that was acknowledged last, or a body, by its digest.
-pub(crate) async fn document(database: &Database, account: i64, digest: &Digest) -> Result<Option<Vec<u8>>, Problem> {
-    let key = words::pack_digest(digest);
-    let found = sqlx::query("SELECT content FROM body WHERE account_id = $1 AND digest = $2")
-        .bind(account)
-        .bind(key.clone())
-        .fetch_optional(database.pool())
-        .await?;
-    let found = match found {
-        Some(found) => Some(found),
-        None => {
-            sqlx::query("SELECT manifest AS content FROM agent WHERE account_id = $1 AND manifest_digest = $2")
-                .bind(account)
-                .bind(key)
-                .fetch_optional(database.pool())
-                .await?
-        }
-    };
-    let Some(row) = found else { return Ok(None) };
-    let content: Vec<u8> = row.try_get("content")?;
-    let document = spawn_blocking(move || unpack(&content)).await.ok().flatten();
-    // What the database has spoilt is as good as not there: it is sent again.
-    Ok(document.filter(|document| Digest::sha256(document) == *digest))
-}
-
-/// Compresses a document for the database.
-pub(crate) fn pack(document: &[u8]) -> Result<Vec<u8>, sqlx::Error> {
-    zstd::bulk::compress(document, 1).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
-fn unpack(content: &[u8]) -> Option<Vec<u8>> {
-    zstd::stream::decode_all(content).ok()
 }
 
 #[cfg(test)]

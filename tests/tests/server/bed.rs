@@ -22,7 +22,7 @@ use stocktake_tests::{
 /// What is in a bundle, as the agent itself understands it.
 fn inventory(bundle: &[u8]) -> Inventory {
     let mut frames = Frames::new(bundle, 1 << 28);
-    let mut next = || frames.next_document(|_| None).unwrap();
+    let mut next = || frames.next_document(|_| None::<&[u8]>).unwrap();
     let report = serde_json::from_slice(&next().expect("a manifest")).unwrap();
     let mut scopes: BTreeMap<Digest, Scope> = BTreeMap::new();
     while let Some(body) = next() {

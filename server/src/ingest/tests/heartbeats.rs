@@ -53,7 +53,7 @@ async fn the_dictionary_of_the_next_report_is_the_last_one_for_another_replica_t
     for database in databases().await {
         let replicas = [Ingest::new(database.clone()), Ingest::new(database.clone())];
         let mut agent = Made::new(1);
-        let mut former: Option<Vec<u8>> = None;
+        let mut former: Option<Bytes> = None;
         for number in 0..12 {
             let report = agent.report(&told(ContainerState::Running), Coverage::Complete);
             let manifest = report.manifest.unwrap().1;

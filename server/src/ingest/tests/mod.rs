@@ -47,7 +47,7 @@ impl Made {
             let digest = scope.map(|scope| {
                 let body = serde_json::to_vec(&scope).unwrap();
                 let digest = Digest::sha256(&body);
-                bodies.insert(digest.clone(), body);
+                bodies.insert(digest.clone(), body.into());
                 digest
             });
             scopes.push(ScopeEntry { id: id.clone(), coverage: coverage.clone(), digest, counts });
@@ -83,8 +83,9 @@ impl Made {
         Incoming {
             kind: "stocktake",
             report,
-            manifest: Some((Digest::sha256(&manifest), manifest)),
+            manifest: Some((Digest::sha256(&manifest), manifest.into())),
             bodies,
+            earlier: BTreeMap::new(),
             is_whole: true,
             skew: 0,
             received_at: Timestamp::now().as_millisecond(),

@@ -10,7 +10,7 @@ use stocktake_core::model::{Container, Pod, Workload};
 use super::{
     Writer,
     events::{Entity, What},
-    scope::ENTITIES,
+    scope::{ENTITIES, PRESENT},
 };
 use crate::{
     database::{Column, DatabaseError, Rows, Value},
@@ -94,7 +94,10 @@ pub(super) async fn write(
     if let Some(unconfirmed) = &content.unconfirmed {
         left = leave(writer, unconfirmed, &uses, scope, former).await?;
     }
-    confirm(writer, scope, &left).await
+    if content.follows_part {
+        confirm(writer, scope, &left).await?;
+    }
+    Ok(())
 }
 
 /// Whatever was left by an earlier look that did not see all was seen now, but for what is left again.
@@ -105,7 +108,7 @@ async fn confirm(
 ) -> Result<(), DatabaseError> {
     for table in ENTITIES {
         let text = format!(
-            "SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND last_seen_at IS NOT NULL AND gone_at IS NULL"
+            "SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND last_seen_at IS NOT NULL AND {PRESENT}"
         );
         let query = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).bind(writer.account).bind(scope);
         let marked: Vec<i64> = query.fetch_all(&mut *writer.connection).await?;
@@ -157,7 +160,7 @@ async fn find(
     let mut rows = Rows::new(&[Integer]);
     keys.for_each(|key| rows.push([key.into()]));
     let after = format!(
-        "AS v CROSS JOIN {table} t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND t.gone_at IS NULL"
+        "AS v CROSS JOIN {table} t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND {PRESENT}"
     );
     let select = ["SELECT t.key AS key, t.id AS id FROM", &after];
     let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into(), scope.into()], select).await?;
@@ -422,10 +425,10 @@ async fn pod_owners(
     for key in keys {
         rows.push([Value::from(key)]);
     }
-    let select = [
-        "SELECT t.key AS key, t.id AS id, t.workload_id AS workload FROM",
-        "AS v CROSS JOIN pod t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND t.gone_at IS NULL",
-    ];
+    let after = format!(
+        "AS v CROSS JOIN pod t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND {PRESENT}"
+    );
+    let select = ["SELECT t.key AS key, t.id AS id, t.workload_id AS workload FROM", &after];
     let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into(), scope.into()], select).await?;
     let pod = |row: &sqlx::any::AnyRow| Ok((row.try_get("key")?, (row.try_get("id")?, row.try_get("workload")?)));
     Ok(found.iter().map(pod).collect::<Result<_, sqlx::Error>>()?)

@@ -5,14 +5,16 @@ mod events;
 mod scope;
 mod sources;
 
+use std::collections::HashSet;
+
 use sqlx::Row as _;
 
 use super::{
     Incoming,
     intern::Ids,
+    kept::Packed,
     known::{Known, KnownScope},
     plan::{Plan, ScopePlan, SourcePlan},
-    request,
 };
 use crate::{
     database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing},
@@ -29,9 +31,8 @@ pub(super) const INSERT_BODY: [&str; 2] = [
 ];
 
 /// A row of [`BODY`].
-pub(super) fn body_row(account: i64, digest: Vec<u8>, body: &[u8], now: i64) -> Result<[Value; 5], sqlx::Error> {
-    let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
-    Ok([account.into(), digest.into(), size.into(), request::pack(body)?.into(), now.into()])
+pub(super) fn body_row(account: i64, digest: Vec<u8>, body: Packed, now: i64) -> [Value; 5] {
+    [account.into(), digest.into(), body.size.into(), body.content.into(), now.into()]
 }
 
 /// What became of it.
@@ -66,11 +67,10 @@ pub(super) async fn write(
     account: i64,
     incoming: &Incoming,
     known: &Known,
-    plan: &Plan,
+    plan: &mut Plan,
     ids: &Ids,
 ) -> Result<Written, DatabaseError> {
     let next = database.identifiers(identifiers(plan)).await?;
-    // Compressed before the lock is taken.
     let bodies = bodies(account, incoming, plan)?;
     let mut writing: Writing = database.write().await?;
     let dialect = database.dialect();
@@ -129,22 +129,24 @@ fn identifiers(plan: &Plan) -> usize {
     1 + 2 * plan.sources.len() + scopes + rows
 }
 
-fn bodies(account: i64, incoming: &Incoming, plan: &Plan) -> Result<Rows, sqlx::Error> {
+/// Bodies that are to be kept, which the plan has no more need of.
+fn bodies(account: i64, incoming: &Incoming, plan: &mut Plan) -> Result<Rows, sqlx::Error> {
     let now = incoming.received_at;
     let mut rows = Rows::new(&BODY);
-    let mut seen = std::collections::HashSet::new();
-    let contents = plan.sources.iter().flat_map(|source| &source.scopes).filter_map(|scope| scope.content.as_ref());
-    for (digest, body) in contents.flat_map(|content| std::iter::once(&content.told).chain(&content.base)) {
+    let mut seen = HashSet::new();
+    let contents =
+        plan.sources.iter_mut().flat_map(|source| &mut source.scopes).filter_map(|scope| scope.content.as_mut());
+    for (digest, body) in contents.flat_map(|content| std::mem::take(&mut content.bodies)) {
         // Scopes with the same content share one.
-        if seen.insert(digest) {
-            rows.push(body_row(account, digest.clone(), body, now)?);
+        if seen.insert(digest.clone()) {
+            rows.push(body_row(account, digest, body, now));
         }
     }
     // Those too that no rows are made of: of a scope that is failing, the report names what was seen of it last.
     for (digest, body) in &incoming.bodies {
         let key = words::pack_digest(digest);
         if !seen.contains(&key) {
-            rows.push(body_row(account, key, body, now)?);
+            rows.push(body_row(account, key, Packed::of(body)?, now));
         }
     }
     Ok(rows)

@@ -16,6 +16,10 @@ use crate::{
     },
 };
 
+/// Rows of a scope that are not gone. As PostgreSQL's planner cannot read it: it takes an index of an account's present rows for next
+/// to nothing until it has counted them, and walks it for each row that it looks for.
+pub(super) const PRESENT: &str = "coalesce(gone_at, 0) = 0";
+
 /// Tables of what is in scopes.
 pub(super) const ENTITIES: [&str; 6] = ["container", "pod", "workload", "node", "namespace", "image_use"];
 
@@ -54,8 +58,8 @@ async fn row(
     let reported = &incoming.report.sources[planned.source];
     let known = scope.known.as_ref();
     let content = scope.content.as_ref();
-    let told = content.map(|content| content.told.0.clone()).or_else(|| known.and_then(|known| known.told.clone()));
-    let base = content.map(|content| content.base.as_ref().unwrap_or(&content.told).0.clone());
+    let told = content.map(|content| content.told.clone()).or_else(|| known.and_then(|known| known.told.clone()));
+    let base = content.map(|content| content.base.clone());
     let base = base.or_else(|| known.and_then(|known| known.base.clone()));
     let has_seen = line.coverage.has_seen();
     let follows = match (has_seen, incoming.is_whole) {
@@ -102,8 +106,7 @@ const SCOPE: &str = "INSERT INTO scope (account_id, id, place_id, source_id, col
 /// A scope that is no more, with all that was in it.
 pub(super) async fn gone(writer: &mut Writer<'_>, scope: &KnownScope, at: i64) -> Result<(), DatabaseError> {
     for (entity, table) in [(Entity::Container, "container"), (Entity::Image, "image_use")] {
-        let text =
-            format!("SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND gone_at IS NULL ORDER BY id");
+        let text = format!("SELECT id FROM {table} WHERE account_id = $1 AND scope_id = $2 AND {PRESENT} ORDER BY id");
         let ids: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
             .bind(writer.account)
             .bind(scope.id)
@@ -116,7 +119,7 @@ pub(super) async fn gone(writer: &mut Writer<'_>, scope: &KnownScope, at: i64) -
     for table in ENTITIES {
         let text = format!(
             "UPDATE {table} SET gone_at = $1, last_seen_at = coalesce(last_seen_at, $2) \
-             WHERE account_id = $3 AND scope_id = $4 AND gone_at IS NULL"
+             WHERE account_id = $3 AND scope_id = $4 AND {PRESENT}"
         );
         sqlx::query(sqlx::AssertSqlSafe(text))
             .bind(at)

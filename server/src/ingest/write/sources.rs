@@ -9,9 +9,9 @@ use crate::{
     database::DatabaseError,
     ingest::{
         Incoming,
+        kept::Packed,
         known::{Known, KnownScope, agent_uuid},
         plan::{Plan, SourcePlan},
-        request,
     },
     words,
 };
@@ -49,7 +49,7 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
         .bind(valid_for)
         .bind(*skew)
         .bind(manifest.as_ref().map(|(digest, _)| words::pack_digest(digest)))
-        .bind(manifest.as_ref().map(|(_, manifest)| request::pack(manifest)).transpose()?)
+        .bind(manifest.as_ref().map(|(_, manifest)| Packed::of(manifest)).transpose()?.map(|packed| packed.content))
         .execute(&mut *writer.connection)
         .await?;
     Ok(id)

@@ -1,0 +1,104 @@
+//! Documents as the database keeps them: bodies of scopes, and the manifest that each agent sent last.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use sqlx::Row as _;
+use stocktake_core::Digest;
+use tokio::task::spawn_blocking;
+use zstd::{bulk::Compressor, zstd_safe::get_frame_content_size};
+
+use super::request::failed;
+use crate::{
+    database::{Column, Database, DatabaseError, Rows},
+    http::Problem,
+    words,
+};
+
+/// Bytes, as they are kept, that one thread decompresses before it is asked for more.
+const STEP: usize = 256 << 10;
+
+/// A document as it is kept.
+#[derive(Debug)]
+pub(super) struct Packed {
+    /// Bytes of the document.
+    pub(super) size: i64,
+    pub(super) content: Vec<u8>,
+}
+
+impl Packed {
+    /// Compresses a document.
+    pub(super) fn of(document: &[u8]) -> Result<Self, sqlx::Error> {
+        let pack = || {
+            let mut compressor = Compressor::new(1)?;
+            // By which damage is told when it is read.
+            compressor.include_checksum(true)?;
+            compressor.compress(document)
+        };
+        let content = pack().map_err(|error| sqlx::Error::Encode(error.into()))?;
+        Ok(Self { size: i64::try_from(document.len()).unwrap_or(i64::MAX), content })
+    }
+}
+
+/// What the database has spoilt is as good as not there: it is sent again.
+fn unpack(content: &[u8]) -> Option<Bytes> {
+    let size = get_frame_content_size(content).ok().flatten()?;
+    zstd::bulk::decompress(content, usize::try_from(size).ok()?).ok().map(Bytes::from)
+}
+
+/// A manifest that was acknowledged last, or a body, by its digest.
+pub(super) async fn document(database: &Database, account: i64, digest: &Digest) -> Result<Option<Bytes>, Problem> {
+    if let Some(body) = bodies(database, account, &BTreeSet::from([digest.clone()])).await?.remove(digest) {
+        return Ok(Some(body));
+    }
+    let manifest: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT manifest FROM agent WHERE account_id = $1 AND manifest_digest = $2")
+            .bind(account)
+            .bind(words::pack_digest(digest))
+            .fetch_optional(database.pool())
+            .await?;
+    Ok(manifest.and_then(|content| unpack(&content)))
+}
+
+/// Those bodies that are kept.
+pub(super) async fn bodies(
+    database: &Database,
+    account: i64,
+    digests: &BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, Bytes>, Problem> {
+    let keys: BTreeMap<Vec<u8>, &Digest> = digests.iter().map(|digest| (words::pack_digest(digest), digest)).collect();
+    let mut wanted = Rows::new(&[Column::Bytes]);
+    for key in keys.keys() {
+        wanted.push([key.clone().into()]);
+    }
+    let select = [
+        "SELECT t.digest AS digest, t.content AS content FROM",
+        "AS v CROSS JOIN body t WHERE t.account_id = $1 AND t.digest = v.column1",
+    ];
+    let mut connection = database.read().await?;
+    let found = wanted.fetch(&mut connection, database.dialect(), &[account.into()], select).await;
+    let found = found.map_err(DatabaseError::from)?;
+    drop(connection);
+    let (mut steps, mut step, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for row in found {
+        let (key, content): (Vec<u8>, Vec<u8>) = (row.try_get("digest")?, row.try_get("content")?);
+        let Some(digest) = keys.get(&key) else { continue };
+        bytes += content.len();
+        step.push(((*digest).clone(), content));
+        if bytes > STEP {
+            bytes = 0;
+            steps.push(std::mem::take(&mut step));
+        }
+    }
+    steps.push(step);
+    let mut bodies = BTreeMap::new();
+    let read = steps.into_iter().map(|step| spawn_blocking(|| unpacked(step)));
+    for step in read.collect::<Vec<_>>() {
+        bodies.extend(step.await.map_err(|error| failed(&error))?);
+    }
+    Ok(bodies)
+}
+
+fn unpacked(packed: Vec<(Digest, Vec<u8>)>) -> Vec<(Digest, Bytes)> {
+    packed.into_iter().filter_map(|(digest, content)| Some((digest, unpack(&content)?))).collect()
+}
