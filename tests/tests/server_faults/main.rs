@@ -1,0 +1,32 @@
+//! The inventory server as a program, while what it stands on fails: after each fault no report that was acknowledged is missing, and
+//! none is half applied. Each test prints a line, `FAULT …`, with what it has counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
+
+mod copies;
+mod database;
+mod disk;
+mod kills;
+mod many;
+mod replicas;
+
+use stocktake_tests::server::Server;
+
+/// How many reports are taken from one address is not what is tried here.
+const UNLIMITED: &str = "[limits]\nrequests_per_second = 0\n";
+
+/// What both databases have to stand: a test for each of them.
+macro_rules! over_both {
+    ($sqlite:ident, $postgres:ident, $fault:expr) => {
+        #[test]
+        fn $sqlite() {
+            $fault("SQLite", $crate::Server::sqlite_with($crate::UNLIMITED));
+        }
+
+        #[test]
+        fn $postgres() {
+            stocktake_tests::needs!("postgresql");
+            $fault("PostgreSQL", $crate::Server::postgres_with($crate::UNLIMITED));
+        }
+    };
+}
+use over_both;
