@@ -82,6 +82,7 @@ pub struct Agent {
     sequence: u64,
     world: World,
     random: Rng,
+    latest: Option<Look>,
     /// The spool.
     waiting: VecDeque<Made>,
     /// Whether the first of it was sent, and what came of it is not known.
@@ -114,6 +115,7 @@ impl Agent {
             sequence: 0,
             world: World::new(kind, name, size, seed),
             random: Rng::with_seed(seed ^ 0x5eed),
+            latest: None,
             waiting: VecDeque::new(),
             is_sent: false,
             acknowledged: Acknowledged::default(),
@@ -166,14 +168,30 @@ impl Agent {
         self.waiting.is_empty()
     }
 
-    /// Looks, and makes a report of it.
+    /// Looks, and makes a report of it. Often nothing has changed.
     pub(super) fn make(&mut self) {
         if self.random.u8(..20) == 0 {
             // It was started anew, and goes on counting.
             self.run = Uuid::now_v7();
         }
-        self.world.live();
-        let Look { source, bodies, rows } = self.world.look();
+        let again = self.latest.take().filter(|_| self.random.u8(..3) == 0);
+        let look = again.unwrap_or_else(|| {
+            self.world.live();
+            self.world.look(true)
+        });
+        self.report(look);
+    }
+
+    /// The same, of a look at which everything was seen.
+    pub(super) fn make_soundly(&mut self) {
+        let look = self.world.look(false);
+        self.report(look);
+    }
+
+    fn report(&mut self, look: Look) {
+        let Look { mut source, bodies, rows } = look.clone();
+        source.observed_at = Timestamp::now();
+        self.latest = Some(look);
         self.sequence += 1;
         let report = Report {
             schema: SCHEMA_VERSION.into(),

@@ -136,6 +136,12 @@ impl Fleet {
         self.settle();
     }
 
+    /// The same, and at none of these looks anything was missed.
+    pub fn report_soundly(&mut self) {
+        self.agents.iter_mut().for_each(Agent::make_soundly);
+        self.settle();
+    }
+
     fn run(&mut self, orders: u8) {
         self.orders.store(orders, Relaxed);
         for agent in self.agents.drain(..) {

@@ -56,7 +56,7 @@ pub struct World {
 }
 
 /// One look at a world.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Look {
     /// What a report says of it.
     pub source: Source,
@@ -108,9 +108,9 @@ impl World {
         }
     }
 
-    /// Looks at it, well or badly: some scopes fail, of some a part is seen, and sometimes not all scopes are known.
-    pub fn look(&mut self) -> Look {
-        let is_whole = self.random.u8(..8) != 0;
+    /// Looks at it; `badly`, some scopes fail, of some a part is seen, and sometimes not all scopes are known.
+    pub fn look(&mut self, badly: bool) -> Look {
+        let is_whole = !badly || self.random.u8(..8) != 0;
         let (mut entries, mut bodies) = (Vec::new(), BTreeMap::new());
         let mut unnamed = Vec::new();
         for (name, held) in self.scopes.clone() {
@@ -118,7 +118,7 @@ impl World {
                 unnamed.push(name);
                 continue;
             }
-            entries.push(self.tell(&name, &held));
+            entries.push(self.tell(&name, &held, badly));
             if let Some(told) = self.told.get(&name).filter(|_| entries.last().is_some_and(|e| e.digest.is_some())) {
                 bodies.insert(name, told.clone());
             }
@@ -135,19 +135,19 @@ impl World {
         Look { source: self.source(coverage, entries), bodies, rows: self.rows.clone() }
     }
 
-    fn tell(&mut self, name: &str, held: &Held) -> ScopeEntry {
+    fn tell(&mut self, name: &str, held: &Held, badly: bool) -> ScopeEntry {
         let id = match self.kind {
             Kind::Cluster => ScopeId::namespace(name),
             Kind::Host => ScopeId::host(),
         };
         let (coverage, seen) = match self.random.u8(..10) {
-            0 => {
+            0 if badly => {
                 // Of what fails, a report names what was seen last.
                 let coverage = Coverage::Failed { reason: "no answer".into() };
                 let digest = self.told.get(name).map(|(digest, _)| digest.clone());
                 return ScopeEntry { id, coverage, digest, counts: Counts::default() };
             }
-            1 => {
+            1 if badly => {
                 let mut part = held.clone();
                 part.retain(|_, _| self.random.bool());
                 (Coverage::Partial { reason: "the rest did not answer".into() }, part)

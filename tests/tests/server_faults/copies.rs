@@ -29,8 +29,7 @@ fn copies(database: &str, mut server: Server, copy: impl Fn(&Server, usize) -> S
         let restored = Server::over(&made, UNLIMITED);
         fleet.go_to(&[&restored]);
         fleet.forget_acknowledgements();
-        fleet.report_once();
-        fleet.report_once();
+        fleet.report_soundly();
         fleet.check();
         server = restored;
     }
