@@ -45,7 +45,7 @@ impl Cluster {
             "--no-sync",
         ]));
         let cluster = Self::start(home, settings);
-        cluster.sql("postgres", "CREATE DATABASE inventory");
+        let _ = cluster.sql("postgres", "CREATE DATABASE inventory");
         cluster
     }
 

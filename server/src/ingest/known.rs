@@ -11,7 +11,10 @@ use super::{
     order::{Runs, Standing},
     place::{Place, scope_kind},
 };
-use crate::database::{Database, DatabaseError};
+use crate::{
+    database::{Database, DatabaseError},
+    words::indexed,
+};
 
 /// What was read before it is written. Whoever writes makes sure that it is still so.
 #[derive(Debug, Default)]
@@ -78,7 +81,7 @@ impl ScopeKey {
             kind: kind.to_owned(),
             collector: collector.to_owned(),
             scope_kind: scope_kind(scope.kind).to_owned(),
-            name: scope.name.to_string(),
+            name: indexed(&scope.name).into_owned(),
         }
     }
 }

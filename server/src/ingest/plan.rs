@@ -18,7 +18,7 @@ use super::{
     place::Place,
     request::document,
 };
-use crate::{database::Database, http::Problem, words};
+use crate::{database::Database, http::Problem, memory, words};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -176,6 +176,7 @@ async fn content(
         }
         None => Vec::new(),
     };
+    memory::hold(earlier.len()).await?;
     let is_part = !matches!(line.coverage, Coverage::Complete) && !earlier.is_empty();
     let is_cluster = planned.place.kind == "cluster";
     let content = spawn_blocking(move || -> Result<Content, serde_json::Error> {
@@ -231,7 +232,9 @@ async fn body(database: &Database, account: i64, incoming: &Incoming, digest: &D
         let title = "a scope that the report names is not here; send it with its body";
         Problem::conflict(problem::MISSING_SCOPES, title, vec![digest.clone()])
     };
-    document(database, account, digest).await?.ok_or_else(title)
+    let body = document(database, account, digest).await?.ok_or_else(title)?;
+    memory::hold(body.len()).await?;
+    Ok(body)
 }
 
 fn digest_of(key: &[u8]) -> Result<Digest, Problem> {

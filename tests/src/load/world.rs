@@ -42,7 +42,7 @@ type Held = BTreeMap<String, (ContainerState, String)>;
 
 /// A cluster or host that changes.
 #[derive(Debug)]
-pub struct World {
+pub(super) struct World {
     kind: Kind,
     name: String,
     random: Rng,
@@ -57,19 +57,18 @@ pub struct World {
 
 /// One look at a world.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub(super) struct Look {
     /// What a report says of it.
-    pub source: Source,
+    pub(super) source: Source,
     /// Every body that it names, by scope.
-    pub bodies: BTreeMap<String, (Digest, Vec<u8>)>,
+    pub(super) bodies: BTreeMap<String, (Digest, Vec<u8>)>,
     /// What a server has to know that has this report and all before.
-    pub rows: Rows,
+    pub(super) rows: Rows,
 }
 
 impl World {
     /// A world that is the same for the same seed.
-    #[must_use]
-    pub fn new(kind: Kind, name: &str, size: u8, seed: u64) -> Self {
+    pub(super) fn new(kind: Kind, name: &str, size: u8, seed: u64) -> Self {
         let scopes = match kind {
             Kind::Cluster => BTreeMap::new(),
             Kind::Host => BTreeMap::from([(String::new(), Held::new())]),
@@ -79,13 +78,12 @@ impl World {
     }
 
     /// What people call it, which is what identifies it, too.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// Lets something happen.
-    pub fn live(&mut self) {
+    pub(super) fn live(&mut self) {
         if self.kind == Kind::Cluster {
             let namespace = ["shop", "pay", "log"][self.random.usize(..3)];
             if self.random.u8(..10) == 0 {
@@ -109,7 +107,7 @@ impl World {
     }
 
     /// Looks at it; `badly`, some scopes fail, of some a part is seen, and sometimes not all scopes are known.
-    pub fn look(&mut self, badly: bool) -> Look {
+    pub(super) fn look(&mut self, badly: bool) -> Look {
         let is_whole = !badly || self.random.u8(..8) != 0;
         let (mut entries, mut bodies) = (Vec::new(), BTreeMap::new());
         let mut unnamed = Vec::new();

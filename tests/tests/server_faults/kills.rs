@@ -3,9 +3,9 @@
 use std::{thread::sleep, time::Duration};
 
 use fastrand::Rng;
-use stocktake_tests::{load::Fleet, server::Server, wait_until};
+use stocktake_tests::{load::Fleet, wait_until};
 
-use super::over_both;
+use super::{UNLIMITED, over_both, server_over};
 
 const SEED: u64 = 1;
 const KILLS: usize = 25;
@@ -16,7 +16,8 @@ over_both!(
     is_killed
 );
 
-fn is_killed(database: &str, mut server: Server) {
+fn is_killed(database: &str) {
+    let mut server = server_over(database, UNLIMITED);
     let mut fleet = Fleet::new(&server, 12, 20, SEED);
     let mut random = Rng::with_seed(SEED);
     let mut in_doubt = 0;

@@ -5,8 +5,10 @@
 mod copies;
 mod database;
 mod disk;
+mod hostile;
 mod kills;
 mod many;
+mod poison;
 mod replicas;
 
 use stocktake_tests::server::Server;
@@ -14,18 +16,26 @@ use stocktake_tests::server::Server;
 /// How many reports are taken from one address is not what is tried here.
 const UNLIMITED: &str = "[limits]\nrequests_per_second = 0\n";
 
+/// A server over SQLite or PostgreSQL.
+fn server_over(database: &str, config: &str) -> Server {
+    match database {
+        "SQLite" => Server::sqlite_with(config),
+        _ => Server::postgres_with(config),
+    }
+}
+
 /// What both databases have to stand: a test for each of them.
 macro_rules! over_both {
     ($sqlite:ident, $postgres:ident, $fault:expr) => {
         #[test]
         fn $sqlite() {
-            $fault("SQLite", $crate::Server::sqlite_with($crate::UNLIMITED));
+            $fault("SQLite");
         }
 
         #[test]
         fn $postgres() {
             stocktake_tests::needs!("postgresql");
-            $fault("PostgreSQL", $crate::Server::postgres_with($crate::UNLIMITED));
+            $fault("PostgreSQL");
         }
     };
 }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use stocktake_tests::{load::Fleet, server::Server};
+use stocktake_tests::load::Fleet;
 
-use super::over_both;
+use super::{UNLIMITED, over_both, server_over};
 
 const SEED: u64 = 3;
 const AGENTS: usize = 2000;
@@ -18,7 +18,8 @@ over_both!(
     all_at_once
 );
 
-fn all_at_once(database: &str, server: Server) {
+fn all_at_once(database: &str) {
+    let server = server_over(database, UNLIMITED);
     let mut fleet = Fleet::new(&server, AGENTS, 4, SEED);
     let began = Instant::now();
     for _ in 0..2 {

@@ -3,9 +3,9 @@
 use std::{sync::atomic::Ordering::Relaxed, thread::sleep, time::Duration};
 
 use fastrand::Rng;
-use stocktake_tests::{load::Fleet, server::Server};
+use stocktake_tests::load::Fleet;
 
-use super::over_both;
+use super::{UNLIMITED, over_both, server_over};
 
 const SEED: u64 = 2;
 const ROUNDS: usize = 8;
@@ -16,7 +16,8 @@ over_both!(
     take_the_same
 );
 
-fn take_the_same(database: &str, server: Server) {
+fn take_the_same(database: &str) {
+    let server = server_over(database, UNLIMITED);
     let mut replica = server.replica();
     let mut fleet = Fleet::new(&server, 8, 20, SEED);
     fleet.go_to(&[&server, &replica]);

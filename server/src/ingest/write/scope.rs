@@ -14,6 +14,7 @@ use crate::{
         place::scope_kind,
         plan::{ScopePlan, SourcePlan},
     },
+    words,
 };
 
 /// Tables of what is in scopes.
@@ -73,7 +74,7 @@ async fn row(
         .bind(reported.collector.to_string())
         .bind(reported.kind.to_string())
         .bind(scope_kind(line.id.kind))
-        .bind(line.id.name.to_string())
+        .bind(words::indexed(&line.id.name).into_owned())
         .bind(planned.place.context(&line.id))
         .bind(line.coverage.status())
         .bind(line.coverage.reason().map(str::to_owned))
