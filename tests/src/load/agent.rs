@@ -40,6 +40,8 @@ pub struct Tally {
     pub healed: AtomicU64,
     /// Answers that are no success, by status.
     pub statuses: Mutex<BTreeMap<u16, u64>>,
+    /// Why there was no answer, of the last one without.
+    pub unanswered: Mutex<String>,
     /// What never ought to have been answered.
     pub refused: Mutex<Vec<String>>,
 }
@@ -232,7 +234,10 @@ impl Agent {
                     Attempt::Later(_) if attempt == Attempt::Done => {}
                     answered => attempt = answered,
                 },
-                Err(_) => drop(self.tally.broken.fetch_add(1, Relaxed)),
+                Err(error) => {
+                    self.tally.broken.fetch_add(1, Relaxed);
+                    *self.tally.unanswered.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                }
             }
         }
         if attempt == Attempt::Done {

@@ -196,14 +196,17 @@ impl Fleet {
         let tally = &self.tally;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         let found = &self.found;
+        let unanswered = tally.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
         let line = format!(
             "FAULT {fault} | {rounds} rounds | made {} | acknowledged {} | missing {} | half applied {} | {more}; {} not \
-             answered, {} refused for a while {:?}, {} known, {} healed, seed {}",
+             answered{}{}, {} refused for a while {:?}, {} known, {} healed, seed {}",
             count(&tally.made),
             count(&tally.acknowledged),
             found.missing,
             found.half_applied,
             count(&tally.broken),
+            if unanswered.is_empty() { "" } else { ", the last: " },
+            *unanswered,
             count(&tally.later),
             tally.failures(),
             count(&tally.known),

@@ -126,9 +126,10 @@ impl World {
             self.rows.retain(|(scope, _), _| self.scopes.contains_key(scope));
             self.told.retain(|scope, _| self.scopes.contains_key(scope));
         }
-        let coverage = match is_whole {
-            true => Coverage::Complete,
-            false => Coverage::Partial { reason: "not every scope was listed".into() },
+        let coverage = if is_whole {
+            Coverage::Complete
+        } else {
+            Coverage::Partial { reason: "not every scope was listed".into() }
         };
         Look { source: self.source(coverage, entries), bodies, rows: self.rows.clone() }
     }

@@ -16,6 +16,7 @@ use super::UNLIMITED;
 
 const SEED: u64 = 5;
 const ROUNDS: usize = 12;
+const TAKEOVERS: usize = 3;
 
 fn is_ready(server: &Server) -> bool {
     server.get("/readyz").status == 200
@@ -60,7 +61,6 @@ fn a_standby_that_takes_over_has_all_that_was_acknowledged() {
     let server = Server::over(&postgres::url(address.port(), "inventory"), UNLIMITED);
     let mut fleet = Fleet::new(&server, 12, 20, SEED);
     let mut random = Rng::with_seed(SEED);
-    const TAKEOVERS: usize = 3;
     for _ in 0..TAKEOVERS {
         let standby = primary.standby();
         // From now on nothing is committed that the standby does not have.

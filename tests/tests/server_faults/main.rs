@@ -7,6 +7,7 @@ mod database;
 mod disk;
 mod hostile;
 mod kills;
+mod large;
 mod many;
 mod poison;
 mod replicas;

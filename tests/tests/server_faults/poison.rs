@@ -144,7 +144,7 @@ fn changes_nothing(database: &str) {
     assert!(made[&400] > SPOILT / 4 && made[&200] > SPOILT / 20, "{made:?}");
     house.lives();
     house.fleet.check();
-    let told = format!("{} spoilt on their way {on_the_way:?}, {SPOILT} where they are made {made:?}", SPOILT);
+    let told = format!("{SPOILT} spoilt on their way {on_the_way:?}, {SPOILT} where they are made {made:?}");
     house.fleet.conclude(&format!("fuzzed requests ({database})"), 2 * SPOILT, &told);
 }
 
@@ -235,6 +235,8 @@ pub(super) fn digest(document: &[u8]) -> String {
 /// A sequence of documents.
 pub(super) fn sequence(documents: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    documents.iter().for_each(|document| append_frame(&mut bytes, document, None).unwrap());
+    for document in documents {
+        append_frame(&mut bytes, document, None).unwrap();
+    }
     bytes
 }
