@@ -6,7 +6,7 @@ use stocktake_tests::{bed::say, load::Fleet, server::Server};
 use super::{UNLIMITED, hostile};
 
 /// Pods, of a container each.
-const PODS: usize = 10_000;
+const PODS: usize = 5_000;
 
 /// How much memory the server counts for a byte of a document (`server/src/memory.rs`).
 const WEIGHT: u64 = 12;
