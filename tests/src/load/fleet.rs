@@ -184,6 +184,12 @@ impl Fleet {
         self.found.add(found);
     }
 
+    /// What all checks so far have found.
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// After a backup was restored: reports that came after it are not there, and nobody promised that.
     pub fn forget_acknowledgements(&mut self) {
         self.agents.iter_mut().for_each(Agent::forget_acknowledgements);

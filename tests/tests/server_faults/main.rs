@@ -2,6 +2,7 @@
 //! none is half applied. Each test prints a line, `FAULT …`, with what it has counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
+mod checker;
 mod copies;
 mod database;
 mod disk;
