@@ -15,6 +15,7 @@ mod foreign;
 mod http;
 mod ingest;
 mod logging;
+mod memory;
 mod metrics;
 mod reap;
 mod say;

@@ -1,5 +1,8 @@
 //! Words that stand in the database as small numbers, and texts that stand there as bytes.
 
+use std::borrow::Cow;
+
+use sha2::{Digest as _, Sha256};
 use stocktake_core::{
     Digest,
     model::{ContainerKind, ContainerState},
@@ -89,6 +92,20 @@ pub(crate) fn unpack(bytes: &[u8]) -> String {
     }
 }
 
+/// Bytes of a name, or of one part of a key, that is looked up: PostgreSQL's indexes take no more than 2700 a row.
+const INDEXED: usize = 1000;
+
+/// A name as it stands in a row where it is looked up. One that is longer than any that is met is told from others by a hash at its
+/// end; all of it is in the scope's body.
+pub(crate) fn indexed(name: &str) -> Cow<'_, str> {
+    if name.len() <= INDEXED {
+        return Cow::Borrowed(name);
+    }
+    let hash = hex(&Sha256::digest(name)[..16]);
+    let end = name.floor_char_boundary(INDEXED - hash.len() - 3);
+    Cow::Owned(format!("{}…{hash}", &name[..end]))
+}
+
 /// The bytes of a digest.
 pub(crate) fn pack_digest(digest: &Digest) -> Vec<u8> {
     pack(digest.encoded()).split_off(1)
@@ -127,6 +144,15 @@ mod tests {
         assert_eq!(pack("00ff"), [1, 0, 255]);
         let id = "5f9c2b00".repeat(8);
         assert_eq!((pack(&id)[0], unpack(&pack(&id))), (RANDOM, id));
+    }
+
+    #[test]
+    fn long_names_are_cut_and_told_apart() {
+        let name = "\u{e9}".repeat(INDEXED / 2);
+        assert_eq!(indexed(&name), name);
+        let (one, other) = (indexed(&format!("{name}1")).into_owned(), indexed(&format!("{name}2")).into_owned());
+        assert!(one != other && one.len() <= INDEXED && one.starts_with(&name[..900]), "{one}");
+        assert_eq!(indexed(&one), one);
     }
 
     #[test]

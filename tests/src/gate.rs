@@ -10,7 +10,7 @@ use std::{
 
 use crate::wait_until;
 
-/// A port on 127.0.0.1 that passes on to another one. It is open at first.
+/// A port on 127.0.0.1 that passes on to another one, which may change. It is open at first.
 #[derive(Debug)]
 pub struct Gate {
     port: u16,
@@ -25,6 +25,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Where connections lead to.
+    target: u16,
     /// Bytes that came back from the server, over all connections.
     passed: u64,
     /// How many may pass before the gate is closed; `None` if it is open.
@@ -42,9 +44,11 @@ impl Gate {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("it has an address").port();
         let shared = Arc::new(Shared::default());
+        shared.lock().target = target;
         let for_connections = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                let target = for_connections.lock().target;
                 // A server that is down refuses, and so does the gate, as far as a client can tell.
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 connect(&client, &server, &for_connections);
@@ -78,6 +82,12 @@ impl Gate {
         state.is_reached = false;
         drop(state);
         self.shared.opened.notify_all();
+    }
+
+    /// Leads to another port from now on. Connections that there are end.
+    pub fn lead_to(&self, target: u16) {
+        self.shared.lock().target = target;
+        self.cut();
     }
 
     /// Ends all connections that there are, on both sides. Further ones are passed on.

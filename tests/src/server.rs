@@ -98,6 +98,13 @@ impl Server {
         server
     }
 
+    /// A server over a database that the test has made: a path, or a URL. It outlives the server.
+    #[must_use]
+    pub fn over(database: &str, config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_over(database.to_owned(), None, config, folder)
+    }
+
     /// Another server over the same database, which outlives that one and this.
     #[must_use]
     pub fn replica(&self) -> Self {
@@ -177,6 +184,15 @@ impl Server {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// The most memory that it has had since it was started, in bytes.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
+        kibibytes * 1024
     }
 
     /// Sends it a signal.

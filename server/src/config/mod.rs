@@ -156,6 +156,7 @@ request_bytes = '1MiB'
 decompressed_bytes = 1000
 requests_per_second = 0
 requests_at_once = 4
+memory = '64MiB'
 header_timeout = '5s'
 body_timeout = '1m'
 [metrics]
@@ -164,6 +165,7 @@ public = true
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7 });
         assert_eq!(settings.limits.request_bytes.as_u64(), 1 << 20);
+        assert_eq!(settings.limits.memory.as_u64(), 64 << 20);
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);

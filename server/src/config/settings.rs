@@ -98,6 +98,9 @@ pub(crate) struct Limits {
     pub(crate) requests_per_second: u32,
     /// How many requests are worked on at a time. Others wait for a while, and are told to come later.
     pub(crate) requests_at_once: u16,
+    /// How much memory all requests may take together for what they bring, with what is made of it. Others wait for a while, and are told
+    /// to come later. What needs more than that has all of it for itself.
+    pub(crate) memory: ByteSize,
     /// How long a request's head may take to arrive, and a connection may be idle.
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
@@ -114,6 +117,7 @@ impl Default for Limits {
             // A machine with 2,000 agents behind one address reports within seconds.
             requests_per_second: 1000,
             requests_at_once: 256,
+            memory: ByteSize::gib(1),
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
         }

@@ -57,6 +57,32 @@ pub enum DatabaseError {
     Sql(#[from] sqlx::Error),
 }
 
+/// What follows from an error for who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is no room left.
+    Full,
+    /// It takes no such values, and never will.
+    Values,
+    /// The same may succeed later.
+    Passing,
+}
+
+impl DatabaseError {
+    /// What follows from it.
+    pub(crate) fn failure(&self) -> Failure {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return Failure::Passing };
+        match error.code().as_deref() {
+            // SQLITE_FULL, and disk_full of PostgreSQL.
+            Some("13" | "53100") => Failure::Full,
+            // SQLITE_TOOBIG, and PostgreSQL's classes of data exceptions and of exceeded limits.
+            Some("18") => Failure::Values,
+            Some(code) if code.len() == 5 && (code.starts_with("22") || code.starts_with("54")) => Failure::Values,
+            _ => Failure::Passing,
+        }
+    }
+}
+
 impl Database {
     /// Opens a database: a path or `sqlite:PATH`, which is made if it is not there, or `postgres://USER@HOST/NAME`. Its schema is
     /// left as it is.
@@ -75,6 +101,12 @@ impl Database {
                 }
                 Ok(())
             })
+        });
+        // SQLite undoes a transaction by itself where the disk is full. The undoing that follows fails then, and sqlx goes on to take the
+        // connection for one within a transaction, and refuses to begin another.
+        let options = options.before_acquire(|connection, _| {
+            let is_free = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_free) })
         });
         // A pool tries again until its patience ends, and then says no more than that.
         AnyConnection::connect(&url).await?.close().await?;

@@ -9,7 +9,7 @@ use axum::{
 };
 use stocktake_core::{Digest, wire};
 
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Failure};
 
 /// Why a request is not answered as it asks.
 #[derive(Debug, thiserror::Error)]
@@ -67,15 +67,26 @@ impl Problem {
     }
 }
 
-/// A database that does not answer is no word on the request: whoever made it tries again.
+/// A database that does not answer, or has no room, is no word on the request: whoever made it tries again. One that does not take it
+/// is.
 impl From<DatabaseError> for Problem {
     fn from(cause: DatabaseError) -> Self {
         tracing::error!(error = &cause as &dyn std::error::Error, "a request could not be served");
-        Self {
-            retry_after: Some(5),
-            cause: Some(Box::new(cause)),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used at the moment; try again later")
-        }
+        let (status, retry_after, title) = match cause.failure() {
+            Failure::Passing => {
+                let title = "the database cannot be used at the moment; try again later";
+                (StatusCode::SERVICE_UNAVAILABLE, Some(5), title)
+            }
+            Failure::Full => {
+                let title = "the database has no room left on its disk: make some; then try again";
+                (StatusCode::INSUFFICIENT_STORAGE, Some(30), title)
+            }
+            Failure::Values => {
+                let title = "the database does not take what is in the request; its server's log says why";
+                (StatusCode::UNPROCESSABLE_ENTITY, None, title)
+            }
+        };
+        Self { retry_after, cause: Some(Box::new(cause)), ..Self::new(status, title) }
     }
 }
 

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use stocktake_core::model::{Container, Image, MissingReason, Namespace, Node, Pod, Workload};
 
 use super::elements::{Changes, Elements, compare, container_key, key};
+use crate::words::indexed;
 
 /// An image in use: what is known of it, and the name that it was asked for by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +15,12 @@ pub(crate) struct ImageUse {
     /// SHA-256 of what is known.
     pub(crate) image: [u8; 32],
     pub(crate) name: String,
+}
+
+impl ImageUse {
+    fn new(image: [u8; 32], name: &str) -> Self {
+        Self { image, name: indexed(name).into_owned() }
+    }
 }
 
 /// What differs between two bodies of a scope.
@@ -68,7 +75,7 @@ impl Images {
             let reason = container.image_missing.unwrap_or(MissingReason::NotReported);
             self.add(format!("\0{reason}"), Image::unresolved("", reason))?
         };
-        Ok(ImageUse { image, name: container.image.as_deref().unwrap_or_default().to_owned() })
+        Ok(ImageUse::new(image, container.image.as_deref().unwrap_or_default()))
     }
 
     /// Where no containers are told of, images are in use under their names.
@@ -78,7 +85,7 @@ impl Images {
             .flat_map(|(hash, image)| {
                 let names = image.names.iter().map(ToString::to_string);
                 let none = image.names.is_empty().then(String::new);
-                names.chain(none).map(|name| ImageUse { image: *hash, name })
+                names.chain(none).map(|name| ImageUse::new(*hash, &name))
             })
             .collect()
     }

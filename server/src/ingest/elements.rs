@@ -26,6 +26,10 @@ pub(crate) struct Elements<'a> {
 
 impl<'a> Elements<'a> {
     pub(crate) fn of(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        // An empty list would do for an object without fields, and a scope that is none is not an empty one.
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
+        }
         serde_json::from_slice(body)
     }
 }
@@ -217,6 +221,14 @@ mod tests {
         let changes = compare::<Pod>(&earlier, &later, |pod| key(&[&pod.uid]), None).unwrap();
         assert_eq!((uids(&changes.added), uids(&changes.missing)), (vec!["new"], vec!["047"]));
         assert!(changes.changed.is_empty());
+    }
+
+    #[test]
+    fn nothing_but_an_object_is_a_scope() {
+        for text in ["[]", " []", "[[]]", "null", "0", "\"\"", ""] {
+            assert!(Elements::of(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Elements::of(b" {}").is_ok());
     }
 
     #[test]

@@ -191,7 +191,7 @@ async fn images(
             account.into(),
             take(next).into(),
             hash.to_vec().into(),
-            identity(image, hash).into(),
+            words::indexed(&identity(image, hash)).into_owned().into(),
             digest(&image.index_digest).into(),
             digest(&image.manifest_digest).into(),
             digest(&image.config_digest).into(),
@@ -293,14 +293,20 @@ fn all_digests(image: &Image) -> BTreeSet<(String, &'static str)> {
 
 fn all_tags(image: &Image) -> BTreeSet<(String, String)> {
     let named = image.names.iter().map(|name| repository_and_tag(name));
-    let served = image.repo_digests.iter().filter_map(|digest| Some((digest.canonical_repository()?, String::new())));
+    let served = image
+        .repo_digests
+        .iter()
+        .filter_map(|digest| Some((words::indexed(&digest.canonical_repository()?).into_owned(), String::new())));
     named.chain(served).filter(|(repository, _)| !repository.is_empty()).collect()
 }
 
 /// Canonical repository and tag of a name; empty where it has none.
 fn repository_and_tag(name: &str) -> (String, String) {
     match name.parse::<ImageReference>() {
-        Ok(reference) => (reference.canonical_repository(), reference.tag().unwrap_or_default().to_owned()),
+        Ok(reference) => (
+            words::indexed(&reference.canonical_repository()).into_owned(),
+            words::indexed(reference.tag().unwrap_or_default()).into_owned(),
+        ),
         Err(_) => (String::new(), String::new()),
     }
 }

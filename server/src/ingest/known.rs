@@ -11,7 +11,10 @@ use super::{
     order::{Runs, Standing},
     place::{Place, scope_kind},
 };
-use crate::database::{Database, DatabaseError};
+use crate::{
+    database::{Database, DatabaseError},
+    words::indexed,
+};
 
 /// What was read before it is written. Whoever writes makes sure that it is still so.
 #[derive(Debug, Default)]
@@ -51,6 +54,7 @@ pub(crate) struct KnownScope {
     pub(crate) id: i64,
     pub(crate) source_id: i64,
     pub(crate) agent_id: i64,
+    pub(crate) agent_revision: i64,
     pub(crate) coverage: String,
     pub(crate) told: Option<Vec<u8>>,
     pub(crate) base: Option<Vec<u8>>,
@@ -77,7 +81,7 @@ impl ScopeKey {
             kind: kind.to_owned(),
             collector: collector.to_owned(),
             scope_kind: scope_kind(scope.kind).to_owned(),
-            name: scope.name.to_string(),
+            name: indexed(&scope.name).into_owned(),
         }
     }
 }
@@ -215,8 +219,8 @@ impl Known {
 const OWN: &str = "scope.account_id = $1 AND scope.gone_at IS NULL AND scope.source_id =";
 
 const SCOPES: &str = "SELECT scope.id, scope.source_id, scope.place_id, scope.kind, scope.collector, scope.scope_kind, scope.name, scope.coverage, scope.told_digest, \
-    scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, source.agent_id, agent.received_at, \
-    agent.valid_for \
+    scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, source.agent_id, agent.revision, \
+    agent.received_at, agent.valid_for \
     FROM scope \
     JOIN source ON source.account_id = scope.account_id AND source.id = scope.source_id \
     JOIN agent ON agent.account_id = source.account_id AND agent.id = source.agent_id \
@@ -229,6 +233,7 @@ fn scope(row: &AnyRow, now: i64) -> Result<KnownScope, sqlx::Error> {
         id: row.try_get("id")?,
         source_id: row.try_get("source_id")?,
         agent_id: row.try_get("agent_id")?,
+        agent_revision: row.try_get("revision")?,
         coverage: row.try_get("coverage")?,
         told: row.try_get("told_digest")?,
         base: row.try_get("base_digest")?,

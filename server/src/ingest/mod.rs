@@ -37,7 +37,7 @@ pub(crate) use self::{request::has_nul, routes::routes};
 use crate::{
     database::{Database, DatabaseError, Rows},
     http::Problem,
-    words,
+    memory, words,
 };
 
 /// Takes reports.
@@ -124,7 +124,9 @@ impl Ingest {
     }
 
     async fn outcome(&self, account: i64, incoming: &Incoming) -> Result<Outcome, Problem> {
+        let needed = memory::needed().await;
         for _ in 0..ATTEMPTS {
+            memory::back_to(needed).await;
             let known = Known::load(&self.database, account, incoming).await?;
             match known.standing(&incoming.report) {
                 Standing::Known => return Ok(Outcome::Known),

@@ -2,6 +2,8 @@
 
 use stocktake_core::model::{Agent, ScopeId, ScopeKind, Source};
 
+use crate::words::indexed;
+
 /// A cluster or a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
@@ -19,21 +21,26 @@ impl Place {
         if let Some(cluster) = &source.cluster {
             let key = cluster.uid.clone().or_else(|| cluster.name.clone()).unwrap_or_default();
             let name = cluster.name.clone().or_else(|| cluster.uid.clone()).unwrap_or_default();
-            return Self { kind: "cluster", key, name };
+            return Self::named("cluster", &key, &name);
         }
         let machine = source.host.as_ref().and_then(|host| host.machine_id.clone());
         let hostname = source.host.as_ref().and_then(|host| host.hostname.clone()).or_else(|| agent.hostname.clone());
         let fallback = agent.id.map(|id| id.to_string()).unwrap_or_default();
         let name = hostname.clone().or_else(|| machine.clone()).unwrap_or_else(|| fallback.clone());
-        Self { kind: "host", key: machine.or(hostname).unwrap_or(fallback), name }
+        Self::named("host", &machine.or(hostname).unwrap_or(fallback), &name)
+    }
+
+    fn named(kind: &'static str, key: &str, name: &str) -> Self {
+        Self { kind, key: indexed(key).into_owned(), name: indexed(name).into_owned() }
     }
 
     /// How people name a scope in it: Anchore's `cluster/namespace` where it is one.
     pub(crate) fn context(&self, scope: &ScopeId) -> String {
+        let name = indexed(&scope.name);
         match scope.kind {
-            ScopeKind::Node => format!("{}/node/{}", self.name, scope.name),
-            _ if scope.name.is_empty() => self.name.clone(),
-            _ => format!("{}/{}", self.name, scope.name),
+            ScopeKind::Node => format!("{}/node/{name}", self.name),
+            _ if name.is_empty() => self.name.clone(),
+            _ => format!("{}/{name}", self.name),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     place::Place,
     request::{check, failed, no_scope},
 };
-use crate::{database::Database, http::Problem, words};
+use crate::{database::Database, http::Problem, memory, words};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -209,7 +209,11 @@ async fn content(
             let digest = digest_of(base)?;
             match incoming.earlier.get(&digest) {
                 Some(earlier) => earlier.clone(),
-                None => document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?,
+                None => {
+                    let earlier = document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?;
+                    memory::hold(earlier.len()).await?;
+                    earlier
+                }
             }
         }
         None => Bytes::new(),
@@ -273,7 +277,9 @@ async fn body(database: &Database, account: i64, incoming: &Incoming, digest: &D
         let title = "a scope that the report names is not here; send it with its body";
         Problem::conflict(problem::MISSING_SCOPES, title, vec![digest.clone()])
     };
-    document(database, account, digest).await?.ok_or_else(title)
+    let body = document(database, account, digest).await?.ok_or_else(title)?;
+    memory::hold(body.len()).await?;
+    Ok(body)
 }
 
 fn digest_of(key: &[u8]) -> Result<Digest, Problem> {

@@ -12,7 +12,7 @@ use stocktake_core::{
 use tokio::task::spawn_blocking;
 
 use super::{Incoming, elements::Elements, kept, recent::Recent};
-use crate::{database::Database, http::Problem};
+use crate::{database::Database, http::Problem, memory};
 
 /// Bytes that all documents of a request may have together.
 pub(crate) const DECOMPRESSED: usize = 512 << 20;
@@ -62,10 +62,18 @@ pub(super) async fn report(
     })
 }
 
+/// Bytes of a collector's name and type. People name collectors, in a line of a configuration.
+const NAME: usize = 200;
+
 /// Whatever a report tells of it tells of once.
 fn check_unique(report: &Report) -> Result<(), Problem> {
     let mut collectors = HashSet::new();
     for source in &report.sources {
+        if source.collector.len().max(source.kind.len()) > NAME {
+            return Err(Problem::bad_request(format!(
+                "a source's collector has a name or type of more than {NAME} bytes"
+            )));
+        }
         if !collectors.insert(&source.collector) {
             return Err(Problem::bad_request(format!("the report has two sources `{}`", source.collector)));
         }
@@ -135,11 +143,12 @@ async fn documents(
         dictionaries(&bytes).into_iter().filter(|digest| recent.manifest(account, digest).is_none()).collect();
     if named.len() > 1 {
         fetched = kept::bodies(database, account, &named).await?;
+        memory::hold(fetched.values().map(Bytes::len).sum()).await?;
     }
     // What is small, as most is, is not worth a thread's while. How large it is shows only when it is read.
     let mut is_small = bytes.len() <= AT_ONCE;
-    let left = if is_small { AT_ONCE } else { DECOMPRESSED };
-    let mut position = Position { offset: 0, left, documents: Documents::default(), count: 0, has_manifest };
+    let mut room = AT_ONCE;
+    let mut position = Position { offset: 0, left: room, documents: Documents::default(), count: 0, has_manifest };
     loop {
         let (at, stop) = if is_small {
             position.read(&bytes, &fetched)?
@@ -152,9 +161,13 @@ async fn documents(
         position = at;
         let digest = match stop {
             Stop::End => return Ok(Documents { earlier: fetched, ..position.documents }),
-            Stop::TooLarge if is_small => {
+            Stop::TooLarge if room < DECOMPRESSED => {
+                // Twice as much each time: what was read in vain is no more than what is read.
+                let more = room.min(DECOMPRESSED - room);
+                memory::hold(more).await?;
                 is_small = false;
-                position.left += DECOMPRESSED - AT_ONCE;
+                room += more;
+                position.left += more;
                 continue;
             }
             Stop::TooLarge => {
@@ -171,6 +184,7 @@ async fn documents(
             let title = "a frame was made with a dictionary that is not here; send it without";
             return Err(Problem::conflict(problem::UNKNOWN_DICTIONARY, title, vec![digest]));
         };
+        memory::hold(document.len()).await?;
         fetched.insert(digest, document);
     }
 }

@@ -1,13 +1,18 @@
-//! Bodies of requests that come too slowly.
+//! Bodies of requests: those that come too slowly, and what is left of those that nobody wants.
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -23,6 +28,8 @@ pub(super) struct Punctual {
     /// How long was waited in this span, and for how many bytes.
     waited: Duration,
     arrived: usize,
+    /// Set when the sender took too long.
+    is_late: Arc<AtomicBool>,
 }
 
 /// The sender took too long.
@@ -31,13 +38,14 @@ pub(super) struct Punctual {
 struct TooSlow(Duration);
 
 impl Punctual {
-    pub(super) fn new(inner: Body, patience: Duration) -> Self {
-        Self { inner, patience, waiting: None, waited: Duration::ZERO, arrived: 0 }
+    pub(super) fn new(inner: Body, patience: Duration, is_late: Arc<AtomicBool>) -> Self {
+        Self { inner, patience, waiting: None, waited: Duration::ZERO, arrived: 0, is_late }
     }
 
     /// Ends a span of waiting, in which enough has to have arrived.
     fn end_of_span(&mut self) -> Result<(), axum::Error> {
         if self.arrived < LEAST {
+            self.is_late.store(true, Relaxed);
             return Err(axum::Error::new(TooSlow(self.patience)));
         }
         (self.waited, self.arrived) = (Duration::ZERO, 0);
@@ -83,12 +91,54 @@ impl HttpBody for Punctual {
     }
 }
 
+/// A body of which what its handler does not read can be read all the same.
+pub(super) struct Shared(Arc<Mutex<Body>>);
+
+/// What is left of a body.
+pub(super) struct Rest(Arc<Mutex<Body>>);
+
+impl Shared {
+    pub(super) fn new(body: Body) -> (Self, Rest) {
+        let body = Arc::new(Mutex::new(body));
+        (Self(Arc::clone(&body)), Rest(body))
+    }
+}
+
+impl Rest {
+    /// Reads and forgets it, `most` bytes at the most. Who sends a body looks for the answer behind it, and if the connection ends
+    /// while they send, sees that and no answer.
+    pub(super) async fn forget(self, most: usize) {
+        let mut body = Shared(self.0);
+        let mut read = 0;
+        while read < most && !body.is_end_stream() {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    }
+}
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
     use futures_util::{StreamExt as _, stream};
-    use http_body_util::BodyExt as _;
 
     use super::*;
 
@@ -98,7 +148,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Ok::<_, Infallible>(Bytes::from(vec![0; size]))
         });
-        let body = Punctual::new(Body::from_stream(parts), Duration::from_secs(10));
+        let body = Punctual::new(Body::from_stream(parts), Duration::from_secs(10), Arc::default());
         body.collect().await.map(|whole| whole.to_bytes().len()).map_err(|error| error.to_string())
     }
 
@@ -112,14 +162,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stops_is_refused() {
         let stuck = stream::pending::<Result<Bytes, Infallible>>();
-        let body = Punctual::new(Body::from_stream(stuck), Duration::from_secs(10));
+        let body = Punctual::new(Body::from_stream(stuck), Duration::from_secs(10), Arc::default());
         assert!(body.collect().await.unwrap_err().to_string().contains("too slowly"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_handler_that_takes_its_time_does_no_harm() {
         let parts = stream::iter(0..20).map(|_| Ok::<_, Infallible>(Bytes::from_static(b"x")));
-        let mut body = Punctual::new(Body::from_stream(parts), Duration::from_secs(10));
+        let mut body = Punctual::new(Body::from_stream(parts), Duration::from_secs(10), Arc::default());
         while let Some(part) = body.frame().await {
             part.unwrap();
             tokio::time::sleep(Duration::from_mins(1)).await;

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -16,12 +16,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
 
-use super::{body::Punctual, health, rate::Rate};
+use super::{
+    body::{Punctual, Shared},
+    health,
+    rate::Rate,
+};
 use crate::{
     access, api,
     app::App,
@@ -29,6 +33,7 @@ use crate::{
     foreign,
     http::Problem,
     ingest,
+    memory::{self, Memory},
 };
 
 /// How long a request waits for its turn.
@@ -69,8 +74,10 @@ fn limited(router: Router<App>, limits: &Limits) -> Router<App> {
         .layer(from_fn_with_state(bytes(limits.decompressed_bytes), not_too_long))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state((bytes(limits.request_bytes), limits.body_timeout), as_it_comes))
+        .layer(from_fn_with_state(Memory::new(limits.memory.as_u64()), within_memory))
         .layer(from_fn_with_state(requests, in_turn))
         .layer(from_fn_with_state(rate, not_too_often))
+        .layer(from_fn_with_state((bytes(limits.request_bytes), limits.body_timeout), read_to_its_end))
         .layer(from_fn(as_problem))
 }
 
@@ -86,7 +93,20 @@ async fn wrong_method(method: Method) -> Problem {
 }
 
 async fn not_too_long(State(most): State<usize>, request: Request, next: Next) -> Response {
-    next.run(request.map(|body| Body::new(Limited::new(body.map_err(innermost), most)))).await
+    next.run(request.map(|body| Body::new(Limited::new(held(body).map_err(innermost), most)))).await
+}
+
+/// A body whose parts wait until there is room for them.
+fn held(body: Body) -> Body {
+    Body::from_stream(body.into_data_stream().and_then(async |part| {
+        memory::hold(part.len()).await.map_err(axum::Error::new)?;
+        Ok(part)
+    }))
+}
+
+async fn within_memory(State(memory): State<Memory>, request: Request, next: Next) -> Response {
+    // A body that cannot be read is told as one that is wrong, which it is not.
+    memory.within(next.run(request), |problem, _| problem.into_response()).await
 }
 
 /// The error within axum's own: how many of those are around it is how often a body was passed on, and an extractor that is to
@@ -101,13 +121,33 @@ fn innermost(error: axum::Error) -> axum::BoxError {
     }
 }
 
+/// How much of a body is read that nobody wants: so many times what it may have.
+const UNWANTED: usize = 4;
+
+async fn read_to_its_end(State((most, patience)): State<(usize, Duration)>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (body, rest) = Shared::new(body);
+    let response = next.run(Request::from_parts(parts, Body::new(body))).await;
+    // Whoever is slow with it has had that time already.
+    let _ = tokio::time::timeout(patience, rest.forget(most.saturating_mul(UNWANTED))).await;
+    response
+}
+
 async fn as_it_comes(State((most, patience)): State<(usize, Duration)>, request: Request, next: Next) -> Response {
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|declared: usize| declared > most) {
         let title = format!("a request's body may have {most} bytes at the most; send less at once");
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, title).into_response();
     }
-    next.run(request.map(|body| Body::new(Punctual::new(Body::new(Limited::new(body, most)), patience)))).await
+    let is_late = Arc::default();
+    let body = |body| Punctual::new(Body::new(Limited::new(body, most)), patience, Arc::clone(&is_late));
+    let response = next.run(request.map(|inner| Body::new(body(inner)))).await;
+    if is_late.load(Relaxed) && !response.status().is_success() {
+        // Nothing is wrong with what was sent: who takes it for that would not send it again.
+        let title = "the body came too slowly; try again later";
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, title).into_response();
+    }
+    response
 }
 
 async fn not_too_often(State(rate): State<Arc<Option<Rate>>>, request: Request, next: Next) -> Response {

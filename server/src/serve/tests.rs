@@ -143,6 +143,66 @@ async fn a_body_that_is_too_long_is_refused_before_and_after_it_is_decompressed(
 }
 
 #[tokio::test]
+async fn what_a_handler_leaves_of_a_body_is_read_so_that_who_sends_it_gets_to_the_answer() {
+    let mut settings = Settings::default();
+    settings.limits.request_bytes = bytesize::ByteSize::kib(64);
+    let router = echoing(app().await, &settings);
+    let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let parts = |count: usize| {
+        let read = Arc::clone(&read);
+        Body::from_stream(futures_util::stream::iter((0..count).map(move |_| {
+            read.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok::<_, io::Error>(Bytes::from_static(&[0; 1024]))
+        })))
+    };
+    let declared = to("POST", "/echo").header("content-length", "102400");
+    for (request, expected) in
+        [(declared, StatusCode::PAYLOAD_TOO_LARGE), (to("POST", "/nothing"), StatusCode::NOT_FOUND)]
+    {
+        assert_eq!(ask(&router, request, parts(100)).await.0, expected);
+        assert_eq!(read.swap(0, std::sync::atomic::Ordering::SeqCst), 100);
+    }
+    // But no more than a few times what may be sent.
+    assert_eq!(ask(&router, to("POST", "/nothing"), parts(100_000)).await.0, StatusCode::NOT_FOUND);
+    assert!(read.load(std::sync::atomic::Ordering::SeqCst) < 300);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_too_slowly_is_to_be_sent_again() {
+    let mut settings = Settings::default();
+    settings.limits.body_timeout = Duration::from_millis(20);
+    let router = echoing(app().await, &settings);
+    let stuck = Body::from_stream(futures_util::stream::pending::<io::Result<Bytes>>());
+    let (status, headers, body) = ask(&router, to("POST", "/echo"), stuck).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+    assert!(problem(&headers, &body).contains("too slowly"));
+}
+
+#[tokio::test]
+async fn a_body_for_which_there_is_no_memory_is_to_be_sent_again() {
+    let app = app().await;
+    tokio::time::pause();
+    let mut settings = Settings::default();
+    settings.limits.memory = bytesize::ByteSize::mib(8);
+    settings.limits.body_timeout = Duration::from_hours(1);
+    let router = echoing(app, &settings);
+    // It has the whole memory, and does not end.
+    let first = futures_util::stream::iter([Ok::<_, io::Error>(Bytes::from(vec![0; 2 << 20]))]);
+    let endless = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+    let (other, settled) = (router.clone(), to("POST", "/echo"));
+    let holding = tokio::spawn(async move { ask(&other, settled, Body::from_stream(endless)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (status, headers, body) = ask(&router, to("POST", "/echo"), vec![0; 1 << 20]).await;
+    assert_eq!((status, &headers["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap()));
+    assert!(problem(&headers, &body).contains("memory"));
+    // What is small finds room.
+    assert_eq!(ask(&router, to("POST", "/echo"), vec![0; 1000]).await.0, StatusCode::OK);
+    holding.abort();
+    drop(holding.await);
+    assert_eq!(ask(&router, to("POST", "/echo"), vec![0; 1 << 20]).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn answers_are_compressed_for_who_takes_that() {
     let router = echoing(app().await, &Settings::default());
     for encoding in ["gzip", "zstd"] {

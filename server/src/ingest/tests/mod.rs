@@ -433,6 +433,48 @@ async fn what_a_source_saw_is_not_seen_again_by_one_that_cannot_look_or_looks_el
 }
 
 #[tokio::test]
+async fn two_agents_of_one_cluster_that_report_at_once_leave_what_was_seen_last() {
+    for database in databases().await {
+        let replicas = [Ingest::new(database.clone()), Ingest::new(database.clone())];
+        let mut agents = [Made::new(1), Made::new(2)];
+        let mut random = fastrand::Rng::with_seed(5);
+        for round in 0..40 {
+            // Either of them may have looked last.
+            let looks = if random.bool() { [1, 2] } else { [2, 1] };
+            let mut seen = Vec::new();
+            for (agent, second) in agents.iter_mut().zip(looks) {
+                agent.now =
+                    Timestamp::now() - SignedDuration::from_hours(2) + SignedDuration::from_secs(round * 100 + second);
+                let mut pods: [Pods; 3] = Default::default();
+                for held in &mut pods {
+                    for number in 0..random.u8(1..6) {
+                        held.insert(
+                            format!("web-{number}"),
+                            (ContainerState::Running, format!("nginx:{}", random.u8(..3))),
+                        );
+                    }
+                }
+                let told: Vec<Told> = ["a", "b", "c"]
+                    .iter()
+                    .zip(&pods)
+                    .map(|(name, pods)| (ScopeId::namespace(*name), Coverage::Complete, Some(scope(pods))))
+                    .collect();
+                seen.push((agent.report(&told, Coverage::Complete), pods));
+            }
+            let (one, other) = tokio::join!(replicas[0].take(1, &seen[0].0), replicas[1].take(1, &seen[1].0));
+            assert_eq!((one.unwrap().outcome, other.unwrap().outcome), (Outcome::Accepted, Outcome::Accepted));
+            let last = &seen[usize::from(looks[1] > looks[0])].1;
+            let expected = ["a", "b", "c"].iter().zip(last).flat_map(|(name, pods)| {
+                pods.iter().map(move |(pod, row)| (((*name).to_owned(), pod.clone()), row.clone()))
+            });
+            assert_eq!(rows(&database).await.0, expected.collect(), "round {round}");
+            check_events(&database).await;
+            check_uses(&database).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn labels_that_are_longer_than_an_index_takes_are_kept_whole() {
     for database in databases().await {
         let ingest = Ingest::new(database.clone());

@@ -280,7 +280,7 @@ async fn facts<T: serde::Serialize>(
             id.into(),
             scope.into(),
             key.into(),
-            name(entity).into(),
+            name_value(name(entity)),
             serde_json::to_string(entity).unwrap_or_default().into(),
             times[0].into(),
         ]);
@@ -305,7 +305,7 @@ async fn workloads(
             scope.into(),
             key.into(),
             workload.kind.as_str().into(),
-            workload.name.as_str().into(),
+            name_value(&workload.name),
             workload.namespace.as_deref().into(),
             workload.api_version.as_deref().into(),
             workload.uid.as_deref().into(),
@@ -341,9 +341,9 @@ async fn pods(
             scope.into(),
             pod_key.into(),
             words::pack(&pod.uid).into(),
-            pod.name.as_str().into(),
-            Some(pod.namespace.as_str()).filter(|namespace| *namespace != name).into(),
-            pod.node_name.as_deref().into(),
+            name_value(&pod.name),
+            Some(words::indexed(&pod.namespace)).filter(|namespace| *namespace != name).as_deref().into(),
+            pod.node_name.as_deref().map(words::indexed).as_deref().into(),
             pod.phase.as_deref().into(),
             workload.into(),
             writer.ids.labels(&pod.labels).into(),
@@ -392,11 +392,11 @@ async fn containers(
             own.or_else(|| pod.and_then(|(_, workload)| *workload)).into(),
             writer.ids.labels(&container.labels).into(),
             container.id.as_deref().map(words::pack).into(),
-            container.name.as_str().into(),
+            name_value(&container.name),
             words::kind_number(container.kind).into(),
             words::state_number(container.state).into(),
             container.state_reason.as_deref().into(),
-            container.node_name.as_deref().filter(|_| pod.is_none()).into(),
+            container.node_name.as_deref().filter(|_| pod.is_none()).map(words::indexed).as_deref().into(),
             container.exit_code.map(i64::from).into(),
             container.restart_count.map(i64::from).into(),
             millis(container.created_at).into(),
@@ -456,6 +456,10 @@ fn difference(
         detail.insert("image_facts".to_owned(), json!([hash(former), hash(usage)]));
     }
     (!detail.is_empty()).then_some(Json::Object(detail))
+}
+
+fn name_value(name: &str) -> Value {
+    words::indexed(name).as_ref().into()
 }
 
 fn millis(time: Option<Timestamp>) -> Option<i64> {

@@ -5,7 +5,7 @@ mod events;
 mod scope;
 mod sources;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use sqlx::Row as _;
 
@@ -169,13 +169,15 @@ async fn is_still_so(
     if account.is_none() {
         return Ok(false);
     }
-    let text = format!("SELECT revision FROM agent WHERE account_id = $1 AND uuid = $2{}", writer.dialect.for_update());
-    let revision: Option<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(text))
-        .bind(writer.account)
-        .bind(super::known::agent_uuid(kind, report).to_string())
-        .fetch_optional(&mut *writer.connection)
-        .await?;
-    if revision != known.agent.as_ref().map(|agent| agent.revision) {
+    if known.agent.is_none() {
+        let uuid = super::known::agent_uuid(kind, report).to_string();
+        let agent =
+            sqlx::query("SELECT id FROM agent WHERE account_id = $1 AND uuid = $2").bind(writer.account).bind(uuid);
+        if agent.fetch_optional(&mut *writer.connection).await?.is_some() {
+            return Ok(false);
+        }
+    }
+    if !are_agents_as_before(writer, known, plan).await? {
         return Ok(false);
     }
     let mut scopes: Vec<&KnownScope> = plan.sources.iter().flat_map(touched).collect();
@@ -207,6 +209,27 @@ async fn is_still_so(
         }
     }
     Ok(true)
+}
+
+/// Whether the agents that it is about have told nothing since: its own, and those whose scopes it takes over. Their rows are locked in
+/// the order of their numbers, as everybody does, so that nobody waits for somebody who waits for them.
+async fn are_agents_as_before(writer: &mut Writer<'_>, known: &Known, plan: &Plan) -> Result<bool, sqlx::Error> {
+    let own = known.agent.as_ref().map(|agent| (agent.id, agent.revision));
+    let others = plan.sources.iter().flat_map(touched).chain(&known.dropped);
+    let agents: BTreeMap<i64, i64> = others.map(|scope| (scope.agent_id, scope.agent_revision)).chain(own).collect();
+    let mut rows = Rows::new(&[Column::Integer]);
+    for id in agents.keys() {
+        rows.push([(*id).into()]);
+    }
+    let lock = match writer.dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " ORDER BY t.id FOR UPDATE OF t",
+    };
+    let after = format!("AS v CROSS JOIN agent t WHERE t.account_id = $1 AND t.id = v.column1{lock}");
+    let select = ["SELECT t.id AS id, t.revision AS revision FROM", &after];
+    let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await?;
+    let found = found.iter().map(|row| Ok((row.try_get("id")?, row.try_get("revision")?)));
+    Ok(found.collect::<Result<BTreeMap<i64, i64>, sqlx::Error>>()? == agents)
 }
 
 /// Scopes whose rows are altered.

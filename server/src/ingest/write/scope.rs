@@ -14,6 +14,7 @@ use crate::{
         place::scope_kind,
         plan::{ScopePlan, SourcePlan},
     },
+    words,
 };
 
 /// Rows of a scope that are not gone. As PostgreSQL's planner cannot read it: it takes an index of an account's present rows for next
@@ -77,7 +78,7 @@ async fn row(
         .bind(reported.collector.to_string())
         .bind(reported.kind.to_string())
         .bind(scope_kind(line.id.kind))
-        .bind(line.id.name.to_string())
+        .bind(words::indexed(&line.id.name).into_owned())
         .bind(planned.place.context(&line.id))
         .bind(line.coverage.status())
         .bind(line.coverage.reason().map(str::to_owned))
