@@ -359,3 +359,24 @@ CREATE TABLE event (
     PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX event_at ON event (account_id, at);
+
+-- Agents of Anchore that have registered (`/v2/system/integrations`).
+CREATE TABLE integration (
+    account_id INTEGER NOT NULL,
+    uuid TEXT NOT NULL,
+    -- What is the same when it registers again.
+    registration_id TEXT NOT NULL,
+    registration_instance_id TEXT NOT NULL,
+    -- What it told when it registered last (JSON).
+    told TEXT NOT NULL,
+    interval_seconds INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL,
+    -- Of its latest health report: when it came, how long the agent ran by then (a number as text), for which accounts it reports,
+    -- and what went wrong (JSON).
+    health_at INTEGER,
+    uptime_seconds TEXT,
+    accounts TEXT NOT NULL,
+    errors TEXT NOT NULL,
+    PRIMARY KEY (account_id, uuid),
+    UNIQUE (account_id, registration_id, registration_instance_id)
+) WITHOUT ROWID;

@@ -25,7 +25,7 @@ pub(crate) use self::{
     accounts::Account,
     api::routes,
     audit::{Actor, audited},
-    error::AccessError,
+    error::{AccessError, NO_SUCH_ACCOUNT},
     tokens::{NewToken, Token},
     users::{NewUser, User, UserChange},
 };

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json_, json};
 use stocktake_core::model::Image;
 
-use super::routes::ForeignProblem;
+use super::answer::{Asks, Foreign, ForeignProblem};
 use crate::{
     access::{Reader, Writer},
     api::{
@@ -49,17 +45,17 @@ pub(super) struct InventoryItem {
 }
 
 pub(super) async fn list_v1(
-    Reader(caller): Reader,
+    Foreign(Reader(caller)): Foreign<Reader>,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Result<Json<Vec<InventoryItem>>, ForeignProblem> {
     Ok(Json(items(&app, caller.account_id, &asked).await?))
 }
 
 pub(super) async fn list_v2(
-    Reader(caller): Reader,
+    Foreign(Reader(caller)): Foreign<Reader>,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Result<Json<Json_>, ForeignProblem> {
     Ok(Json(json!({ "items": items(&app, caller.account_id, &asked).await? })))
 }
@@ -141,9 +137,9 @@ fn seconds(milliseconds: i64) -> Timestamp {
 /// Removes what is kept of a context; with a digest, of an image in it that is gone. What is still reported comes back with the
 /// next report.
 pub(super) async fn delete(
-    Writer(caller): Writer,
+    Foreign(Writer(caller)): Foreign<Writer>,
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Asks(asked): Asks<Asked>,
 ) -> Result<StatusCode, ForeignProblem> {
     let (Some(kind), Some(context)) = (&asked.inventory_type, &asked.context) else {
         return Err(Problem::bad_request("`inventory_type` and `context` are needed to say what to remove").into());

@@ -1,6 +1,8 @@
 //! What agents of Anchore send, and tools for it ask: their words on the outside, the one model within.
 
+mod answer;
 mod ecs;
+mod integrations;
 mod inventories;
 mod kai;
 mod kubernetes;

@@ -4,7 +4,7 @@ mod body;
 mod health;
 mod patient;
 mod rate;
-mod router;
+pub(crate) mod router;
 #[cfg(test)]
 mod tests;
 mod tls;

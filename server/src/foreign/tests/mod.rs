@@ -1,5 +1,7 @@
 //! Reports as the agents send them, and what becomes of them.
 
+mod integrations;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::Row as _;
