@@ -1,6 +1,7 @@
 -- The inventory. Every key is led by the account, so that no query can leave it, and a sharding PostgreSQL can split by it.
 -- Times are milliseconds since 1970 (UTC). Rows that come and go have `first_seen_at`; `last_seen_at` only if they were not in
--- the latest look at their scope (else the scope's time is theirs); `gone_at` once a complete look did not find them.
+-- the latest look at their scope (else the scope's time is theirs), 0 if somebody has taken them out of the inventory; `gone_at`
+-- once a complete look did not find them, or they were taken out.
 
 CREATE TABLE account (
     id INTEGER PRIMARY KEY,

@@ -6,8 +6,11 @@ mod integrations;
 mod inventories;
 mod kai;
 mod kubernetes;
+mod pieces;
+mod reads;
 mod report;
 mod routes;
+mod shapes;
 
 #[cfg(test)]
 mod tests;

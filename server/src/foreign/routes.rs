@@ -4,17 +4,18 @@ use axum::{
     body::Bytes,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{MethodRouter, get, post},
 };
-use serde_json::json;
 
 use super::{
     answer::{Foreign, ForeignProblem, parse},
     ecs::EcsInventory,
-    integrations, inventories,
+    integrations,
+    inventories::{self, Wanted},
     kai::InventoryReport,
     kubernetes::KubernetesInventory,
+    reads,
 };
 use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming};
 
@@ -27,6 +28,16 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/v2/kubernetes-inventory", post(kubernetes)),
         ("/v1/enterprise/ecs-inventory", post(ecs)),
         ("/v2/ecs-inventory", post(ecs)),
+        ("/v2/kubernetes-namespaces", get(reads::namespaces).delete(reads::delete_namespaces)),
+        ("/v2/kubernetes-namespaces/{uid}", get(reads::namespace)),
+        ("/v2/kubernetes-nodes", get(reads::nodes)),
+        ("/v2/kubernetes-nodes/{uid}", get(reads::node)),
+        ("/v2/kubernetes-pods", get(reads::pods)),
+        ("/v2/kubernetes-pods/{uid}", get(reads::pod)),
+        ("/v2/kubernetes-containers", get(reads::containers)),
+        ("/v2/ecs-services", get(reads::services)),
+        ("/v2/ecs-tasks", get(reads::tasks)),
+        ("/v2/ecs-containers", get(reads::ecs_containers)),
         ("/v2/system/integrations", get(integrations::list)),
         ("/v2/system/integrations/registration", post(integrations::register)),
         ("/v2/system/integrations/{uuid}", get(integrations::get).delete(integrations::delete)),
@@ -39,14 +50,16 @@ pub(crate) fn routes() -> axum::Router<App> {
     table().into_iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods))
 }
 
+/// Answers with what is in the inventory by what kai has told of these namespaces: who reports may know no more.
 async fn kai(
     Foreign(Reporter(caller)): Foreign<Reporter>,
     State(app): State<App>,
     bytes: Bytes,
 ) -> Result<Response, ForeignProblem> {
     let report: InventoryReport = parse(&bytes)?;
+    let told = report.told();
     app.ingest.take(caller.account_id, &named(report.incoming(&bytes))?).await?;
-    Ok((StatusCode::OK, axum::Json(json!([]))).into_response())
+    inventories::answer(app, caller.account_id, Wanted::told(told), None).await
 }
 
 async fn kubernetes(

@@ -2,10 +2,13 @@
 
 mod entities;
 mod events;
+mod remove;
 mod scope;
 mod sources;
 
 use sqlx::Row as _;
+
+pub(crate) use self::remove::{Removal, remove};
 
 use super::{
     Incoming,
