@@ -50,6 +50,18 @@ impl FromRequestParts<App> for Changing {
     }
 }
 
+/// Anybody, and what the audit log calls them.
+struct Asking(Caller, Actor);
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (caller, actor) = app.access.asking(parts).await?;
+        Ok(Self(caller, actor))
+    }
+}
+
 /// Nobody asks in account `admin` but who is of it.
 fn system_only(caller: &Caller) -> Result<(), Problem> {
     if caller.account == SYSTEM {
@@ -138,16 +150,27 @@ async fn create_user(
 }
 
 #[utoipa::path(patch, path = "/v1/users/{name}", tag = "access", params(("name" = String, Path)), request_body = UserChange,
+    description = "Changes a user's role or password. Who is no admin may change their own password, and nothing else.",
     responses((status = OK, body = User, description = "as it is now"),
+        (status = BAD_REQUEST, description = "the password cannot be one"),
         (status = NOT_FOUND, description = "there is none of this name in the account"),
         (status = CONFLICT, description = "the account would be left without an admin")))]
 async fn change_user(
     State(app): State<App>,
-    Changing(caller, actor): Changing,
+    Asking(caller, actor): Asking,
     Path(name): Path<String>,
     change: Result<Json<UserChange>, JsonRejection>,
 ) -> Result<Json<User>, Problem> {
-    Ok(Json(app.access.change_user(&actor, &caller.account, &name, body(change)?).await?))
+    let may_not = || Problem::forbidden(format!("`{}` is not allowed to do this", caller.name));
+    let is_own = caller.is_user && caller.name == name;
+    if caller.role != Role::Admin && !is_own {
+        return Err(may_not());
+    }
+    let change = body(change)?;
+    if caller.role != Role::Admin && change.role.is_some() {
+        return Err(may_not());
+    }
+    Ok(Json(app.access.change_user(&actor, &caller.account, &name, change).await?))
 }
 
 #[utoipa::path(delete, path = "/v1/users/{name}", tag = "access", params(("name" = String, Path)),

@@ -43,6 +43,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(changes::changes))
 }
 
+/// Where the description is served.
+pub(crate) const DOCUMENT: &str = "/v1/openapi.json";
+
 /// A router beside the description of all that it serves.
 pub(crate) fn described(router: OpenApiRouter<App>) -> Router<App> {
     let (router, document) = router.split_for_parts();
@@ -50,7 +53,7 @@ pub(crate) fn described(router: OpenApiRouter<App>) -> Router<App> {
         let document = document.clone();
         async move { Json(document).into_response() }
     };
-    router.route("/v1/openapi.json", axum::routing::get(served))
+    router.route(DOCUMENT, axum::routing::get(served))
 }
 
 fn description() -> OpenApi {

@@ -15,4 +15,4 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::table;

@@ -20,8 +20,8 @@ use super::{
 use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming};
 
 /// What Anchore's agents and tools ask, by path.
-pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
-    vec![
+pub(crate) fn table() -> Vec<(String, MethodRouter<App>)> {
+    let table = [
         ("/v1/enterprise/inventories", post(kai).get(inventories::list_v1)),
         ("/v2/inventories", get(inventories::list_v2).delete(inventories::delete)),
         ("/v1/enterprise/kubernetes-inventory", post(kubernetes)),
@@ -42,12 +42,8 @@ pub(crate) fn table() -> Vec<(&'static str, MethodRouter<App>)> {
         ("/v2/system/integrations/registration", post(integrations::register)),
         ("/v2/system/integrations/{uuid}", get(integrations::get).delete(integrations::delete)),
         ("/v2/system/integrations/{uuid}/health-report", post(integrations::health)),
-    ]
-}
-
-/// What is served at those paths.
-pub(crate) fn routes() -> axum::Router<App> {
-    table().into_iter().fold(axum::Router::new(), |router, (path, methods)| router.route(path, methods))
+    ];
+    table.map(|(path, methods)| (path.to_owned(), methods)).into()
 }
 
 /// Answers with what is in the inventory by what kai has told of these namespaces: who reports may know no more.

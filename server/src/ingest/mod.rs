@@ -26,7 +26,7 @@ use stocktake_core::{
 pub(crate) use self::{
     elements::key as element_key,
     request::has_nul,
-    routes::routes,
+    routes::table,
     write::{Removal, remove},
 };
 use self::{

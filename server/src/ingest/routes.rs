@@ -5,7 +5,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use jiff::Timestamp;
 use stocktake_core::wire::{self, Outcome, Receipt, Stored};
@@ -13,10 +13,8 @@ use stocktake_core::wire::{self, Outcome, Receipt, Stored};
 use crate::{access::Reporter, app::App, http::Problem, metrics::Reported};
 
 /// `POST v1/reports` and `POST v1/scopes`.
-pub(crate) fn routes() -> axum::Router<App> {
-    axum::Router::new()
-        .route(&format!("/{}", wire::REPORTS), post(reports))
-        .route(&format!("/{}", wire::SCOPES), post(scopes))
+pub(crate) fn table() -> Vec<(String, MethodRouter<App>)> {
+    vec![(format!("/{}", wire::REPORTS), post(reports)), (format!("/{}", wire::SCOPES), post(scopes))]
 }
 
 async fn reports(

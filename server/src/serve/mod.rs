@@ -2,6 +2,8 @@
 
 mod body;
 mod health;
+#[cfg(test)]
+mod isolation;
 mod patient;
 mod rate;
 pub(crate) mod router;

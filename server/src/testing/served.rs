@@ -88,21 +88,31 @@ impl Served {
 
     /// The same, for another account.
     pub(crate) async fn ask_in(&self, account: &str, method: &str, path: &str, who: &str, body: Value) -> Answer {
+        if body.is_null() {
+            return self.send(account, method, path, who, "", Vec::new()).await;
+        }
+        self.send(account, method, path, who, "application/json", body.to_string().into_bytes()).await
+    }
+
+    /// Asks with any body, unless its type is empty.
+    pub(crate) async fn send(
+        &self,
+        account: &str,
+        method: &str,
+        path: &str,
+        who: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Answer {
         let address = SocketAddr::new([192, 0, 2, 1].into(), 50_000);
         let method: Method = method.parse().expect("a method");
         let mut request = Request::builder().method(method).uri(path).extension(ConnectInfo(address));
-        for (name, value) in [("authorization", who), ("x-anchore-account", account)] {
+        for (name, value) in [("authorization", who), ("x-anchore-account", account), ("content-type", content_type)] {
             if !value.is_empty() {
                 request = request.header(name, value);
             }
         }
-        let body = if body.is_null() {
-            Body::empty()
-        } else {
-            request = request.header("content-type", "application/json");
-            Body::from(body.to_string())
-        };
-        let request = request.body(body).expect("a request");
+        let request = request.body(Body::from(body)).expect("a request");
         let response = self.router.clone().oneshot(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, 1 << 24).await.expect("a body");
