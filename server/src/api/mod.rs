@@ -9,6 +9,7 @@ mod answer;
 mod asked;
 mod changes;
 mod containers;
+mod document;
 mod filters;
 mod find;
 mod images;
@@ -49,6 +50,7 @@ pub(crate) const DOCUMENT: &str = "/v1/openapi.json";
 /// A router beside the description of all that it serves.
 pub(crate) fn described(router: OpenApiRouter<App>) -> Router<App> {
     let (router, document) = router.split_for_parts();
+    let document = document::complete(&document);
     let served = move |_: Reader| {
         let document = document.clone();
         async move { Json(document).into_response() }

@@ -28,7 +28,7 @@ use stocktake_core::{
 pub(crate) use self::{
     elements::key as element_key,
     request::has_nul,
-    routes::table,
+    routes::routes,
     write::{Removal, remove},
 };
 use self::{

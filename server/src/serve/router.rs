@@ -43,13 +43,13 @@ type Table = Vec<(String, MethodRouter<App>)>;
 
 /// All that is served, a line for each room.
 pub(crate) fn router(app: App, settings: &Settings) -> Router {
-    let rooms = api::described(documented()).merge(served(ingest::table())).merge(served(foreign::table()));
+    let rooms = api::described(documented()).merge(served(foreign::table()));
     around(rooms, app, settings)
 }
 
 /// The rooms that describe themselves.
 fn documented() -> OpenApiRouter<App> {
-    api::routes().merge(access::routes())
+    api::routes().merge(access::routes()).merge(ingest::routes())
 }
 
 fn served(table: Table) -> Router<App> {
@@ -71,7 +71,7 @@ fn open() -> Table {
 #[cfg(test)]
 pub(crate) fn paths() -> Vec<String> {
     let (_, document) = documented().split_for_parts();
-    let tables = [ingest::table(), foreign::table(), beside(&Settings::default()), open()];
+    let tables = [foreign::table(), beside(&Settings::default()), open()];
     let of_tables = tables.into_iter().flatten().map(|(path, _)| path);
     document.paths.paths.into_keys().chain([api::DOCUMENT.to_owned()]).chain(of_tables).collect()
 }
