@@ -1,5 +1,7 @@
 //! What agents of Anchore send, and tools for it ask: their words on the outside, the one model within.
 
+#![allow(clippy::format_push_string, reason = "statements are put together")]
+
 mod answer;
 mod ecs;
 mod integrations;

@@ -114,13 +114,13 @@ async fn rows(
 pub(super) async fn single(app: &App, caller: &Caller, shape: Shape, uid: &str) -> Result<Value, Problem> {
     let none = || Problem::not_found(format!("there is no {} `{}`", shape.noun(), uid.escape_debug()));
     // What is no UUID is the identifier of nothing.
-    let uuid = Uuid::try_parse(uid).map_err(|_| none())?.hyphenated().to_string();
+    let wanted = Uuid::try_parse(uid).map_err(|_| none())?.hyphenated().to_string();
     let mut statement = Statement::of_account(caller.account_id);
     let (tables, also) = if shape == Shape::Pods {
-        let key = statement.bind(element_key(&[&uuid]));
+        let key = statement.bind(element_key(&[&wanted]));
         ("scope AS ~sc CROSS JOIN pod AS ~c".to_owned(), format!("~c.scope_id = ~sc.id AND ~c.key = {key}"))
     } else {
-        let uid = statement.bind(format!("%\"uid\":\"{uuid}\"%"));
+        let uid = statement.bind(format!("%\"uid\":\"{wanted}\"%"));
         (format!("{} AS ~c CROSS JOIN scope AS ~sc", shape.table()), format!("~c.facts LIKE {uid}"))
     };
     let mut rows = rows(app, statement, shape, &tables, &also).await?;

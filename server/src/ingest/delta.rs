@@ -112,23 +112,23 @@ impl Delta {
         let containers =
             compare(&earlier.containers, &later.containers, |container| container_key(container, is_cluster), always)?;
 
-        let mut used: BTreeMap<ImageUse, Used> = BTreeMap::new();
+        let mut altered_uses: BTreeMap<ImageUse, Used> = BTreeMap::new();
         let (mut uses, mut former_uses) = (HashMap::new(), HashMap::new());
         for (key, container) in &containers.missing {
             let usage = former.used_by(container)?;
-            used.entry(usage.clone()).or_default().by -= 1;
+            altered_uses.entry(usage.clone()).or_default().by -= 1;
             former_uses.insert(*key, usage);
         }
         for (key, old, new) in &containers.changed {
             let (old, new) = (former.used_by(old)?, images.used_by(new)?);
-            used.entry(old.clone()).or_default().by -= 1;
-            used.entry(new.clone()).or_default().by += 1;
+            altered_uses.entry(old.clone()).or_default().by -= 1;
+            altered_uses.entry(new.clone()).or_default().by += 1;
             former_uses.insert(*key, old);
             uses.insert(*key, new);
         }
         for (key, container) in &containers.added {
             let usage = images.used_by(container)?;
-            used.entry(usage.clone()).or_default().by += 1;
+            altered_uses.entry(usage.clone()).or_default().by += 1;
             uses.insert(*key, usage);
         }
         let list = |elements: &Elements<'_>, images: &Images| {
@@ -136,14 +136,14 @@ impl Delta {
         };
         let (was_listed, is_listed) = (list(&earlier, &former), list(&later, &images));
         for usage in was_listed.symmetric_difference(&is_listed) {
-            used.entry(usage.clone()).or_default();
+            altered_uses.entry(usage.clone()).or_default();
         }
-        used.retain(|usage, change| {
+        altered_uses.retain(|usage, change| {
             change.is_listed = is_listed.contains(usage);
             change.by != 0 || change.is_listed != was_listed.contains(usage)
         });
         former.by_hash.extend(images.by_hash);
-        let needed: HashSet<[u8; 32]> = used.keys().chain(uses.values()).map(|usage| usage.image).collect();
+        let needed: HashSet<[u8; 32]> = altered_uses.keys().chain(uses.values()).map(|usage| usage.image).collect();
         former.by_hash.retain(|hash, _| needed.contains(hash));
         Ok(Self {
             nodes: named(&earlier.nodes, &later.nodes, |node: &Node| key(&[&node.name]))?,
@@ -153,7 +153,7 @@ impl Delta {
             containers,
             uses,
             former_uses,
-            used,
+            used: altered_uses,
             images: former.by_hash,
         })
     }

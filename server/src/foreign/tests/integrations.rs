@@ -116,13 +116,13 @@ async fn an_integration_that_misses_three_reports_is_inactive() {
             assert!(save_health(database, account, &uuid, &health, now - minutes * MINUTE).await.unwrap());
             assert_eq!(state().await["state"], expected);
         }
-        let mut reaper = crate::reap::Reaper::new(&served.app);
-        reaper.run(now).await.unwrap();
+        let mut removing = crate::reap::Reaper::new(&served.app);
+        removing.run(now).await.unwrap();
         assert_eq!(state().await["state"], "active");
         // It starts again, and has yet to say how it is.
         save(database, account, &registration, now).await.unwrap();
         assert_eq!(state().await["state"], "registered");
-        reaper.run(now + 401 * 24 * 60 * MINUTE).await.unwrap();
+        removing.run(now + 401 * 24 * 60 * MINUTE).await.unwrap();
         assert_eq!(served.get(&format!("{LIST}/{uuid}"), reader).await.status, StatusCode::NOT_FOUND, "with age");
     }
 }

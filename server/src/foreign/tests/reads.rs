@@ -67,8 +67,8 @@ async fn what_runs_in_a_cluster_is_told_under_their_names() {
             let single = served.get(&format!("/v2/kubernetes-{path}/{}", uid(end)), reader).await;
             assert_eq!((single.status, &single.json()["name"]), (StatusCode::OK, &json!(name)), "{}", single.text);
             for unknown in [uid("ffff"), "x".to_owned(), "%25".to_owned()] {
-                let none = served.get(&format!("/v2/kubernetes-{path}/{unknown}"), reader).await;
-                assert_eq!((none.status, &none.json()["httpcode"]), (StatusCode::NOT_FOUND, &json!(404)));
+                let missing = served.get(&format!("/v2/kubernetes-{path}/{unknown}"), reader).await;
+                assert_eq!((missing.status, &missing.json()["httpcode"]), (StatusCode::NOT_FOUND, &json!(404)));
             }
         }
         let gone = served.ask("DELETE", "/v2/kubernetes-namespaces?cluster_name=prod", shop.with("admin"), Value::Null);

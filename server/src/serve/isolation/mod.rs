@@ -135,15 +135,15 @@ async fn every_route_is_walked_and_wants_credentials() {
         let mut found = BTreeSet::new();
         for path in paths() {
             for method in METHODS {
-                let asked = path.replace('{', "").replace('}', "");
+                let asked = path.replace(['{', '}'], "");
                 let answer = served.ask(method, &asked, "", Value::Null).await;
                 match answer.status {
                     StatusCode::METHOD_NOT_ALLOWED => continue,
                     StatusCode::UNAUTHORIZED => {
-                        assert!(answer.headers.contains_key("www-authenticate"), "{method} {path}")
+                        assert!(answer.headers.contains_key("www-authenticate"), "{method} {path}");
                     }
                     StatusCode::OK => {
-                        assert!(["/livez", "/readyz", "/version"].contains(&path.as_str()), "{method} {path}")
+                        assert!(["/livez", "/readyz", "/version"].contains(&path.as_str()), "{method} {path}");
                     }
                     status => panic!("{method} {path}: {status} without credentials: {}", answer.text),
                 }
