@@ -113,6 +113,7 @@ impl Reaper {
             removed += self.bodies(*account, now).await?;
             if self.retention.history_days > 0 {
                 removed += self.events(*account, now).await?;
+                removed += self.integrations(*account, now).await?;
                 for (table, unneeded) in GOING {
                     removed += self.gone(*account, table, unneeded, now).await?;
                 }
@@ -134,6 +135,14 @@ impl Reaper {
         let text = "DELETE FROM event WHERE account_id = $1 AND id IN (\
             SELECT id FROM event WHERE account_id = $1 AND at < $2 ORDER BY at LIMIT $3)";
         self.batches("event", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
+    }
+
+    /// Agents of Anchore's that were not heard of for as long as history is kept: one that makes its identifiers up is another one after
+    /// every start.
+    async fn integrations(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
+        let text = "DELETE FROM integration WHERE account_id = $1 AND uuid IN (SELECT uuid FROM integration \
+            WHERE account_id = $1 AND registered_at < $2 AND (health_at IS NULL OR health_at < $2) LIMIT $3)";
+        self.batches("integration", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
     }
 
     /// What is gone for longer than it counts and than its history is kept.

@@ -1,8 +1,11 @@
 //! What tests of this crate have in common.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod served;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub(crate) use self::served::{Account, Answer, PASSWORD, Served, basic};
 use crate::database::Database;
 
 /// Fresh databases with their schema: SQLite, and PostgreSQL where `STOCKTAKE_TEST_POSTGRES` has the URL of one in which databases may be

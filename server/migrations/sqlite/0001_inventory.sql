@@ -1,6 +1,7 @@
 -- The inventory. Every key is led by the account, so that no query can leave it, and a sharding PostgreSQL can split by it.
 -- Times are milliseconds since 1970 (UTC). Rows that come and go have `first_seen_at`; `last_seen_at` only if they were not in
--- the latest look at their scope (else the scope's time is theirs); `gone_at` once a complete look did not find them.
+-- the latest look at their scope (else the scope's time is theirs), 0 if somebody has taken them out of the inventory; `gone_at`
+-- once a complete look did not find them, or they were taken out.
 
 CREATE TABLE account (
     id INTEGER PRIMARY KEY,
@@ -359,3 +360,24 @@ CREATE TABLE event (
     PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX event_at ON event (account_id, at);
+
+-- Agents of Anchore that have registered (`/v2/system/integrations`).
+CREATE TABLE integration (
+    account_id INTEGER NOT NULL,
+    uuid TEXT NOT NULL,
+    -- What is the same when it registers again.
+    registration_id TEXT NOT NULL,
+    registration_instance_id TEXT NOT NULL,
+    -- What it told when it registered last (JSON).
+    told TEXT NOT NULL,
+    interval_seconds INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL,
+    -- Of its latest health report: when it came, how long the agent ran by then (a number as text), for which accounts it reports,
+    -- and what went wrong (JSON).
+    health_at INTEGER,
+    uptime_seconds TEXT,
+    accounts TEXT NOT NULL,
+    errors TEXT NOT NULL,
+    PRIMARY KEY (account_id, uuid),
+    UNIQUE (account_id, registration_id, registration_instance_id)
+) WITHOUT ROWID;

@@ -19,7 +19,8 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 22] = [
+pub(super) const TABLES: [&str; 23] = [
+    "integration",
     "event",
     "container",
     "pod",

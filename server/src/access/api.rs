@@ -9,7 +9,8 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -50,6 +51,18 @@ impl FromRequestParts<App> for Changing {
     }
 }
 
+/// Anybody, and what the audit log calls them.
+struct Asking(Caller, Actor);
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (caller, actor) = app.access.asking(parts).await?;
+        Ok(Self(caller, actor))
+    }
+}
+
 /// Nobody asks in account `admin` but who is of it.
 fn system_only(caller: &Caller) -> Result<(), Problem> {
     if caller.account == SYSTEM {
@@ -58,8 +71,17 @@ fn system_only(caller: &Caller) -> Result<(), Problem> {
     Err(Problem::forbidden(format!("accounts are seen to by admins of account `{SYSTEM}`, without naming another one")))
 }
 
-fn body<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    body.map(|Json(body)| body).map_err(|error| Problem::new(error.status(), error.body_text()))
+/// A body as it came.
+type Body = Result<Json<Box<RawValue>>, JsonRejection>;
+
+/// Reads a body. It is an object, though serde would also take a list of the values of its fields.
+fn body<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let Json(body) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    if !body.get().starts_with('{') {
+        return Err(Problem::bad_request("the body is no JSON object"));
+    }
+    serde_json::from_str(body.get())
+        .map_err(|error| Problem::bad_request(format!("the body is not what belongs here: {error}")))
 }
 
 /// Some of something.
@@ -81,6 +103,7 @@ async fn list_accounts(State(app): State<App>, Admin(caller): Admin) -> Result<J
 #[serde(deny_unknown_fields)]
 struct NewAccount {
     /// Up to 100 ASCII letters, digits, `.`, `_`, `-`, `@` and `+`; no other account's.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$")]
     name: String,
 }
 
@@ -90,10 +113,10 @@ struct NewAccount {
 async fn create_account(
     State(app): State<App>,
     Changing(caller, actor): Changing,
-    account: Result<Json<NewAccount>, JsonRejection>,
+    account: Body,
 ) -> Result<(StatusCode, Json<Account>), Problem> {
     system_only(&caller)?;
-    let account = app.access.create_account(&actor, &body(account)?.name).await?;
+    let account = app.access.create_account(&actor, &body::<NewAccount>(account)?.name).await?;
     Ok((StatusCode::CREATED, Json(account)))
 }
 
@@ -131,23 +154,34 @@ async fn list_users(State(app): State<App>, Admin(caller): Admin) -> Result<Json
 async fn create_user(
     State(app): State<App>,
     Changing(caller, actor): Changing,
-    user: Result<Json<NewUser>, JsonRejection>,
+    user: Body,
 ) -> Result<(StatusCode, Json<User>), Problem> {
     let user = app.access.create_user(&actor, &caller.account, body(user)?).await?;
     Ok((StatusCode::CREATED, Json(user)))
 }
 
 #[utoipa::path(patch, path = "/v1/users/{name}", tag = "access", params(("name" = String, Path)), request_body = UserChange,
+    description = "Changes a user's role or password. Who is no admin may change their own password, and nothing else.",
     responses((status = OK, body = User, description = "as it is now"),
+        (status = BAD_REQUEST, description = "the password cannot be one"),
         (status = NOT_FOUND, description = "there is none of this name in the account"),
         (status = CONFLICT, description = "the account would be left without an admin")))]
 async fn change_user(
     State(app): State<App>,
-    Changing(caller, actor): Changing,
+    Asking(caller, actor): Asking,
     Path(name): Path<String>,
-    change: Result<Json<UserChange>, JsonRejection>,
+    change: Body,
 ) -> Result<Json<User>, Problem> {
-    Ok(Json(app.access.change_user(&actor, &caller.account, &name, body(change)?).await?))
+    let may_not = || Problem::forbidden(format!("`{}` is not allowed to do this", caller.name));
+    let is_own = caller.is_user && caller.name == name;
+    if caller.role != Role::Admin && !is_own {
+        return Err(may_not());
+    }
+    let change: UserChange = body(change)?;
+    if caller.role != Role::Admin && change.role.is_some() {
+        return Err(may_not());
+    }
+    Ok(Json(app.access.change_user(&actor, &caller.account, &name, change).await?))
 }
 
 #[utoipa::path(delete, path = "/v1/users/{name}", tag = "access", params(("name" = String, Path)),
@@ -192,7 +226,7 @@ struct MadeToken {
 async fn create_token(
     State(app): State<App>,
     Changing(caller, actor): Changing,
-    token: Result<Json<NewToken>, JsonRejection>,
+    token: Body,
 ) -> Result<(StatusCode, Json<MadeToken>), Problem> {
     let (token, secret) = app.access.create_token(&actor, &caller.account, body(token)?).await?;
     Ok((StatusCode::CREATED, Json(MadeToken { token, secret: secret.expose_secret().to_owned() })))
@@ -216,6 +250,7 @@ async fn delete_token(
 #[into_params(parameter_in = Query)]
 struct AuditQuery {
     /// How many entries at the most: 1 to 1000, 100 if it is not said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
     /// `next` of the page before.
     after: Option<String>,

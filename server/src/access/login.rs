@@ -26,6 +26,7 @@ pub(super) struct Known {
     account: String,
     name: String,
     role: Role,
+    is_user: bool,
     expires_at: Option<i64>,
 }
 
@@ -81,7 +82,7 @@ impl Access {
             self.callers.put(generation, hash, None);
             return Ok(None);
         };
-        let known = Known { account_id, account, name, role: role.parse()?, expires_at };
+        let known = Known { account_id, account, name, role: role.parse()?, is_user: false, expires_at };
         self.callers.put(generation, hash, Some(known.clone()));
         self.note_use(hash, last_used_at);
         Ok(Some(known))
@@ -110,7 +111,7 @@ impl Access {
             Some((account_id, account, name, role, revision, _)) if right => {
                 self.throttle.succeeded(&name);
                 self.passwords.remember(key, revision);
-                let known = Known { account_id, account, name, role: role.parse()?, expires_at: None };
+                let known = Known { account_id, account, name, role: role.parse()?, is_user: true, expires_at: None };
                 self.callers.put(generation, key, Some(known.clone()));
                 Ok(known)
             }
@@ -130,7 +131,7 @@ impl Access {
         if revision != right {
             return Ok(None);
         }
-        let known = Known { account_id, account, name, role: role.parse()?, expires_at: None };
+        let known = Known { account_id, account, name, role: role.parse()?, is_user: true, expires_at: None };
         self.callers.put(generation, key, Some(known.clone()));
         Ok(Some(known))
     }
@@ -162,20 +163,20 @@ impl Access {
 
     /// Who asks in the account that they name, or in their own.
     async fn in_account(&self, known: Known, parts: &Parts) -> Result<(Caller, String), Problem> {
-        let Known { account_id, account, name, role, .. } = known;
+        let Known { account_id, account, name, role, is_user, .. } = known;
         let wanted = match parts.headers.get(ACCOUNT) {
             Some(wanted) => wanted.to_str().map_err(|_| Problem::bad_request(format!("`{ACCOUNT}` is no text")))?,
             None => "",
         };
         if wanted.is_empty() || wanted == account {
-            return Ok((Caller { account_id, account, name: name.clone(), role }, name));
+            return Ok((Caller { account_id, account, name: name.clone(), role, is_user }, name));
         }
         if account != SYSTEM || role != Role::Admin {
             return Err(Problem::forbidden(format!("`{name}` may not ask about other accounts than `{account}`")));
         }
         let account_id = self.account_id(wanted).await?;
         let who = format!("{account}/{name}");
-        Ok((Caller { account_id, account: wanted.to_owned(), name, role }, who))
+        Ok((Caller { account_id, account: wanted.to_owned(), name, role, is_user: false }, who))
     }
 
     async fn account_id(&self, name: &str) -> Result<i64, AccessError> {

@@ -25,7 +25,7 @@ pub(crate) use self::{
     accounts::Account,
     api::routes,
     audit::{Actor, audited},
-    error::AccessError,
+    error::{AccessError, NO_SUCH_ACCOUNT},
     tokens::{NewToken, Token},
     users::{NewUser, User, UserChange},
 };
@@ -88,6 +88,8 @@ pub(crate) struct Caller {
     pub(crate) name: String,
     /// What they may.
     pub(crate) role: Role,
+    /// Whether it is a user, who asks in their own account.
+    pub(crate) is_user: bool,
 }
 
 /// What somebody may.

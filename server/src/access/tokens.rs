@@ -41,6 +41,7 @@ pub(crate) struct Token {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewToken {
     /// Up to 100 ASCII letters, digits, `.`, `_`, `-`, `@` and `+`; no other token's of the account.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$")]
     pub(crate) name: String,
     /// What it may.
     pub(crate) role: Role,

@@ -35,6 +35,7 @@ pub(crate) struct User {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
     /// Up to 100 ASCII letters, digits, `.`, `_`, `-`, `@` and `+`; nobody else's on this server.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$")]
     pub(crate) name: String,
     /// 8 to 1024 bytes.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]

@@ -15,7 +15,7 @@ use utoipa::{
     openapi::{
         Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::{ArrayBuilder, ObjectBuilder, Schema, Type},
+        schema::{ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
     },
 };
 
@@ -51,6 +51,9 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("tag", "Tag of the image."),
     ("until", "Before this time (RFC 3339)."),
 ];
+
+const DIGEST: &str = "^(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})$";
+const COVERAGES: [&str; 4] = ["complete", "partial", "denied", "failed"];
 
 /// What lists that have pages take.
 pub(super) const PAGES: &[&str] = &["after", "format", "limit"];
@@ -217,7 +220,11 @@ impl Asked {
             "label" => self.labels.push(value),
             "cluster" => self.cluster = Some(value),
             "context" => self.context = Some(value),
-            "coverage" => self.coverage = Some(value),
+            "coverage" => {
+                let known = COVERAGES.contains(&value.as_str());
+                self.coverage =
+                    Some(if known { value } else { return Err(invalid("complete, partial, denied or failed")) });
+            }
             "digest" => {
                 let digest = stocktake_core::Digest::is_digest(&value);
                 self.digest =
@@ -323,6 +330,11 @@ fn parameter(name: &str, about: &str) -> Parameter {
         "format" => words(&["json", "ndjson", "csv"]),
         "status" => words(&["present", "stale", "gone", "all"]),
         "sort" => words(&["first_seen", "-first_seen", "name", "-name"]),
+        "coverage" => words(&COVERAGES),
+        "at" | "seen_since" | "since" | "until" => {
+            Schema::Object(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).build())
+        }
+        "digest" => Schema::Object(text().pattern(Some(DIGEST)).build()),
         _ => Schema::Object(text().build()),
     };
     ParameterBuilder::new()

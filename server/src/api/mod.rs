@@ -9,6 +9,7 @@ mod answer;
 mod asked;
 mod changes;
 mod containers;
+mod document;
 mod filters;
 mod find;
 mod images;
@@ -43,14 +44,18 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(changes::changes))
 }
 
+/// Where the description is served.
+pub(crate) const DOCUMENT: &str = "/v1/openapi.json";
+
 /// A router beside the description of all that it serves.
 pub(crate) fn described(router: OpenApiRouter<App>) -> Router<App> {
     let (router, document) = router.split_for_parts();
+    let document = document::complete(&document);
     let served = move |_: Reader| {
         let document = document.clone();
         async move { Json(document).into_response() }
     };
-    router.route("/v1/openapi.json", axum::routing::get(served))
+    router.route(DOCUMENT, axum::routing::get(served))
 }
 
 fn description() -> OpenApi {

@@ -105,6 +105,7 @@ pub(super) struct SourceChange {
     /// Days after which what was not seen any more is no longer in the inventory; -1: only what the latest report holds; 0: for
     /// ever; null: as the server is set.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required, minimum = -1, maximum = 36_525)]
     image_ttl_days: Option<i64>,
 }
 
@@ -387,9 +388,13 @@ fn json(row: &AnyRow, column: &str) -> Result<Value, sqlx::Error> {
 
 /// Sets how long what a source tells of counts.
 pub(super) async fn change(app: &App, account_id: i64, id: i64, body: &[u8]) -> Result<Source, Problem> {
-    let change: SourceChange = serde_json::from_slice(body).map_err(|error| {
-        Problem::bad_request(format!("the body is not `{{\"image_ttl_days\": DAYS or null}}`: {error}"))
-    })?;
+    let invalid =
+        |why: &str| Problem::bad_request(format!("the body is not `{{\"image_ttl_days\": DAYS or null}}`: {why}"));
+    // serde would also take a list of the values of its fields.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(invalid("it is no JSON object"));
+    }
+    let change: SourceChange = serde_json::from_slice(body).map_err(|error| invalid(&error.to_string()))?;
     if change.image_ttl_days.is_some_and(|days| !(-1..=LONGEST).contains(&days)) {
         return Err(Problem::bad_request(format!("`image_ttl_days` is neither null nor from -1 to {LONGEST}")));
     }

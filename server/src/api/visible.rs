@@ -29,9 +29,9 @@ pub(crate) const JOINS: &str = " CROSS JOIN scope ~sc CROSS JOIN source ~so CROS
 pub(crate) const JOINED: &str = "~sc.account_id = $1 AND ~sc.id = ~c.scope_id AND ~so.account_id = $1 AND ~so.id = ~sc.source_id \
     AND ~ag.account_id = $1 AND ~ag.id = ~so.agent_id AND ~pl.account_id = $1 AND ~pl.id = ~sc.place_id";
 
-/// When the row was seen last.
-pub(crate) const SEEN_AT: &str =
-    "COALESCE(~c.last_seen_at, CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END)";
+/// When the row was seen last. 0 stands for when it was taken out.
+pub(crate) const SEEN_AT: &str = "CASE ~c.last_seen_at WHEN 0 THEN ~c.gone_at ELSE \
+    COALESCE(~c.last_seen_at, CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END) END";
 
 /// When a scope itself was seen last.
 pub(crate) const SCOPE_SEEN_AT: &str = "CASE WHEN ~sc.follows = 1 THEN ~so.observed_at ELSE ~sc.seen_at END";
@@ -59,19 +59,20 @@ impl Visible {
 
     /// Whether the row counts by its time to live: 0 for ever; -1 while the latest report has it; else so many days from
     /// when it was seen last.
+    /// What somebody has taken out does not, whatever that is.
     pub(crate) fn counts(&self) -> String {
-        self.counts_at(SEEN_AT, "~c.gone_at IS NULL AND ~sc.gone_at IS NULL")
+        self.counts_at("WHEN ~c.last_seen_at = 0 THEN 0", SEEN_AT, "~c.gone_at IS NULL AND ~sc.gone_at IS NULL")
     }
 
     /// The same of a scope itself.
     pub(crate) fn scope_counts(&self) -> String {
-        self.counts_at(SCOPE_SEEN_AT, "~sc.gone_at IS NULL")
+        self.counts_at("", SCOPE_SEEN_AT, "~sc.gone_at IS NULL")
     }
 
-    fn counts_at(&self, seen_at: &str, is_there: &str) -> String {
+    fn counts_at(&self, removed: &str, seen_at: &str, is_there: &str) -> String {
         let (now, ttl) = (&self.now, format!("COALESCE(~so.ttl_days, {})", self.ttl));
         format!(
-            "CASE WHEN {ttl} = 0 THEN 1 WHEN {ttl} < 0 THEN CASE WHEN {is_there} THEN 1 ELSE 0 END \
+            "CASE {removed} WHEN {ttl} = 0 THEN 1 WHEN {ttl} < 0 THEN CASE WHEN {is_there} THEN 1 ELSE 0 END \
              WHEN {seen_at} >= {now} - {ttl} * {DAY} THEN 1 ELSE 0 END = 1"
         )
     }

@@ -54,7 +54,8 @@ impl EcsInventory {
             // The agent writes UNKNOWN for a service that it could not find.
             if arn != "UNKNOWN" {
                 let kind = "ecs_service".into();
-                scope.workloads.push(Workload { id: arn.into(), kind, name: last(arn).into(), ..Workload::default() });
+                let (id, uid, name) = (arn.into(), Some(arn.into()), last(arn).into());
+                scope.workloads.push(Workload { id, uid, kind, name, ..Workload::default() });
             }
         }
         for Task { arn, service_arn, tags } in &self.tasks {

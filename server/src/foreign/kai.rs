@@ -4,8 +4,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use stocktake_core::model::{Coverage, Scope, ScopeId};
 
-use super::report::{Told, image};
+use super::{
+    inventories::Told,
+    report::{self, image},
+};
 use crate::ingest::Incoming;
+
+/// What its reports are kept as.
+pub(super) const COLLECTOR: &str = "kai";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InventoryReport {
@@ -37,6 +43,16 @@ struct ReportedImage {
 }
 
 impl InventoryReport {
+    /// What it tells of.
+    pub(super) fn told(&self) -> Told {
+        let context = |Namespace { namespace, .. }: &Namespace| match namespace.as_str() {
+            "" => self.cluster_name.clone(),
+            namespace => format!("{}/{namespace}", self.cluster_name),
+        };
+        let contexts = self.results.iter().map(context).collect();
+        Told { collector: COLLECTOR, cluster: self.cluster_name.clone(), contexts }
+    }
+
     pub(super) fn incoming(self, request: &[u8]) -> Incoming {
         let scopes = self.results.into_iter().map(|Namespace { namespace, images }| {
             let images = images.unwrap_or_default().into_iter().map(|ReportedImage { tag, repo_digest }| {
@@ -48,6 +64,7 @@ impl InventoryReport {
         });
         let scopes = scopes.collect();
         let runtime = if self.inventory_type == "ecs" { "ecs" } else { "kubernetes" };
-        Told { kind: "kai", runtime, cluster: self.cluster_name, timestamp: self.timestamp, scopes }.incoming(request)
+        report::Told { kind: COLLECTOR, runtime, cluster: self.cluster_name, timestamp: self.timestamp, scopes }
+            .incoming(request)
     }
 }

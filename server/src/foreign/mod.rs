@@ -1,13 +1,20 @@
 //! What agents of Anchore send, and tools for it ask: their words on the outside, the one model within.
 
+#![allow(clippy::format_push_string, reason = "statements are put together")]
+
+mod answer;
 mod ecs;
+mod integrations;
 mod inventories;
 mod kai;
 mod kubernetes;
+mod pieces;
+mod reads;
 mod report;
 mod routes;
+mod shapes;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::table;

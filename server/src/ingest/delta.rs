@@ -34,10 +34,19 @@ pub(crate) struct Delta {
     /// The image uses of containers that came or changed, and of those that changed before they did, by the containers' keys.
     pub(crate) uses: HashMap<i64, ImageUse>,
     pub(crate) former_uses: HashMap<i64, ImageUse>,
-    /// By how many containers more, or less, an image is used. Where no containers are told of, an image is used once.
-    pub(crate) used: BTreeMap<ImageUse, i64>,
+    /// Uses of images that changed.
+    pub(crate) used: BTreeMap<ImageUse, Used>,
     /// What is known of images that are in `used`, by hash.
     pub(crate) images: HashMap<[u8; 32], Image>,
+}
+
+/// How the use of an image changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// By how many containers more, or less, it is used.
+    pub(crate) by: i64,
+    /// Whether it is in use all the same where no containers use it: none are told of.
+    pub(crate) is_listed: bool,
 }
 
 /// The images of a body by the ids that its containers go by.
@@ -110,38 +119,38 @@ impl Delta {
         let containers =
             compare(&earlier.containers, &later.containers, |container| container_key(container, is_cluster), always)?;
 
-        let mut counts: BTreeMap<ImageUse, i64> = BTreeMap::new();
+        let mut altered_uses: BTreeMap<ImageUse, Used> = BTreeMap::new();
         let (mut uses, mut former_uses) = (HashMap::new(), HashMap::new());
         for (key, container) in &containers.missing {
             let usage = former.used_by(container)?;
-            *counts.entry(usage.clone()).or_default() -= 1;
+            altered_uses.entry(usage.clone()).or_default().by -= 1;
             former_uses.insert(*key, usage);
         }
         for (key, old, new) in &containers.changed {
             let (old, new) = (former.used_by(old)?, images.used_by(new)?);
-            *counts.entry(old.clone()).or_default() -= 1;
-            *counts.entry(new.clone()).or_default() += 1;
+            altered_uses.entry(old.clone()).or_default().by -= 1;
+            altered_uses.entry(new.clone()).or_default().by += 1;
             former_uses.insert(*key, old);
             uses.insert(*key, new);
         }
         for (key, container) in &containers.added {
             let usage = images.used_by(container)?;
-            *counts.entry(usage.clone()).or_default() += 1;
+            altered_uses.entry(usage.clone()).or_default().by += 1;
             uses.insert(*key, usage);
         }
         let list = |elements: &Elements<'_>, images: &Images| {
             if elements.containers.is_empty() { images.listed() } else { BTreeSet::new() }
         };
         let (was_listed, is_listed) = (list(&earlier, &former), list(&later, &images));
-        for usage in was_listed.difference(&is_listed) {
-            *counts.entry(usage.clone()).or_default() -= 1;
+        for usage in was_listed.symmetric_difference(&is_listed) {
+            altered_uses.entry(usage.clone()).or_default();
         }
-        for usage in is_listed.difference(&was_listed) {
-            *counts.entry(usage.clone()).or_default() += 1;
-        }
-        counts.retain(|_, count| *count != 0);
+        altered_uses.retain(|usage, change| {
+            change.is_listed = is_listed.contains(usage);
+            change.by != 0 || change.is_listed != was_listed.contains(usage)
+        });
         former.by_hash.extend(images.by_hash);
-        let needed: HashSet<[u8; 32]> = counts.keys().chain(uses.values()).map(|usage| usage.image).collect();
+        let needed: HashSet<[u8; 32]> = altered_uses.keys().chain(uses.values()).map(|usage| usage.image).collect();
         former.by_hash.retain(|hash, _| needed.contains(hash));
         Ok(Self {
             nodes: named(&earlier.nodes, &later.nodes, |node: &Node| key(&[&node.name]))?,
@@ -151,7 +160,7 @@ impl Delta {
             containers,
             uses,
             former_uses,
-            used: counts,
+            used: altered_uses,
             images: former.by_hash,
         })
     }
@@ -235,7 +244,7 @@ mod tests {
     }
 
     fn used(delta: &Delta) -> Vec<(&str, i64)> {
-        delta.used.iter().map(|(usage, count)| (usage.name.as_str(), *count)).collect()
+        delta.used.iter().map(|(usage, used)| (usage.name.as_str(), used.by)).collect()
     }
 
     #[test]
@@ -257,7 +266,7 @@ mod tests {
         let two = body(vec![container("1", "a"), container("2", "b")], vec![image("a", Some("m")), image("b", None)]);
         let delta = Delta::between(&one, &two, false).unwrap();
         assert_eq!(delta.containers.changed.len(), 1);
-        assert_eq!(delta.used.values().copied().collect::<BTreeSet<_>>(), BTreeSet::from([-1, 1]));
+        assert_eq!(delta.used.values().map(|used| used.by).collect::<BTreeSet<_>>(), BTreeSet::from([-1, 1]));
     }
 
     #[test]
@@ -266,7 +275,12 @@ mod tests {
         listed.names.push("a:2".into());
         let one = body(Vec::new(), vec![listed]);
         let delta = Delta::between(b"", &one, true).unwrap();
-        assert_eq!(used(&delta), [("a", 1), ("a:2", 1)]);
+        assert_eq!(used(&delta), [("a", 0), ("a:2", 0)]);
+        assert!(delta.used.values().all(|used| used.is_listed));
+        let counted = body(vec![container("1", "a")], vec![image("a", None)]);
+        let delta = Delta::between(&one, &counted, true).unwrap();
+        assert_eq!(used(&delta).iter().filter(|(name, by)| (*name, *by) == ("a", 1)).count(), 1);
+        assert!(delta.used.values().all(|used| !used.is_listed), "from now on they are counted");
         assert!(Delta::between(&one, &one, true).unwrap().used.is_empty());
     }
 }

@@ -27,13 +27,18 @@ use stocktake_core::{
     wire::{Outcome, Receipt, Stored, problem},
 };
 
+pub(crate) use self::{
+    elements::key as element_key,
+    request::has_nul,
+    routes::routes,
+    write::{Removal, remove},
+};
 use self::{
     known::Known,
     order::Standing,
     plan::Plan,
     write::{Written, write},
 };
-pub(crate) use self::{request::has_nul, routes::routes};
 use crate::{
     database::{Database, DatabaseError, Rows},
     http::Problem,

@@ -5,20 +5,23 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
-    routing::post,
 };
 use jiff::Timestamp;
 use stocktake_core::wire::{self, Outcome, Receipt, Stored};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{access::Reporter, app::App, http::Problem, metrics::Reported};
 
 /// `POST v1/reports` and `POST v1/scopes`.
-pub(crate) fn routes() -> axum::Router<App> {
-    axum::Router::new()
-        .route(&format!("/{}", wire::REPORTS), post(reports))
-        .route(&format!("/{}", wire::SCOPES), post(scopes))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(reports)).routes(routes!(scopes))
 }
 
+#[utoipa::path(post, path = "/v1/reports", tag = "agents",
+    description = "Takes a report of `stocktake-agent`, or a bundle. The protocol: docs/protocol.md.",
+    request_body(content = String, content_type = "application/vnd.stocktake.frames", description = "Frames of zstd."),
+    responses((status = OK, description = "it is here"),
+        (status = CONFLICT, description = "something that it names is not here: `type` and `digests` say what to send")))]
 async fn reports(
     Reporter(caller): Reporter,
     State(app): State<App>,
@@ -36,6 +39,11 @@ async fn reports(
     Ok(Json(taken?))
 }
 
+#[utoipa::path(post, path = "/v1/scopes", tag = "agents",
+    description = "Takes bodies that go ahead of a report. The protocol: docs/protocol.md.",
+    request_body(content = String, content_type = "application/vnd.stocktake.frames", description = "Frames of zstd."),
+    responses((status = OK, description = "they are here"),
+        (status = CONFLICT, description = "a dictionary that one was made with is not here")))]
 async fn scopes(
     Reporter(caller): Reporter,
     State(app): State<App>,

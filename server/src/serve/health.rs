@@ -15,10 +15,10 @@ use crate::{access::Reader, app::App, http::Problem, metrics::OPEN_METRICS};
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The version of Anchore Enterprise that agents are told they speak to. k8s-inventory from 1.7.0 and ecs-inventory
-/// from 1.5.0 register from 5.11.0 on, and the first ends if that fails; below it they report without, and ask again later.
-/// So this becomes 5.11.0 when registration is served, and not before.
-const AS_ANCHORE: &str = "5.10.0";
+/// The version of Anchore Enterprise that agents are told they speak to. From 5.11 on k8s-inventory (1.7.0 and later) registers and
+/// says how it is, and ends if that fails. ecs-inventory (1.5.0 and later) does so from 6.2 on, and k8s-inventory wants applications
+/// from 6.0 on, which there are none of here: so it is the first version that has all that is served.
+const AS_ANCHORE: &str = "5.11.0";
 
 pub(super) async fn livez() -> &'static str {
     "alive\n"

@@ -2,9 +2,11 @@
 
 mod body;
 mod health;
+#[cfg(test)]
+mod isolation;
 mod patient;
 mod rate;
-mod router;
+pub(crate) mod router;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -14,12 +14,13 @@ use axum::{
     http::{Method, StatusCode, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 use tower_http::{compression::CompressionLayer, decompression::RequestDecompressionLayer};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     body::{Punctual, Shared},
@@ -42,20 +43,49 @@ const TURN: Duration = Duration::from_secs(10);
 /// How long the text of an error may be that somebody else than us has written.
 const ERROR_TEXT: usize = 4096;
 
+/// Paths, and what is served at each.
+type Table = Vec<(String, MethodRouter<App>)>;
+
 /// All that is served, a line for each room.
 pub(crate) fn router(app: App, settings: &Settings) -> Router {
-    let rooms = api::described(api::routes().merge(access::routes())).merge(ingest::routes()).merge(foreign::routes());
+    let rooms = api::described(documented()).merge(served(foreign::table()));
     around(rooms, app, settings)
+}
+
+/// The rooms that describe themselves.
+fn documented() -> OpenApiRouter<App> {
+    api::routes().merge(access::routes()).merge(ingest::routes())
+}
+
+fn served(table: Table) -> Router<App> {
+    table.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods))
+}
+
+/// What belongs to no room, and is bounded as they are.
+fn beside(settings: &Settings) -> Table {
+    let metrics = if settings.metrics.public { get(health::public_metrics) } else { get(health::metrics) };
+    vec![("/version".to_owned(), get(health::version)), ("/metrics".to_owned(), metrics)]
+}
+
+/// What is asked by whoever watches over the server, and never has to wait.
+fn open() -> Table {
+    vec![("/livez".to_owned(), get(health::livez)), ("/readyz".to_owned(), get(health::readyz))]
+}
+
+/// Every path that [`router`] serves, with the names of its parameters.
+#[cfg(test)]
+pub(crate) fn paths() -> Vec<String> {
+    let (_, document) = documented().split_for_parts();
+    let tables = [foreign::table(), beside(&Settings::default()), open()];
+    let of_tables = tables.into_iter().flatten().map(|(path, _)| path);
+    document.paths.paths.into_keys().chain([api::DOCUMENT.to_owned()]).chain(of_tables).collect()
 }
 
 /// The rooms, what is asked without credentials, and what every request goes through.
 pub(super) fn around(rooms: Router<App>, app: App, settings: &Settings) -> Router {
-    let metrics = if settings.metrics.public { get(health::public_metrics) } else { get(health::metrics) };
     let rooms = rooms.route_layer(from_fn_with_state(app.clone(), access::audited));
-    let asked = rooms.route("/version", get(health::version)).route("/metrics", metrics);
-    let open = Router::new().route("/livez", get(health::livez)).route("/readyz", get(health::readyz));
-    limited(asked, &settings.limits)
-        .merge(open.method_not_allowed_fallback(wrong_method))
+    limited(rooms.merge(served(beside(settings))), &settings.limits)
+        .merge(served(open()).method_not_allowed_fallback(wrong_method))
         .layer(from_fn(caught))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), observed))

@@ -4,3 +4,4 @@
 mod backup;
 mod bed;
 mod lifecycle;
+mod openapi;

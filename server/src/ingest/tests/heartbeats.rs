@@ -132,3 +132,33 @@ async fn one_whose_scope_was_taken_over_meanwhile_is_looked_at() {
         check_events(&database).await;
     }
 }
+
+#[tokio::test]
+async fn what_was_removed_comes_back_with_a_report_that_says_the_same() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut agent = Made::new(1);
+        let mut send = async |with_bodies: bool| {
+            let report = agent.report(&told(ContainerState::Running), Coverage::Complete);
+            let mut frames = Vec::new();
+            append_frame(&mut frames, &report.manifest.unwrap().1, None).unwrap();
+            for body in report.bodies.values().filter(|_| with_bodies) {
+                append_frame(&mut frames, body, None).unwrap();
+            }
+            assert_eq!(ingest.report(1, None, frames.into()).await.unwrap().outcome, Outcome::Accepted);
+        };
+        for with_bodies in [true, false, false, false] {
+            send(with_bodies).await;
+        }
+        let what = Removal::Context { kind: "kubernetes", context: "prod/a" };
+        assert!(remove(&database, 1, what, Timestamp::now().as_millisecond()).await.unwrap() > 0);
+        assert_eq!(rows(&database).await.0.len(), 0);
+        check_events(&database).await;
+        for _ in 0..3 {
+            send(false).await;
+            assert_eq!(rows(&database).await.0.len(), 1);
+        }
+        check_events(&database).await;
+        check_uses(&database).await;
+    }
+}

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     database::{Column, DatabaseError, Rows, Value},
     ingest::{
-        delta::{ImageUse, Unconfirmed},
+        delta::{ImageUse, Unconfirmed, Used},
         elements::{Changes, key},
         plan::Content,
     },
@@ -214,22 +214,23 @@ async fn image_uses(
     .bind(scope)
     .fetch_all(&mut *writer.connection)
     .await?;
-    let mut known: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
+    let mut known: HashMap<(i64, i64), (i64, Option<i64>)> = HashMap::new();
     for row in found {
         let is_gone = row.try_get::<Option<i64>, _>("gone_at")?.is_some();
-        let containers = if is_gone { 0 } else { row.try_get("containers")? };
+        let containers = if is_gone { None } else { Some(row.try_get("containers")?) };
         known.insert((row.try_get("image_id")?, row.try_get("name_id")?), (row.try_get("id")?, containers));
     }
     let mut rows = Rows::new(&[Integer; 8]);
-    for (usage, by) in &content.delta.used {
+    for (usage, Used { by, is_listed }) in &content.delta.used {
         let (image, name) = (writer.ids.image(&usage.image), writer.ids.name(&usage.name));
-        let (id, before) = known.get(&(image, name)).copied().unwrap_or_else(|| (writer.identifier(), 0));
-        let now = (before + by).max(0);
-        known.insert((image, name), (id, now));
-        let gone_at = (now == 0).then_some(observed_at);
-        match (before, now) {
-            (0, 1..) => writer.events.push(observed_at, What::Appeared, Entity::Image, [id, scope], None),
-            (1.., 0) => writer.events.push(observed_at, What::Disappeared, Entity::Image, [id, scope], None),
+        let (id, before) = known.get(&(image, name)).copied().unwrap_or_else(|| (writer.identifier(), None));
+        let now = (before.unwrap_or(0) + by).max(0);
+        let is_used = now > 0 || *is_listed;
+        known.insert((image, name), (id, is_used.then_some(now)));
+        let gone_at = (!is_used).then_some(observed_at);
+        match (before.is_some(), is_used) {
+            (false, true) => writer.events.push(observed_at, What::Appeared, Entity::Image, [id, scope], None),
+            (true, false) => writer.events.push(observed_at, What::Disappeared, Entity::Image, [id, scope], None),
             _ => {}
         }
         rows.push([

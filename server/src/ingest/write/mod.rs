@@ -2,12 +2,15 @@
 
 mod entities;
 mod events;
+mod remove;
 mod scope;
 mod sources;
 
 use std::collections::{BTreeMap, HashSet};
 
 use sqlx::Row as _;
+
+pub(crate) use self::remove::{Removal, remove};
 
 use super::{
     Incoming,

@@ -1,5 +1,8 @@
 //! Reports as the agents send them, and what becomes of them.
 
+mod integrations;
+mod reads;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::Row as _;
@@ -7,14 +10,14 @@ use stocktake_core::wire::Outcome;
 
 use super::{
     ecs::EcsInventory,
-    inventories::{Asked, items, remove},
+    inventories::{Asked, InventoryItem, Wanted, piece},
     kai::InventoryReport,
     kubernetes::KubernetesInventory,
 };
 use crate::{
     app::{App, Retention},
     database::Database,
-    ingest::{Incoming, Ingest},
+    ingest::{Incoming, Ingest, Removal, remove},
     testing::databases,
 };
 
@@ -153,31 +156,95 @@ async fn the_inventory_lists_what_the_time_to_live_lets_stand() {
         assert_eq!(tags(&app, &by_digest).await, ["alpine:3"]);
         let elsewhere = Asked { context: Some("eks-prod/kube-system".into()), ..Asked::default() };
         assert_eq!(tags(&app, &elsewhere).await, [""; 0]);
-        let found = items(&app, 1, &by_digest).await.unwrap();
+        let found = items(&app, 1, &by_digest).await;
         let found = serde_json::to_value(&found[0]).unwrap();
         assert_eq!((&found["image_digest"], &found["inventory_type"]), (&json!(DIGEST), &json!("kubernetes")));
-        assert_eq!(items(&app, 2, &Asked::default()).await.unwrap(), [], "another account's");
+        assert_eq!(items(&app, 2, &Asked::default()).await, [], "another account's");
     }
 }
 
+async fn items(app: &App, account: i64, asked: &Asked) -> Vec<InventoryItem> {
+    let wanted = std::sync::Arc::new(Wanted::by(asked.clone()));
+    let (mut items, mut after) = (Vec::new(), Some(None));
+    while let Some(at) = after {
+        let (more, next) = piece(app.clone(), account, wanted.clone(), at).await.unwrap();
+        items.extend(more);
+        after = next;
+    }
+    items
+}
+
 async fn tags(app: &App, asked: &Asked) -> Vec<String> {
-    let items = serde_json::to_value(items(app, 1, asked).await.unwrap()).unwrap();
+    let items = serde_json::to_value(items(app, 1, asked).await).unwrap();
     items.as_array().unwrap().iter().map(|item| item["image_tag"].as_str().unwrap().to_owned()).collect()
 }
 
+/// What happened, to what, and how often.
+async fn events(database: &Database) -> Vec<(i64, i64, i64)> {
+    let text = "SELECT kind, entity, count(*) AS count FROM event GROUP BY kind, entity ORDER BY kind, entity";
+    let rows = sqlx::query(text).fetch_all(database.pool()).await.unwrap();
+    rows.iter().map(|row| (row.get("kind"), row.get("entity"), row.get("count"))).collect()
+}
+
 #[tokio::test]
-async fn what_was_removed_is_gone_until_it_is_reported_again() {
+async fn what_was_removed_has_disappeared_until_it_is_reported_again() {
+    for database in databases().await {
+        let app = App::new(database.clone(), Retention { ttl_days: 0, ..Retention::default() });
+        app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
+        let now = Timestamp::now().as_millisecond();
+        let removed = async |account, what| remove(&database, account, what, now).await.unwrap();
+        let (kind, context) = ("kubernetes", "prod/alpha");
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+        assert_eq!(removed(2, Removal::Context { kind, context }).await, 0, "another account's");
+        assert_eq!(
+            removed(1, Removal::Image { kind, context, digest: DIGEST }).await,
+            0,
+            "an image that is still there"
+        );
+        assert_eq!(removed(1, Removal::Cluster { kind, name: "alpha" }).await, 0, "no such cluster");
+        assert!(removed(1, Removal::Context { kind, context }).await > 0);
+        assert_eq!(tags(&app, &Asked::default()).await, [""; 0], "though everything counts for ever");
+        assert_eq!(removed(1, Removal::Context { kind, context }).await, 0, "once");
+        let (container, image, once) = (1, 2, 1);
+        let appeared_and_disappeared = [(1, container, once), (1, image, once), (2, container, once), (2, image, once)];
+        assert_eq!(events(&database).await, appeared_and_disappeared);
+        app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
+        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+        assert_eq!(events(&database).await[0], (1, container, 2));
+        assert!(removed(1, Removal::Cluster { kind, name: "prod" }).await > 0);
+        assert_eq!(tags(&app, &Asked::default()).await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_gone_is_removed_by_its_digest() {
     for database in databases().await {
         let app = App::new(database.clone(), Retention::default());
-        app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
-        let place = ["kubernetes", "prod/alpha"];
+        let now = Timestamp::now();
+        let at = |minutes: i64| (now - SignedDuration::from_mins(minutes)).to_string();
+        let both = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);
+        app.ingest.take(1, &kai(&at(10), &both)).await.unwrap();
+        app.ingest.take(1, &kai(&at(5), &json!([{"tag": "nginx:1.25"}]))).await.unwrap();
+        let what = Removal::Image { kind: "kubernetes", context: "eks-prod/default", digest: DIGEST };
+        let now = now.as_millisecond();
+        assert_eq!(remove(&database, 1, what, now).await.unwrap(), 1);
         assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
-        assert_eq!(remove(&app, 2, place, None).await.unwrap(), 0, "another account's");
-        assert_eq!(remove(&app, 1, place, Some(DIGEST)).await.unwrap(), 0, "an image that is still there");
-        assert!(remove(&app, 1, place, None).await.unwrap() > 0);
-        assert_eq!(tags(&app, &Asked::default()).await, [""; 0]);
-        app.ingest.take(1, &batch("alpha", "0", "ab")).await.unwrap();
-        assert_eq!(tags(&app, &Asked::default()).await, ["nginx:1.25"]);
+        assert_eq!(remove(&database, 1, what, now).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_only_listed_is_in_use_by_no_container() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        ingest.take(1, &kai("2021-11-17T18:47:36Z", &json!([{"tag": "alpine:3"}]))).await.unwrap();
+        let text = "SELECT containers FROM image_use WHERE gone_at IS NULL";
+        let containers: Vec<i64> = sqlx::query_scalar(text).fetch_all(database.pool()).await.unwrap();
+        assert_eq!(containers, [0]);
+        // Listed again with another one, it neither comes nor goes.
+        let both = json!([{"tag": "alpine:3"}, {"tag": "nginx:1.25"}]);
+        ingest.take(1, &kai("2021-11-17T18:52:36Z", &both)).await.unwrap();
+        assert_eq!(events(&database).await, [(1, 2, 2)]);
     }
 }
 
