@@ -61,3 +61,5 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('namespace', 'namespace_key', '5000 5000 20 20'),
     ('namespace', 'namespace', '5000 5000 1'),
     ('body', 'body', '10000 10000 1');
+-- This connection, too, reads them now: it has the schema since before.
+ANALYZE sqlite_schema;
