@@ -1,5 +1,7 @@
 //! What the benchmarks share.
 
 pub mod fill;
+pub mod made;
 pub mod process;
+pub mod reporter;
 pub mod table;

@@ -233,6 +233,17 @@ fn free_port() -> u16 {
 /// Runs a statement in the bed's PostgreSQL, as whoever may do everything, and returns what it prints.
 #[must_use]
 pub fn psql(statement: &str) -> String {
+    run_psql(bed::POSTGRESQL, statement)
+}
+
+/// The same in another database than the bed's own.
+#[must_use]
+pub fn psql_in(database: &str, statement: &str) -> String {
+    let (server, _) = bed::POSTGRESQL.rsplit_once('/').expect("a URL with a database");
+    run_psql(&format!("{server}/{database}"), statement)
+}
+
+fn run_psql(url: &str, statement: &str) -> String {
     tools::output(Command::new("psql").args([
         "-X",
         "-q",
@@ -241,7 +252,7 @@ pub fn psql(statement: &str) -> String {
         "-v",
         "ON_ERROR_STOP=1",
         "-d",
-        bed::POSTGRESQL,
+        url,
         "-c",
         statement,
     ]))

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
-use stocktake_core::model::{Agent, Report, ScopeId, Source};
+use stocktake_core::model::{Agent, Report, ScopeEntry, ScopeId, Source};
 use uuid::Uuid;
 
 use super::{
@@ -60,6 +60,14 @@ pub(crate) struct KnownScope {
     pub(crate) is_gone: bool,
     /// Whether whoever told of it last has not been heard of for longer than they promised.
     pub(crate) is_silent: bool,
+}
+
+impl KnownScope {
+    /// Whether what a line of its own source's report says of it, besides its body, is what is here.
+    pub(crate) fn is_as_told(&self, source: i64, line: &ScopeEntry) -> bool {
+        let coverage = &line.coverage;
+        self.source_id == source && self.follows == coverage.has_seen() && self.coverage == coverage.status()
+    }
 }
 
 impl ScopeKey {

@@ -2,11 +2,13 @@
 
 mod delta;
 mod elements;
+mod heartbeat;
 mod intern;
 mod known;
 mod order;
 mod place;
 mod plan;
+mod recent;
 mod request;
 mod routes;
 mod write;
@@ -14,12 +16,12 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use stocktake_core::{
     Digest,
-    model::Report,
+    model::{Report, Source},
     wire::{Outcome, Receipt, Stored, problem},
 };
 
@@ -40,6 +42,8 @@ use crate::{
 pub(crate) struct Ingest {
     database: Database,
     interned: intern::Interned,
+    recent: Arc<recent::Recent>,
+    heartbeats: heartbeat::Heartbeats,
 }
 
 /// A report as it came, whoever sent it.
@@ -59,12 +63,22 @@ pub(crate) struct Incoming {
     pub(crate) received_at: i64,
 }
 
+impl Incoming {
+    /// When a source was seen, by the server's clock, in milliseconds.
+    fn observed_at(&self, source: &Source) -> i64 {
+        (source.observed_at.as_millisecond() + self.skew).min(self.received_at)
+    }
+}
+
 /// How often a report is tried that others got in the way of.
 const ATTEMPTS: usize = 8;
 
 impl Ingest {
+    /// Within a runtime, as some is written by a task of its own.
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, interned: intern::Interned::default() }
+        let recent = Arc::new(recent::Recent::new());
+        let heartbeats = heartbeat::Heartbeats::new(database.clone(), Arc::clone(&recent));
+        Self { database, interned: intern::Interned::default(), recent, heartbeats }
     }
 
     /// Forgets which images, names and labels are in the database: some of them may be there no longer.
@@ -79,13 +93,13 @@ impl Ingest {
         sent_at: Option<Timestamp>,
         bytes: bytes::Bytes,
     ) -> Result<Receipt, Problem> {
-        let incoming = request::report(&self.database, account, sent_at, bytes).await?;
+        let incoming = request::report(&self.database, &self.recent, account, sent_at, bytes).await?;
         self.take(account, &incoming).await
     }
 
     /// Takes bodies that go ahead of a report.
     pub(crate) async fn scopes(&self, account: i64, bytes: bytes::Bytes) -> Result<Stored, Problem> {
-        let bodies = request::scopes(&self.database, account, bytes).await?;
+        let bodies = request::scopes(&self.database, &self.recent, account, bytes).await?;
         let mut rows = Rows::new(&write::BODY);
         for (digest, body) in &bodies {
             rows.push(write::body_row(account, words::pack_digest(digest), body, Timestamp::now().as_millisecond())?);
@@ -98,7 +112,8 @@ impl Ingest {
 
     /// Takes a report, whole or not at all. The same report a second time changes nothing.
     pub(crate) async fn take(&self, account: i64, incoming: &Incoming) -> Result<Receipt, Problem> {
-        let outcome = self.outcome(account, incoming).await?;
+        let is_heartbeat = self.heartbeats.take(account, incoming).await?;
+        let outcome = if is_heartbeat { Outcome::Accepted } else { self.outcome(account, incoming).await? };
         let received_at = Timestamp::from_millisecond(incoming.received_at).unwrap_or(Timestamp::UNIX_EPOCH);
         Ok(Receipt { report: incoming.report.id, outcome, received_at })
     }
@@ -117,7 +132,10 @@ impl Ingest {
                 interned => interned?,
             };
             match write(&self.database, account, incoming, &known, &plan, &interned).await {
-                Ok(Written::Done) => return Ok(Outcome::Accepted),
+                Ok(Written::Done) => {
+                    self.recent.learn(account, incoming, &known, &plan);
+                    return Ok(Outcome::Accepted);
+                }
                 // Somebody else has altered what this was based on.
                 Ok(Written::Overtaken) => {}
                 Err(error) if is_passing(&error) => self.interned.forget(),

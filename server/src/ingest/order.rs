@@ -75,6 +75,12 @@ impl Runs {
         self.0.drain(..excess);
     }
 
+    /// As the database keeps it.
+    pub(crate) fn to_json(&self) -> String {
+        // It cannot fail: there is no map in it.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// How many reports are missing, as far as is remembered.
     #[cfg(test)]
     fn missing(&self) -> u64 {

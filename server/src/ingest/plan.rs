@@ -76,7 +76,7 @@ impl Plan {
         }
         for (position, source) in report.sources.iter().enumerate() {
             let place = known.place(source, &report.agent);
-            let observed_at = (source.observed_at.as_millisecond() + incoming.skew).min(incoming.received_at);
+            let observed_at = incoming.observed_at(source);
             let mut planned = SourcePlan {
                 source: position,
                 observed_at,

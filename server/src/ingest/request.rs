@@ -11,11 +11,14 @@ use stocktake_core::{
 };
 use tokio::task::spawn_blocking;
 
-use super::{Incoming, elements::Elements};
+use super::{Incoming, elements::Elements, recent::Recent};
 use crate::{database::Database, http::Problem, words};
 
 /// Bytes that all documents of a request may have together.
 pub(crate) const DECOMPRESSED: usize = 512 << 20;
+
+/// As much is read at once; more is read where nobody waits for it.
+const AT_ONCE: usize = 64 << 10;
 
 /// Documents of a request.
 const DOCUMENTS: usize = 100_000;
@@ -24,14 +27,15 @@ const DOCUMENTS: usize = 100_000;
 const SKEW: i64 = 5_000;
 
 /// Reads a report with its bodies.
-pub(crate) async fn report(
+pub(super) async fn report(
     database: &Database,
+    recent: &Recent,
     account: i64,
     sent_at: Option<Timestamp>,
     bytes: bytes::Bytes,
 ) -> Result<Incoming, Problem> {
     let received_at = Timestamp::now();
-    let mut documents = documents(database, account, bytes, true).await?;
+    let mut documents = documents(database, recent, account, bytes, true).await?;
     let Some((digest, manifest)) = documents.manifest.take() else {
         return Err(Problem::bad_request("there is no manifest in the request"));
     };
@@ -79,12 +83,13 @@ pub(super) fn failed(error: &tokio::task::JoinError) -> Problem {
 }
 
 /// Reads bodies alone.
-pub(crate) async fn scopes(
+pub(super) async fn scopes(
     database: &Database,
+    recent: &Recent,
     account: i64,
     bytes: bytes::Bytes,
 ) -> Result<BTreeMap<Digest, Vec<u8>>, Problem> {
-    Ok(documents(database, account, bytes, false).await?.bodies)
+    Ok(documents(database, recent, account, bytes, false).await?.bodies)
 }
 
 #[derive(Default)]
@@ -93,23 +98,46 @@ struct Documents {
     bodies: BTreeMap<Digest, Vec<u8>>,
 }
 
-/// Reads all frames. What one was made with is in the request or in the database, where it is looked up when it is missed.
+/// Reads all frames. What one was made with is in the request or was kept; there it is looked up when it is missed.
 async fn documents(
     database: &Database,
+    recent: &Recent,
     account: i64,
     bytes: bytes::Bytes,
     has_manifest: bool,
 ) -> Result<Documents, Problem> {
     let mut fetched: BTreeMap<Digest, Vec<u8>> = BTreeMap::new();
-    let mut position = Position { offset: 0, left: DECOMPRESSED, documents: Documents::default(), count: 0 };
+    // What is small, as most is, is not worth a thread's while. How large it is shows only when it is read.
+    let mut is_small = bytes.len() <= AT_ONCE;
+    let left = if is_small { AT_ONCE } else { DECOMPRESSED };
+    let mut position = Position { offset: 0, left, documents: Documents::default(), count: 0, has_manifest };
     loop {
-        let (input, dictionaries) = (bytes.clone(), std::mem::take(&mut fetched));
-        let (at, missed) = spawn_blocking(move || position.read(&input, &dictionaries, has_manifest))
-            .await
-            .map_err(|error| failed(&error))??;
+        let (at, stop) = if is_small {
+            position.read(&bytes, &fetched)?
+        } else {
+            let (input, dictionaries) = (bytes.clone(), std::mem::take(&mut fetched));
+            let read = spawn_blocking(move || position.read(&input, &dictionaries)).await;
+            read.map_err(|error| failed(&error))??
+        };
         position = at;
-        let Some(digest) = missed else { return Ok(position.documents) };
-        let Some(document) = document(database, account, &digest).await? else {
+        let digest = match stop {
+            Stop::End => return Ok(position.documents),
+            Stop::TooLarge if is_small => {
+                is_small = false;
+                position.left += DECOMPRESSED - AT_ONCE;
+                continue;
+            }
+            Stop::TooLarge => {
+                let title = format!("the documents of the request have more than {DECOMPRESSED} bytes together");
+                return Err(Problem::new(http::StatusCode::PAYLOAD_TOO_LARGE, title));
+            }
+            Stop::Missed(digest) => digest,
+        };
+        let document = match recent.manifest(account, &digest) {
+            Some(manifest) => Some(manifest.to_vec()),
+            None => document(database, account, &digest).await?,
+        };
+        let Some(document) = document else {
             let title = "a frame was made with a dictionary that is not here; send it without";
             return Err(Problem::conflict(problem::UNKNOWN_DICTIONARY, title, vec![digest]));
         };
@@ -123,16 +151,21 @@ struct Position {
     left: usize,
     documents: Documents,
     count: usize,
+    has_manifest: bool,
+}
+
+/// Why they were not read any further.
+enum Stop {
+    End,
+    /// A dictionary has to be fetched.
+    Missed(Digest),
+    /// The next document is larger than may be.
+    TooLarge,
 }
 
 impl Position {
-    /// Reads on to the end, or to a frame whose dictionary has to be fetched.
-    fn read(
-        mut self,
-        bytes: &[u8],
-        fetched: &BTreeMap<Digest, Vec<u8>>,
-        has_manifest: bool,
-    ) -> Result<(Self, Option<Digest>), Problem> {
+    /// Reads on.
+    fn read(mut self, bytes: &[u8], fetched: &BTreeMap<Digest, Vec<u8>>) -> Result<(Self, Stop), Problem> {
         loop {
             let mut frames = Frames::new(bytes.get(self.offset..).unwrap_or_default(), self.left);
             let known = |digest: &Digest| {
@@ -142,14 +175,11 @@ impl Position {
             };
             let document = match frames.next_document(known) {
                 Ok(Some(document)) => document,
-                Ok(None) => return Ok((self, None)),
+                Ok(None) => return Ok((self, Stop::End)),
                 Err(FrameError::UnknownDictionary(digest)) if !fetched.contains_key(&digest) => {
-                    return Ok((self, Some(digest)));
+                    return Ok((self, Stop::Missed(digest)));
                 }
-                Err(FrameError::TooLarge(_)) => {
-                    let title = format!("the documents of the request have more than {DECOMPRESSED} bytes together");
-                    return Err(Problem::new(http::StatusCode::PAYLOAD_TOO_LARGE, title));
-                }
+                Err(FrameError::TooLarge(_)) => return Ok((self, Stop::TooLarge)),
                 Err(error) => return Err(Problem::bad_request(error.to_string())),
             };
             self.offset = bytes.len() - frames.rest().len();
@@ -163,7 +193,7 @@ impl Position {
                 // PostgreSQL keeps no such text, and nothing that runs is called so.
                 return Err(Problem::bad_request(format!("{digest} has a text with a NUL character in it")));
             }
-            if has_manifest && self.documents.manifest.is_none() {
+            if self.has_manifest && self.documents.manifest.is_none() {
                 self.documents.manifest = Some((digest, document));
             } else {
                 Elements::of(&document)

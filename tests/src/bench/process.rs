@@ -54,13 +54,40 @@ pub async fn run(command: &[String], stdout: &str) -> anyhow::Result<Cost> {
 
 /// Seconds of CPU that a process has had, to a hundredth.
 pub fn cpu(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process is gone that is being measured")?;
-    // proc(5): utime and stime are the 14th and 15th field; the second, in brackets, may hold spaces.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |field: usize| -> anyhow::Result<f64> { Ok(fields.get(field - 3).context("no such field")?.parse()?) };
+    // proc(5): utime and stime.
+    fields(pid, [14, 15])
+}
+
+/// The same of a process with its children, those too that have ended.
+pub fn family_cpu(pid: u32) -> anyhow::Result<f64> {
+    // And cutime and cstime.
+    let mut total = cpu(pid)? + fields(pid, [16, 17])?;
+    for process in fs::read_dir("/proc")? {
+        let Ok(child) = process?.file_name().to_string_lossy().parse() else { continue };
+        // One that ends meanwhile is its parent's from then on.
+        if stat(child, 4).is_ok_and(|parent| parent == pid.to_string()) {
+            total += cpu(child).unwrap_or_default();
+        }
+    }
+    Ok(total)
+}
+
+/// Seconds in two fields of `/proc/PID/stat` together.
+fn fields(pid: u32, numbers: [usize; 2]) -> anyhow::Result<f64> {
+    let mut ticks = 0.0;
+    for number in numbers {
+        ticks += stat(pid, number)?.parse::<f64>()?;
+    }
     #[allow(clippy::cast_precision_loss, reason = "a hundred")]
     let ticks_a_second = rustix::param::clock_ticks_per_second() as f64;
-    Ok((ticks(14)? + ticks(15)?) / ticks_a_second)
+    Ok(ticks / ticks_a_second)
+}
+
+/// A field of `/proc/PID/stat` by its number in proc(5). The second, in brackets, may hold spaces.
+fn stat(pid: u32, number: usize) -> anyhow::Result<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process is gone that is being measured")?;
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    Ok(fields.nth(number - 3).context("no such field")?.to_owned())
 }
 
 /// Memory of a process in bytes, by the name that proc(5) has for it: `VmRSS`, `VmHWM`.

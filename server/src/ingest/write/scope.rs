@@ -28,15 +28,11 @@ pub(super) async fn scope(
     [place, source]: [i64; 2],
 ) -> Result<(), DatabaseError> {
     let line = &incoming.report.sources[planned.source].scopes[scope.entry];
-    let has_seen = line.coverage.has_seen();
-    if let Some(known) = &scope.known {
-        let is_as_before = scope.content.is_none()
-            && known.source_id == source
-            && known.follows == has_seen
-            && known.coverage == line.coverage.status();
-        if is_as_before && line.coverage.is_complete() && incoming.is_whole {
-            return Ok(());
-        }
+    // Of one that was not seen completely the reason may be another.
+    let is_as_before =
+        scope.content.is_none() && scope.known.as_ref().is_some_and(|known| known.is_as_told(source, line));
+    if is_as_before && line.coverage.is_complete() && incoming.is_whole {
+        return Ok(());
     }
     let id = scope.known.as_ref().map_or_else(|| writer.identifier(), |known| known.id);
     row(writer, incoming, planned, scope, line, [id, place, source]).await?;

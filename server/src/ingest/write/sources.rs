@@ -42,7 +42,7 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
         .bind(*kind)
         .bind(report.agent.version.clone())
         .bind(report.agent.hostname.clone())
-        .bind(serde_json::to_string(&runs).unwrap_or_default())
+        .bind(runs.to_json())
         .bind(report.id.to_string())
         .bind(report.created_at.as_millisecond() + skew)
         .bind(*received_at)

@@ -1,5 +1,7 @@
 //! Reports at random, and after each the database compared with a model of what it has to hold.
 
+mod heartbeats;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
