@@ -141,7 +141,9 @@ async fn way(
         conditions.push(format!("{SCOPE_SEEN_AT} >= {}", statement.bind(since)));
     }
     let (stale, gone) = (format!("{} = 'stale'", visible.scope_status()), "~sc.gone_at IS NOT NULL".to_owned());
-    let of = |rows: &str| format!(" UNION SELECT left_.id FROM image_use AS left_ WHERE left_.account_id = $1 AND left_.{rows}");
+    let of = |rows: &str| {
+        format!(" UNION SELECT left_.id FROM image_use AS left_ WHERE left_.account_id = $1 AND left_.{rows}")
+    };
     let also = match asked.shown() {
         Shown::Stale if conditions.is_empty() => {
             conditions.push(stale);
@@ -162,8 +164,9 @@ async fn way(
          AND wag.id = wso.agent_id AND us.account_id = $1 AND us.scope_id = wsc.id AND {}{also}",
         named(&conditions.join(" AND "), "w")
     );
-    let count =
-        statement.with_text(format!("SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({uses}) AS way LIMIT {FEW}) AS counted"));
+    let count = statement.with_text(format!(
+        "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({uses}) AS way LIMIT {FEW}) AS counted"
+    ));
     let rows = count.fetch(connection).await?;
     let count = rows.first().map_or(Ok(0), |row| integer(row, "count"))?;
     Ok((count < FEW).then_some(uses))
@@ -174,17 +177,22 @@ fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> Resul
     let mut conditions = vec![visible.shows(asked.shown())];
     if let Some(digest) = &asked.digest {
         let digest = statement.bind(digest.as_str());
-        conditions.push(format!("+~c.image_id IN ({})", images_of_digest(&digest)));
+        conditions.push(format!("ig.id IN ({})", images_of_digest(&digest)));
     }
     if let Some(repository) = &asked.repository {
         let reference = reference(repository, "repository")?;
         let repository = statement.bind(reference.canonical_repository());
         let tag = asked.tag.as_deref().or(reference.tag()).map(|tag| statement.bind(tag));
-        conditions.push(format!("+~c.id IN ({})", uses_of_reference(&repository, tag.as_deref())));
+        let uses = uses_of_reference(&repository, tag.as_deref());
+        conditions.push(format!(
+            "ig.id IN (SELECT iu.image_id FROM ({uses}) AS used CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.id = used.id) \
+             AND +~c.id IN ({uses})"
+        ));
     } else if let Some(tag) = &asked.tag {
         let tag = statement.bind(tag.as_str());
         conditions.push(format!(
-            "+~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
+            "ig.id IN (SELECT iu.image_id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 AND im.tag = {tag} \
+             AND iu.account_id = $1 AND iu.name_id = im.id) AND +~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
         ));
     }
     if let Some(context) = &asked.context {

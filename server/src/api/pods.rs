@@ -50,7 +50,7 @@ pub(super) struct Workload {
     api_version: Option<String>,
     uid: Option<String>,
     /// Containers of it that are not gone. One that several sources see counts once for each.
-    containers: i64,
+    pub(super) containers: i64,
     #[serde(flatten)]
     whence: Whence,
 }

@@ -129,7 +129,7 @@ async fn rows(
          pod.last_seen_at AS pod_seen, workload.name AS workload \
          FROM container JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
          JOIN image_use ON image_use.id = container.image_use_id JOIN image_name ON image_name.id = image_use.name_id \
-         JOIN workload ON workload.id = container.workload_id \
+         JOIN workload ON workload.id = coalesce(container.workload_id, pod.workload_id) \
          WHERE container.gone_at IS NULL AND pod.gone_at IS NULL AND workload.gone_at IS NULL",
     )
     .fetch_all(database.pool())

@@ -220,7 +220,8 @@ impl Cluster {
 impl Deployment {
     fn hash(&self, cluster: usize, namespace: usize) -> u64 {
         let what = [cluster, namespace, self.application].map(|number| number as u64);
-        fastrand::Rng::with_seed(what.into_iter().fold(self.rollout, |hash, number| hash * 4099 + number)).u64(0..1 << 36)
+        fastrand::Rng::with_seed(what.into_iter().fold(self.rollout, |hash, number| hash * 4099 + number))
+            .u64(0..1 << 36)
     }
 
     fn containers(&self, pod: &Pod, created_at: Timestamp, random: &mut fastrand::Rng) -> Vec<Container> {

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use stocktake_core::{
     Digest,
-    model::{
-        Agent, Cluster as Identity, Coverage, Report, SCHEMA_VERSION, Scope, ScopeEntry, ScopeId, Shown, Source,
-    },
+    model::{Agent, Cluster as Identity, Coverage, Report, SCHEMA_VERSION, Scope, ScopeEntry, ScopeId, Shown, Source},
     normalise,
     wire::append_frame,
 };

@@ -31,10 +31,9 @@ impl Connection {
     /// Asks as the administrator, and returns an answer of status 200.
     pub(crate) async fn ask(&mut self, path: &str, body: Option<Bytes>) -> anyhow::Result<Bytes> {
         let request = Request::builder().method(if body.is_some() { "POST" } else { "GET" }).uri(path);
-        let request = request.header(header::HOST, &self.address).header(
-            header::AUTHORIZATION,
-            format!("Basic {}", STANDARD.encode(format!("admin:{PASSWORD}"))),
-        );
+        let request = request
+            .header(header::HOST, &self.address)
+            .header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(format!("admin:{PASSWORD}"))));
         let request = request.header(header::CONTENT_TYPE, stocktake_core::wire::MEDIA_TYPE);
         self.sender.ready().await?;
         let answer = self.sender.send_request(request.body(Full::new(body.unwrap_or_default()))?).await?;

@@ -1,6 +1,8 @@
 //! What is asked, each time of something else.
 
-use crate::content::{APPLICATIONS, NAMESPACES, NODES, application, cluster, digest, image, name, namespace, node, proxy};
+use crate::content::{
+    APPLICATIONS, NAMESPACES, NODES, application, cluster, digest, image, name, namespace, node, proxy,
+};
 
 /// A question, and what it is called.
 pub(crate) type Question = (&'static str, fn(&mut Asking) -> String);
@@ -58,9 +60,7 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("where: name with tag", |ask| format!("/v1/where?image={}", ask.usual())),
     ("where: repository", |ask| format!("/v1/where?image={}", ask.repository())),
     ("where: repository of the image in all namespaces", |_| "/v1/where?image=istio/proxyv2".to_owned()),
-    ("where: digest that nobody knows", |ask| {
-        format!("/v1/where?image={}", digest(&ask.random.u64(..).to_string()))
-    }),
+    ("where: digest that nobody knows", |ask| format!("/v1/where?image={}", digest(&ask.random.u64(..).to_string()))),
     ("containers: first page", |_| "/v1/containers?".to_owned()),
     ("containers: sort=name", |_| "/v1/containers?sort=name".to_owned()),
     ("containers: sort=-first_seen", |_| "/v1/containers?sort=-first_seen".to_owned()),
@@ -74,9 +74,7 @@ pub(crate) const QUESTIONS: &[Question] = &[
     ("containers: label key=value", |ask| {
         format!("/v1/containers?label=app.kubernetes.io/name%3D{}", ask.application())
     }),
-    ("containers: label that most have", |_| {
-        "/v1/containers?label=security.istio.io/tlsMode%3Distio".to_owned()
-    }),
+    ("containers: label that most have", |_| "/v1/containers?label=security.istio.io/tlsMode%3Distio".to_owned()),
     ("containers: label key", |_| "/v1/containers?label=pod-template-hash".to_owned()),
     ("containers: label that none has", |_| "/v1/containers?label=tier%3Dfront".to_owned()),
     ("containers: two labels", |ask| {
