@@ -41,7 +41,7 @@ async fn inventory(database: &Database) {
     for (id, ttl) in [(1, "NULL"), (2, "900"), (3, "0")] {
         text += &format!(
             "INSERT INTO source (account_id, id, agent_id, place_id, collector, kind, observed_at, coverage, shown, warnings, ttl_days, \
-             first_seen_at) VALUES (7, {id}, 1, 1, 'c{id}', 'docker', 0, 'complete', '', '', {ttl}, 0);\
+             first_seen_at) VALUES (7, {id}, 1, 1, 'c{id}', 'docker', {NOW}, 'complete', '', '', {ttl}, 0);\
              INSERT INTO scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, counts, \
              told_digest, base_digest, follows, seen_at, first_seen_at, changed_at) VALUES (7, {id}, 1, {id}, 'c{id}', 'docker', \
              'host', 'h', 'h', 'complete', '', {told}, {base}, 1, 0, 0, 0);"
@@ -237,7 +237,7 @@ async fn what_nobody_tells_of_any_more_goes_with_its_scope() {
         inventory(&database).await;
         // All sources were heard of at the beginning of time: 1 counts as usual, 2 for 900 days, 3 for ever.
         let rows = [1, 2, 3].map(|scope| container(scope, scope, 9, "NULL", "NULL")).concat();
-        run(&database, &rows).await;
+        run(&database, &(rows + "UPDATE source SET observed_at = 0;")).await;
         Reaper::new(&app(&database, -1, 400)).run(NOW).await.unwrap();
         assert_eq!(ids(&database, "scope").await, [1, 3], "-1: until a report says otherwise");
         Reaper::new(&app(&database, 120, 1001)).run(NOW).await.unwrap();

@@ -447,3 +447,33 @@ async fn labels_that_are_longer_than_an_index_takes_are_kept_whole() {
         assert!(labels.contains(&value));
     }
 }
+
+#[tokio::test]
+async fn a_cluster_that_is_called_otherwise_takes_its_scopes_along_and_one_that_comes_back_is_the_same() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let namespace = |name: &str| (ScopeId::namespace(name), Coverage::Complete, Some(scope(&pods)));
+        let mut agent = Made::new(1);
+        ingest.take(1, &agent.report(&[namespace("a"), namespace("b")], Coverage::Complete)).await.unwrap();
+        let contexts = async || -> Vec<(i64, String, bool)> {
+            let rows =
+                sqlx::query("SELECT id, context, gone_at FROM scope ORDER BY context").fetch_all(database.pool());
+            let gone = |row: &sqlx::any::AnyRow| row.get::<Option<i64>, _>("gone_at").is_some();
+            rows.await.unwrap().iter().map(|row| (row.get("id"), row.get("context"), gone(row))).collect()
+        };
+        let before = contexts().await;
+        assert_eq!(before.iter().map(|scope| scope.1.as_str()).collect::<Vec<_>>(), ["prod/a", "prod/b"]);
+        // Nothing in the scopes is new.
+        let mut renamed = agent.report(&[namespace("a")], Coverage::Complete);
+        renamed.report.sources[0].cluster = Some(Cluster { uid: Some("c-1".into()), name: Some("shop".into()) });
+        ingest.take(1, &renamed).await.unwrap();
+        let [a, b] = [&before[0], &before[1]].map(|scope| scope.0);
+        assert_eq!(contexts().await, [(a, "shop/a".to_owned(), false), (b, "shop/b".to_owned(), true)]);
+        let mut back = agent.report(&[namespace("a"), namespace("b")], Coverage::Complete);
+        back.report.sources[0].cluster.clone_from(&renamed.report.sources[0].cluster);
+        ingest.take(1, &back).await.unwrap();
+        assert_eq!(contexts().await, [(a, "shop/a".to_owned(), false), (b, "shop/b".to_owned(), false)]);
+        assert_eq!(rows(&database).await.0.len(), 2);
+    }
+}
