@@ -20,6 +20,7 @@ pub struct App {
 }
 
 /// How long what is kept counts.
+#[expect(clippy::struct_field_names, reason = "as the configuration names them")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// Days after which what was not seen any more is no longer in the inventory; -1: only what the latest report of each scope

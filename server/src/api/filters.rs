@@ -163,15 +163,15 @@ impl Filters {
         let owner = if table == Table::Container { OWNER } else { "~c.workload_id" };
         self.conditions.push(format!("EXISTS (SELECT 1 FROM workload AS wo WHERE {of} AND wo.id = {owner})"));
         if is_there {
-            let owned = |table: &str| {
+            let of_them = |table: &str| {
                 format!(
                     "SELECT co.id FROM ({workloads}) AS owners CROSS JOIN {table} AS co WHERE co.account_id = $1 \
                      AND co.workload_id = owners.id AND co.gone_at IS NULL"
                 )
             };
             self.ways.push(match table {
-                Table::Container => format!("{} UNION {}", of_pods(&owned("pod")), owned("container")),
-                _ => owned(table.name()),
+                Table::Container => format!("{} UNION {}", of_pods(&of_them("pod")), of_them("container")),
+                _ => of_them(table.name()),
             });
         }
     }

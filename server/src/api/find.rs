@@ -41,13 +41,11 @@ pub(super) async fn find(
         rows.extend([" AND NOT EXISTS (", &instead, ")"]);
     }
     let search = Search { table, asked, rows };
-    match way {
-        Some(way) => search.along(&way, statement, connection).await,
-        None => {
-            let index = filters.walk.map(|index| dialect.indexed_by(index)).unwrap_or_default();
-            search.through(&index, statement, connection).await
-        }
+    if let Some(way) = way {
+        return search.along(&way, statement, connection).await;
     }
+    let index = filters.walk.map(|index| dialect.indexed_by(index)).unwrap_or_default();
+    search.through(&index, statement, connection).await
 }
 
 /// What is looked for, and in which order.

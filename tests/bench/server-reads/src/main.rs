@@ -60,12 +60,12 @@ async fn main() -> anyhow::Result<()> {
 
 /// Reports of all clusters, first of what is there, then of what a day has changed.
 async fn fill(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
-    let begin = Timestamp::now() - SignedDuration::from_hours(24 * arguments.days);
+    let first = Timestamp::now() - SignedDuration::from_hours(24 * arguments.days);
     let mut tellers: Vec<Teller> =
-        (0..arguments.clusters).map(|number| Teller::new(Cluster::new(number, begin))).collect();
+        (0..arguments.clusters).map(|number| Teller::new(Cluster::new(number, first))).collect();
     let mut random = fastrand::Rng::with_seed(7);
     for day in 0..=arguments.days {
-        let (now, began) = (begin + SignedDuration::from_hours(24 * day), Instant::now());
+        let (now, began) = (first + SignedDuration::from_hours(24 * day), Instant::now());
         if day > 0 {
             tellers.iter_mut().for_each(|teller| teller.cluster.churn(arguments.churn, now, &mut random));
         }
@@ -88,7 +88,7 @@ async fn ask(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
     told("| question | lines | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|")?;
     for (name, question) in questions::QUESTIONS.iter().filter(|(name, _)| name.contains(&arguments.only)) {
         let mut asking = Asking { random: fastrand::Rng::with_seed(1), clusters: arguments.clusters };
-        let (mut took, mut lines, began) = (Vec::new(), 0, Instant::now());
+        let (mut took, mut lines) = (Vec::new(), 0);
         for _ in 0..arguments.times {
             let path = question(&mut asking);
             let began = Instant::now();
@@ -98,10 +98,11 @@ async fn ask(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
             lines += answer["items"].as_array().map_or(0, Vec::len);
         }
         took.sort_by(f64::total_cmp);
-        let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)];
-        let mean = lines / took.len();
+        let at = |part: usize| {
+            took.get((took.len() * part / 100).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+        };
+        let mean = lines / took.len().max(1);
         told(&format!("| {name} | {mean} | {:.1} | {:.1} | {:.1} |", at(50), at(99), at(100)))?;
-        let _ = began;
     }
     Ok(())
 }
