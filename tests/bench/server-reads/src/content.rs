@@ -177,7 +177,7 @@ impl Cluster {
         let mut names: Vec<Text> = scope.containers.iter().filter_map(|container| container.image.clone()).collect();
         names.sort_unstable();
         names.dedup();
-        scope.images = names.iter().map(|name| known_image(name)).collect();
+        scope.images = names.iter().map(known_image).collect();
         scope
     }
 

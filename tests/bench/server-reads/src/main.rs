@@ -67,7 +67,9 @@ async fn fill(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
     for day in 0..=arguments.days {
         let (now, began) = (first + SignedDuration::from_hours(24 * day), Instant::now());
         if day > 0 {
-            tellers.iter_mut().for_each(|teller| teller.cluster.churn(arguments.churn, now, &mut random));
+            for teller in &mut tellers {
+                teller.cluster.churn(arguments.churn, now, &mut random);
+            }
         }
         let reports = tellers.iter_mut().map(|teller| async move {
             let frames = teller.report(now)?;
