@@ -20,6 +20,7 @@ pub struct App {
 }
 
 /// How long what is kept counts.
+#[expect(clippy::struct_field_names, reason = "as the configuration names them")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// Days after which what was not seen any more is no longer in the inventory; -1: only what the latest report of each scope
@@ -27,12 +28,14 @@ pub(crate) struct Retention {
     pub(crate) ttl_days: i64,
     /// Days for which history is kept; 0: for ever.
     pub(crate) history_days: i64,
+    /// Days for which it is kept who did what; 0: for ever.
+    pub(crate) audit_days: i64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         // 120 is Anchore's since Enterprise 3.0.1.
-        Self { ttl_days: 120, history_days: 400 }
+        Self { ttl_days: 120, history_days: 400, audit_days: 400 }
     }
 }
 

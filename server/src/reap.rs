@@ -111,12 +111,19 @@ impl Reaper {
         let mut removed = 0;
         for account in &accounts {
             removed += self.bodies(*account, now).await?;
+            if self.retention.audit_days > 0 {
+                removed += self.older(*account, "audit", "at", now - self.retention.audit_days * DAY).await?;
+            }
             if self.retention.history_days > 0 {
                 removed += self.events(*account, now).await?;
                 removed += self.integrations(*account, now).await?;
+                removed +=
+                    self.older(*account, "bundle", "received_at", now - self.retention.history_days * DAY).await?;
+                self.run_out(*account, now).await?;
                 for (table, unneeded) in GOING {
                     removed += self.gone(*account, table, unneeded, now).await?;
                 }
+                removed += self.scopes(*account, now).await?;
             }
         }
         Ok(removed + self.unused(&accounts, now).await?)
@@ -145,9 +152,94 @@ impl Reaper {
         self.batches("integration", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
     }
 
+    /// Rows that are older than a time, and that nothing needs.
+    async fn older(&self, account: i64, table: &'static str, column: &str, than: i64) -> Result<u64, DatabaseError> {
+        let key = if table == "bundle" { "report_id" } else { "id" };
+        let text = format!(
+            "DELETE FROM {table} WHERE account_id = $1 AND {column} < $2 AND {key} IN (\
+             SELECT {key} FROM {table} WHERE account_id = $1 AND {column} < $2 LIMIT $3)"
+        );
+        self.batches(table, &text, &[account, than, BATCH]).await
+    }
+
+    /// Scopes that were not seen for longer than what is in them counts and than history is kept are gone since they were seen last,
+    /// whoever told of them: nobody will say so any more. What was in them is then removed like all that is gone.
+    async fn run_out(&self, account: i64, now: i64) -> Result<(), DatabaseError> {
+        let Retention { ttl_days, history_days, .. } = self.retention;
+        let seen = "CASE WHEN s.follows = 1 THEN o.observed_at ELSE s.seen_at END";
+        let text = format!(
+            "SELECT s.id, {seen} FROM scope s JOIN source o ON o.account_id = s.account_id AND o.id = s.source_id \
+             WHERE s.account_id = $1 AND s.gone_at IS NULL AND COALESCE(o.ttl_days, $4) > 0 AND {seen} < $2 - $3 * {DAY} \
+             AND {seen} < $2 - COALESCE(o.ttl_days, $4) * {DAY}"
+        );
+        let find = |text: String| {
+            sqlx::query_as::<_, (i64, i64)>(AssertSqlSafe(text))
+                .bind(account)
+                .bind(now)
+                .bind(history_days)
+                .bind(ttl_days)
+        };
+        for (scope, _) in find(text.clone()).fetch_all(self.database.pool()).await? {
+            let mut writing = self.database.write().await?;
+            let lock = match self.database.dialect() {
+                Dialect::Sqlite => "",
+                Dialect::Postgres => " FOR UPDATE OF s",
+            };
+            // It may have been seen again meanwhile.
+            let again =
+                find(format!("{text} AND s.id = $5{lock}")).bind(scope).fetch_optional(writing.connection()).await?;
+            let Some((_, seen_at)) = again else { continue };
+            for table in GOING.map(|(table, _)| table) {
+                let text = format!(
+                    "UPDATE {table} SET gone_at = $1, last_seen_at = coalesce(last_seen_at, $1) \
+                     WHERE account_id = $2 AND scope_id = $3 AND gone_at IS NULL"
+                );
+                let query = sqlx::query(AssertSqlSafe(text)).bind(seen_at).bind(account).bind(scope);
+                query.execute(writing.connection()).await?;
+            }
+            // Should it speak again after all, it is to look at it again, and not to go by what it was.
+            sqlx::query(
+                "UPDATE agent SET revision = revision + 1 WHERE account_id = $1 AND id IN (SELECT agent_id FROM source \
+                 WHERE account_id = $1 AND id IN (SELECT source_id FROM scope WHERE account_id = $1 AND id = $2))",
+            )
+            .bind(account)
+            .bind(scope)
+            .execute(writing.connection())
+            .await?;
+            sqlx::query(
+                "UPDATE scope SET gone_at = $1, seen_at = $1, follows = 0, told_digest = NULL, base_digest = NULL \
+                 WHERE account_id = $2 AND id = $3",
+            )
+            .bind(seen_at)
+            .bind(account)
+            .bind(scope)
+            .execute(writing.connection())
+            .await?;
+            writing.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Scopes that are gone for longer than their history is kept, once nothing is left of them.
+    async fn scopes(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
+        let rows: Vec<String> = GOING
+            .iter()
+            .map(|(table, _)| {
+                format!("NOT EXISTS (SELECT 1 FROM {table} r WHERE r.account_id = s.account_id AND r.scope_id = s.id)")
+            })
+            .collect();
+        let text = format!(
+            "DELETE FROM scope WHERE account_id = $1 AND gone_at < $2 AND id IN (SELECT s.id FROM scope s WHERE s.account_id = $1 \
+             AND s.gone_at < $2 AND {} LIMIT $3)",
+            rows.join(" AND ")
+        );
+        let Retention { ttl_days, history_days, .. } = self.retention;
+        self.batches("scope", &text, &[account, now - ttl_days.max(history_days) * DAY, BATCH]).await
+    }
+
     /// What is gone for longer than it counts and than its history is kept.
     async fn gone(&self, account: i64, table: &'static str, unneeded: &str, now: i64) -> Result<u64, DatabaseError> {
-        let Retention { ttl_days, history_days } = self.retention;
+        let Retention { ttl_days, history_days, .. } = self.retention;
         let text = format!(
             "DELETE FROM {table} WHERE account_id = $1 AND id IN (\
              SELECT r.id FROM {table} r JOIN scope s ON s.account_id = r.account_id AND s.id = r.scope_id \

@@ -121,6 +121,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// As much of a text as is looked up: PostgreSQL's indexes take no more than 2700 bytes a row. All of it stands in `label_set`.
+pub(crate) fn start(text: &str) -> &str {
+    let mut end = text.len().min(1024);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

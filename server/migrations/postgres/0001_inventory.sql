@@ -187,6 +187,7 @@ CREATE TABLE image_name (
     UNIQUE (account_id, name)
 );
 CREATE INDEX image_name_repository ON image_name (account_id, repository, tag);
+CREATE INDEX image_name_tag ON image_name (account_id, tag);
 
 -- An image in use in a scope, under a name.
 CREATE TABLE image_use (
@@ -207,6 +208,7 @@ CREATE TABLE image_use (
 );
 CREATE INDEX image_use_image ON image_use (account_id, image_id);
 CREATE INDEX image_use_name ON image_use (account_id, name_id);
+CREATE INDEX image_use_left ON image_use (account_id, id) WHERE gone_at IS NULL AND last_seen_at IS NOT NULL;
 CREATE INDEX image_use_gone ON image_use (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 -- Sets of labels: a replica's are those of all others.
@@ -302,7 +304,9 @@ CREATE INDEX pod_namespace ON pod (account_id, namespace) WHERE namespace IS NOT
 CREATE INDEX pod_node ON pod (account_id, node_name) WHERE gone_at IS NULL;
 CREATE INDEX pod_workload ON pod (account_id, workload_id) WHERE gone_at IS NULL;
 CREATE INDEX pod_labels ON pod (account_id, labels_id) WHERE gone_at IS NULL;
-CREATE INDEX pod_name ON pod (account_id, name) WHERE gone_at IS NULL;
+CREATE INDEX pod_name ON pod (account_id, name, id) WHERE gone_at IS NULL;
+CREATE INDEX pod_there ON pod (account_id, id) WHERE gone_at IS NULL;
+CREATE INDEX pod_left ON pod (account_id, id) WHERE gone_at IS NULL AND last_seen_at IS NOT NULL;
 CREATE INDEX pod_gone ON pod (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 CREATE TABLE container (
@@ -312,7 +316,7 @@ CREATE TABLE container (
     key BIGINT NOT NULL,
     image_use_id BIGINT NOT NULL,
     pod_id BIGINT,
-    -- Its own, or its pod's.
+    -- Its own; else it is the pod's.
     workload_id BIGINT,
     labels_id BIGINT,
     -- As `words::pack` makes it.
@@ -337,11 +341,16 @@ CREATE TABLE container (
 CREATE INDEX container_key ON container (account_id, scope_id, key);
 CREATE INDEX container_image_use ON container (account_id, image_use_id);
 CREATE INDEX container_pod ON container (account_id, pod_id);
-CREATE INDEX container_workload ON container (account_id, workload_id) WHERE gone_at IS NULL;
+CREATE INDEX container_workload ON container (account_id, workload_id) WHERE gone_at IS NULL AND workload_id IS NOT NULL;
 CREATE INDEX container_labels ON container (account_id, labels_id) WHERE gone_at IS NULL AND labels_id IS NOT NULL;
 CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE runtime_id IS NOT NULL;
 CREATE INDEX container_node ON container (account_id, node_name) WHERE node_name IS NOT NULL;
-CREATE INDEX container_name ON container (account_id, name) WHERE gone_at IS NULL;
+CREATE INDEX container_name ON container (account_id, name, id) WHERE gone_at IS NULL;
+-- What is there, in the order of keys, of which the first of a long history are gone: all, what most are not, what was not seen.
+CREATE INDEX container_there ON container (account_id, id) WHERE gone_at IS NULL;
+CREATE INDEX container_state ON container (account_id, state, id) WHERE gone_at IS NULL AND state <> 2;
+CREATE INDEX container_kind ON container (account_id, kind, id) WHERE gone_at IS NULL AND kind <> 0;
+CREATE INDEX container_left ON container (account_id, id) WHERE gone_at IS NULL AND last_seen_at IS NOT NULL;
 CREATE INDEX container_gone ON container (account_id, gone_at) WHERE gone_at IS NOT NULL;
 
 -- What changed. Written with the change, never altered, removed only with age.

@@ -3,6 +3,10 @@
 -- Estimates of a large inventory; `ANALYZE` would put measured ones in their place.
 ANALYZE sqlite_schema;
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('container', 'container_left', '1000 1000 1'),
+    ('container', 'container_kind', '300000 300000 100000 1'),
+    ('container', 'container_state', '300000 300000 100000 1'),
+    ('container', 'container_there', '1000000 1000000 1'),
     ('container', 'container_name', '1000000 1000000 20'),
     ('container', 'container_node', '1000000 1000000 20'),
     ('container', 'container_runtime_id', '1000000 1000000 20'),
@@ -12,6 +16,8 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('container', 'container_image_use', '1000000 1000000 20'),
     ('container', 'container_key', '1000000 1000000 20 20'),
     ('container', 'container', '1000000 1000000 1'),
+    ('pod', 'pod_left', '1000 1000 1'),
+    ('pod', 'pod_there', '500000 500000 1'),
     ('pod', 'pod_name', '500000 500000 20'),
     ('pod', 'pod_labels', '500000 500000 20'),
     ('pod', 'pod_workload', '500000 500000 20'),
@@ -21,6 +27,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('pod', 'pod', '500000 500000 1'),
     ('event', 'event_at', '1000000 1000000 20'),
     ('event', 'event', '1000000 1000000 1'),
+    ('image_use', 'image_use_left', '100 100 1'),
     ('image_use', 'image_use_name', '100000 100000 20'),
     ('image_use', 'image_use_image', '100000 100000 20'),
     ('image_use', 'sqlite_autoindex_image_use_2', '100000 100000 20 20 1'),
@@ -33,6 +40,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('label_set', 'label_set', '50000 50000 1'),
     ('image_digest', 'image_digest', '20000 20000 20 20 1'),
     ('image_tag', 'image_tag', '10000 10000 20 20 1'),
+    ('image_name', 'image_name_tag', '5000 5000 20'),
     ('image_name', 'image_name_repository', '5000 5000 20 20'),
     ('image_name', 'sqlite_autoindex_image_name_2', '5000 5000 1'),
     ('image_name', 'image_name', '5000 5000 1'),
@@ -61,3 +69,5 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('namespace', 'namespace_key', '5000 5000 20 20'),
     ('namespace', 'namespace', '5000 5000 1'),
     ('body', 'body', '10000 10000 1');
+-- This connection, too, reads them now: it has the schema since before.
+ANALYZE sqlite_schema;

@@ -203,7 +203,7 @@ pub(super) async fn describe(
          pl.kind AS place_kind, pl.name AS place, sc.context AS context, ls.labels AS labels, ps.labels AS pod_labels \
          FROM container AS c{joins} CROSS JOIN image_use AS iu CROSS JOIN image AS ig CROSS JOIN image_name AS im \
          LEFT JOIN pod AS po ON po.account_id = $1 AND po.id = c.pod_id \
-         LEFT JOIN workload AS wo ON wo.account_id = $1 AND wo.id = c.workload_id \
+         LEFT JOIN workload AS wo ON wo.account_id = $1 AND wo.id = COALESCE(c.workload_id, po.workload_id) \
          LEFT JOIN label_set AS ls ON ls.account_id = $1 AND ls.id = c.labels_id \
          LEFT JOIN label_set AS ps ON ps.account_id = $1 AND ps.id = po.labels_id \
          WHERE c.account_id = $1 AND c.id IN {list} AND {joined} AND iu.account_id = $1 AND iu.id = c.image_use_id \

@@ -2,28 +2,34 @@
 //!
 //! Each filter is a condition on a row, and most are also a *way*: a statement that finds the rows' ids through an index. The
 //! way of fewest rows is taken if there are few; else rows are looked at in their order, of which a page's are then soon found.
-//! Conditions are on `+column`, so that SQLite does not go by them.
+//! Conditions are asked row by row, and no list is made that grows with the inventory but for one of scopes. They are on
+//! `+column`, so that SQLite does not go by them.
 
 use sqlx::AnyConnection;
-use stocktake_core::ImageReference;
+use stocktake_core::{
+    ImageReference,
+    model::{ContainerKind, ContainerState},
+};
 
 use super::{
     asked::Asked,
     statement::{Statement, integer},
-    visible::SEEN_AT,
+    visible::{SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
 };
-use crate::{http::Problem, words};
+use crate::{database::Dialect, http::Problem, words};
 
-/// So many ids are sorted sooner than others are passed over.
-const FEW: i64 = 5000;
+/// So many ids are read from an index and sorted sooner than others are passed over.
+const FEW: i64 = 8000;
 
 /// What is asked of rows of one table.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     /// All must hold. In the names of `visible`.
     pub(super) conditions: Vec<String>,
-    /// Statements that find ids.
+    /// Statements that find ids, none of them twice.
     ways: Vec<String>,
+    /// The index in whose order rows are looked at if there is no way; none for the table itself.
+    pub(super) walk: Option<&'static str>,
 }
 
 /// A table whose rows are listed.
@@ -46,19 +52,27 @@ impl Table {
 
 impl Filters {
     /// Binds to `statement` what `asked` says of rows of `table`.
-    pub(super) fn of(table: Table, asked: &Asked, statement: &mut Statement) -> Result<Self, Problem> {
+    pub(super) fn of(
+        table: Table,
+        asked: &Asked,
+        visible: &Visible,
+        dialect: Dialect,
+        statement: &mut Statement,
+    ) -> Result<Self, Problem> {
         let mut filters = Self::default();
         // Indexes of owners, labels and nodes are of what is there.
         let is_there = asked.at.is_none() && asked.shown().is_there();
         filters.images(asked, statement)?;
         filters.owner(table, asked, statement, is_there);
         for label in &asked.labels {
-            filters.label(table, label, statement, is_there);
+            filters.label(table, label, dialect, statement, is_there);
         }
         filters.nodes(table, asked, statement, is_there);
         filters.namespace(table, asked, statement);
         filters.scopes(table, asked, statement);
+        filters.seen(table, asked, visible, dialect, statement);
         filters.plain(table, asked, statement)?;
+        filters.walk = walk(table, asked, is_there)?;
         Ok(filters)
     }
 
@@ -91,31 +105,44 @@ impl Filters {
 
     fn images(&mut self, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
         if let Some(digest) = &asked.digest {
-            let digest = statement.bind(digest.as_str());
+            let images = images_of_digest(&statement.bind(digest.as_str()));
             let uses = format!(
-                "SELECT iu.id FROM ({}) AS found CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.image_id = found.id",
-                images_of_digest(&digest)
+                "SELECT iu.id FROM ({images}) AS found CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.image_id = found.id"
             );
-            self.image_uses(&uses);
+            self.image_uses(&uses, &format!("+iu.image_id IN ({images})"));
         }
         if let Some(repository) = &asked.repository {
             let reference = reference(repository, "repository")?;
             let tag = asked.tag.as_deref().or(reference.tag());
             let repository = statement.bind(reference.canonical_repository());
             let tag = tag.map(|tag| statement.bind(tag));
-            self.image_uses(&uses_of_reference(&repository, tag.as_deref()));
+            let of_tag = |table: &str| tag.as_ref().map(|tag| format!(" AND {table}.tag = {tag}")).unwrap_or_default();
+            let condition = format!(
+                "(+iu.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.repository = {repository}{}) \
+                 OR +iu.image_id IN (SELECT it.image_id FROM image_tag AS it WHERE it.account_id = $1 AND it.repository = {repository}{}))",
+                of_tag("im"),
+                of_tag("it")
+            );
+            self.image_uses(&uses_of_reference(&repository, tag.as_deref()), &condition);
         } else if let Some(tag) = &asked.tag {
             let tag = statement.bind(tag.as_str());
-            self.conditions.push(format!(
-                "+~c.image_use_id IN (SELECT iu.id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 \
-                 AND im.tag = {tag} AND iu.account_id = $1 AND iu.name_id = im.id)"
-            ));
+            let uses = format!(
+                "SELECT iu.id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 \
+                 AND im.tag = {tag} AND iu.account_id = $1 AND iu.name_id = im.id"
+            );
+            let condition = format!(
+                "EXISTS (SELECT 1 FROM image_name AS im WHERE im.account_id = $1 AND im.id = iu.name_id AND im.tag = {tag})"
+            );
+            self.image_uses(&uses, &condition);
         }
         Ok(())
     }
 
-    fn image_uses(&mut self, uses: &str) {
-        self.conditions.push(format!("+~c.image_use_id IN ({uses})"));
+    /// Containers of some uses of images, which a condition on `iu` tells, too.
+    fn image_uses(&mut self, uses: &str, condition: &str) {
+        self.conditions.push(format!(
+            "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {condition})"
+        ));
         self.ways.push(format!(
             "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id"
         ));
@@ -124,48 +151,60 @@ impl Filters {
     fn owner(&mut self, table: Table, asked: &Asked, statement: &mut Statement, is_there: bool) {
         let Some(owner) = &asked.owner else { return };
         let (kind, name) = owner.split_once('/').map_or((None, owner.as_str()), |(kind, name)| (Some(kind), name));
-        let mut workloads =
-            format!("SELECT wo.id FROM workload AS wo WHERE wo.account_id = $1 AND wo.name = {}", statement.bind(name));
+        let mut of = format!("wo.account_id = $1 AND wo.name = {}", statement.bind(name));
         if let Some(kind) = kind {
-            workloads += &format!(" AND wo.kind = {}", statement.bind(kind));
+            of += &format!(" AND wo.kind = {}", statement.bind(kind));
         }
+        let workloads = format!("SELECT wo.id FROM workload AS wo WHERE {of}");
         if table == Table::Workload {
-            self.conditions.push(format!("+~c.id IN ({workloads})"));
+            self.conditions.push(of.replace("wo.", "~c."));
             return self.ways.push(workloads);
         }
-        self.conditions.push(format!("+~c.workload_id IN ({workloads})"));
+        let owner = if table == Table::Container { OWNER } else { "~c.workload_id" };
+        self.conditions.push(format!("EXISTS (SELECT 1 FROM workload AS wo WHERE {of} AND wo.id = {owner})"));
         if is_there {
-            self.ways.push(format!(
-                "SELECT co.id FROM ({workloads}) AS owners CROSS JOIN {} AS co WHERE co.account_id = $1 \
-                 AND co.workload_id = owners.id AND co.gone_at IS NULL",
-                table.name()
-            ));
+            let of_them = |table: &str| {
+                format!(
+                    "SELECT co.id FROM ({workloads}) AS owners CROSS JOIN {table} AS co WHERE co.account_id = $1 \
+                     AND co.workload_id = owners.id AND co.gone_at IS NULL"
+                )
+            };
+            self.ways.push(match table {
+                Table::Container => format!("{} UNION {}", of_pods(&of_them("pod")), of_them("container")),
+                _ => of_them(table.name()),
+            });
         }
     }
 
-    fn label(&mut self, table: Table, label: &str, statement: &mut Statement, is_there: bool) {
+    fn label(&mut self, table: Table, label: &str, dialect: Dialect, statement: &mut Statement, is_there: bool) {
         let (key, value) = label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
-        let mut sets =
-            format!("SELECT la.set_id FROM label AS la WHERE la.account_id = $1 AND la.key = {}", statement.bind(key));
-        if let Some(value) = value {
-            sets += &format!(" AND la.value = {}", statement.bind(value));
-        }
-        let of = |table: &str, gone: &str, not_null: &str| {
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        // As it stands in the set, behind a bracket or a comma.
+        let written = format!("{}:{}", json(key), value.map(json).unwrap_or_default());
+        let (first, other) = (statement.bind(format!("{{{written}")), statement.bind(format!(",{written}")));
+        let has = |set: &str| {
+            let (first, other) = (dialect.position(&first, "ls.labels"), dialect.position(&other, "ls.labels"));
             format!(
-                "SELECT co.id FROM (SELECT DISTINCT set_id FROM ({sets}) AS found) AS sets CROSS JOIN {table} AS co \
-                 WHERE co.account_id = $1 AND co.labels_id = sets.set_id{gone}{not_null}"
+                "EXISTS (SELECT 1 FROM label_set AS ls WHERE ls.account_id = $1 AND ls.id = {set} AND ({first} > 0 OR {other} > 0))"
             )
         };
-        let (there, own) = (" AND co.gone_at IS NULL", " AND co.labels_id IS NOT NULL");
-        let mut condition = format!("+~c.labels_id IN ({sets})");
-        let mut way = of(table.name(), there, if table == Table::Container { own } else { "" });
+        let mut sets = format!(
+            "SELECT la.set_id FROM label AS la WHERE la.account_id = $1 AND la.key = {}",
+            statement.bind(words::start(key))
+        );
+        if let Some(value) = value {
+            sets += &format!(" AND la.value = {}", statement.bind(words::start(value)));
+        }
+        let of = |table: &str, not_null: &str| {
+            format!(
+                "SELECT co.id FROM ({sets}) AS sets CROSS JOIN {table} AS co \
+                 WHERE co.account_id = $1 AND co.labels_id = sets.set_id AND co.gone_at IS NULL{not_null}"
+            )
+        };
+        let (mut condition, mut way) = (has("~c.labels_id"), of(table.name(), ""));
         if table == Table::Container {
-            condition = format!("({condition} OR {})", pod_has("labels_id", &format!("IN ({sets})")));
-            let pods = of("pod", there, "");
-            way += &format!(
-                " UNION SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 \
-                 AND ct.pod_id = pods.id"
-            );
+            condition = format!("({condition} OR {})", pod_has(&has("po.labels_id")));
+            way = format!("{} UNION {}", of_pods(&of("pod", "")), of("container", " AND co.labels_id IS NOT NULL"));
         }
         self.conditions.push(condition);
         if is_there {
@@ -201,11 +240,10 @@ impl Filters {
             Table::Workload => (String::from("1 = 0"), None),
             Table::Pod => (format!("~c.node_name = {name}"), Some(pods)),
             Table::Container => (
-                format!("~c.node_name = {name} OR +~c.pod_id IN ({pods})"),
+                format!("~c.node_name = {name} OR {}", pod_has(&format!("po.node_name = {name}"))),
                 Some(format!(
-                    "SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 \
-                     AND ct.pod_id = pods.id UNION SELECT cn.id FROM container AS cn WHERE cn.account_id = $1 \
-                     AND cn.node_name = {name}"
+                    "{} UNION SELECT cn.id FROM container AS cn WHERE cn.account_id = $1 AND cn.node_name = {name}",
+                    of_pods(&pods)
                 )),
             ),
         };
@@ -225,7 +263,7 @@ impl Filters {
         );
         let by_scope = in_scopes(table, &scopes);
         let pods = format!("SELECT po.id FROM pod AS po WHERE po.account_id = $1 AND po.namespace = {name}");
-        let of_pod = pod_has("namespace", &format!("= {name}"));
+        let of_pod = pod_has(&format!("po.namespace = {name}"));
         let (condition, own) = match table {
             Table::Pod | Table::Workload => (
                 format!("(~c.namespace = {name} OR ~c.namespace IS NULL AND +~c.scope_id IN ({scopes}))"),
@@ -236,10 +274,7 @@ impl Filters {
                     "({of_pod} OR +~c.scope_id IN ({scopes}) AND NOT EXISTS (SELECT 1 FROM pod AS po \
                      WHERE po.account_id = $1 AND po.id = ~c.pod_id AND po.namespace IS NOT NULL))"
                 ),
-                format!(
-                    "SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 \
-                     AND ct.pod_id = pods.id"
-                ),
+                of_pods(&pods),
             ),
         };
         self.conditions.push(condition);
@@ -264,20 +299,61 @@ impl Filters {
         }
     }
 
-    fn plain(&mut self, table: Table, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
+    /// What was seen in which way, or when: all that follows from scopes, and rows that stand out from theirs.
+    fn seen(&mut self, table: Table, asked: &Asked, visible: &Visible, dialect: Dialect, statement: &mut Statement) {
+        let scopes = |condition: &str| {
+            let condition = named(condition, "s");
+            format!(
+                "SELECT ssc.id FROM scope AS ssc CROSS JOIN source AS sso CROSS JOIN agent AS sag WHERE ssc.account_id = $1 \
+                 AND sso.account_id = $1 AND sso.id = ssc.source_id AND sag.account_id = $1 AND sag.id = sso.agent_id AND {condition}"
+            )
+        };
+        // Few rows are so, and SQLite would not know.
+        let by = |what: &str| match table {
+            Table::Workload if what == "left" => format!("{} AS co", table.name()),
+            _ => format!("{0} AS co{1}", table.name(), dialect.indexed_by(&format!("{}_{what}", table.name()))),
+        };
+        let (left, gone) = (by("left"), by("gone"));
         if let Some(coverage) = &asked.coverage {
-            self.conditions.push(format!("~sc.coverage = {}", statement.bind(coverage.as_str())));
+            let condition = format!("~sc.coverage = {}", statement.bind(coverage.as_str()));
+            let of = "SELECT ssc.id FROM scope AS ssc WHERE ssc.account_id = $1 AND";
+            self.ways.push(in_scopes(table, &format!("{of} {}", named(&condition, "s"))));
+            self.conditions.push(condition);
         }
         if let Some(since) = asked.seen_since {
-            self.conditions.push(format!("{SEEN_AT} >= {}", statement.bind(since)));
+            let since = statement.bind(since);
+            self.conditions.push(format!("{SEEN_AT} >= {since}"));
+            // No row was seen later than its scope.
+            self.ways.push(in_scopes(table, &scopes(&format!("{SCOPE_SEEN_AT} >= {since}"))));
         }
+        if asked.at.is_some() {
+            return;
+        }
+        match asked.shown() {
+            Shown::Present => self.ways.push(in_scopes(table, &scopes(&format!("{} = 'present'", visible.scope_status())))),
+            Shown::Stale => self.ways.push(format!(
+                "{} UNION SELECT co.id FROM {left} WHERE co.account_id = $1 AND co.last_seen_at IS NOT NULL AND co.gone_at IS NULL",
+                in_scopes(table, &scopes(&format!("{} = 'stale'", visible.scope_status())))
+            )),
+            Shown::Gone => self.ways.push(format!(
+                "{} UNION SELECT co.id FROM {gone} WHERE co.account_id = $1 AND co.gone_at IS NOT NULL",
+                in_scopes(table, &scopes("~sc.gone_at IS NOT NULL"))
+            )),
+            Shown::Current | Shown::All => {}
+        }
+    }
+
+    fn plain(&mut self, table: Table, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
         match table {
             Table::Container => {
+                // Said again in the words of an index, which leaves out what most are.
                 if let Some(state) = asked.state {
-                    self.conditions.push(format!("~c.state = {}", statement.bind(words::state_number(state))));
+                    let other = if state == ContainerState::Running { "" } else { OTHER_STATES };
+                    self.conditions.push(format!("~c.state = {}{other}", statement.bind(words::state_number(state))));
                 }
                 if let Some(kind) = asked.container_kind()? {
-                    self.conditions.push(format!("~c.kind = {}", statement.bind(words::kind_number(kind))));
+                    let other = if kind == ContainerKind::Regular { "" } else { OTHER_KINDS };
+                    self.conditions.push(format!("~c.kind = {}{other}", statement.bind(words::kind_number(kind))));
                 }
             }
             Table::Workload => {
@@ -291,10 +367,43 @@ impl Filters {
     }
 }
 
-/// Whether a container's pod is such. Asked row by row: there may be as many such pods as rows.
-fn pod_has(column: &str, condition: &str) -> String {
+/// What the schema's `container_state` and `container_kind` leave out: running, and regular ones.
+const OTHER_STATES: &str = " AND ~c.state <> 2";
+const OTHER_KINDS: &str = " AND ~c.kind <> 0";
+
+/// The workload that a container belongs to: its own, or else its pod's as that is now.
+const OWNER: &str =
+    "COALESCE(~c.workload_id, (SELECT po.workload_id FROM pod AS po WHERE po.account_id = $1 AND po.id = ~c.pod_id))";
+
+/// The index in which what is asked for stands in the order that is asked for.
+fn walk(table: Table, asked: &Asked, is_there: bool) -> Result<Option<&'static str>, Problem> {
+    if !is_there {
+        return Ok(None);
+    }
+    Ok(match (table, asked.sort.by_name) {
+        (Table::Container, true) => Some("container_name"),
+        (Table::Container, false) if asked.state.is_some_and(|state| state != ContainerState::Running) => {
+            Some("container_state")
+        }
+        (Table::Container, false) if asked.container_kind()?.is_some_and(|kind| kind != ContainerKind::Regular) => {
+            Some("container_kind")
+        }
+        (Table::Container, false) => Some("container_there"),
+        (Table::Pod, true) => Some("pod_name"),
+        (Table::Pod, false) => Some("pod_there"),
+        (Table::Workload, _) => None,
+    })
+}
+
+/// Whether a container's pod is such.
+fn pod_has(condition: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM pod AS po WHERE po.account_id = $1 AND po.id = ~c.pod_id AND {condition})")
+}
+
+/// Containers of pods.
+fn of_pods(pods: &str) -> String {
     format!(
-        "EXISTS (SELECT 1 FROM pod AS po WHERE po.account_id = $1 AND po.id = ~c.pod_id AND po.{column} {condition})"
+        "SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 AND ct.pod_id = pods.id"
     )
 }
 

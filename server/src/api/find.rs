@@ -4,7 +4,7 @@ use sqlx::AnyConnection;
 
 use super::{
     answer::now,
-    asked::Asked,
+    asked::{Asked, Cursor},
     filters::{Filters, Table},
     statement::{Statement, integer, text},
     visible::{JOINED, JOINS, RANK, Visible, named},
@@ -26,30 +26,131 @@ pub(super) async fn find(
     account_id: i64,
     asked: &Asked,
 ) -> Result<Vec<Found>, Problem> {
+    let dialect = app.database.dialect();
     let mut statement = Statement::of_account(account_id);
     let visible = Visible::new(&mut statement, now(), app.retention);
-    let filters = Filters::of(table, asked, &mut statement)?;
+    let filters = Filters::of(table, asked, &visible, dialect, &mut statement)?;
     let way = filters.way(&statement, connection).await?.map(str::to_owned);
     let mut conditions = filters.conditions;
     conditions.push(shown(&visible, asked, &mut statement));
 
     let matches = conditions.join(" AND ");
-    let (tables, join) = from(table, way.as_deref());
-    let rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
-    let mut text = format!("SELECT c.id AS id, c.name AS name FROM {tables} WHERE {join}{rows}");
+    let mut rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
     if table == Table::Container {
-        let instead = shown_instead(&matches, app.database.dialect(), &mut statement);
-        text.extend([" AND NOT EXISTS (", &instead, ")"]);
+        let instead = shown_instead(&matches, dialect, &mut statement);
+        rows.extend([" AND NOT EXISTS (", &instead, ")"]);
     }
-    text += &after(asked, &mut statement);
-    let (direction, limit) = (if asked.sort.descending { " DESC" } else { "" }, statement.bind(asked.limit + 1));
-    text.extend([if asked.sort.by_name {
-        format!(" ORDER BY c.name{direction}, c.id{direction} LIMIT {limit}")
-    } else {
-        format!(" ORDER BY c.id{direction} LIMIT {limit}")
-    }]);
-    statement.text = text;
-    found(statement, connection).await
+    let search = Search { table, asked, rows };
+    if let Some(way) = way {
+        return search.along(&way, statement, connection).await;
+    }
+    let index = filters.walk.map(|index| dialect.indexed_by(index)).unwrap_or_default();
+    search.through(&index, statement, connection).await
+}
+
+/// What is looked for, and in which order.
+struct Search<'a> {
+    table: Table,
+    asked: &'a Asked,
+    /// What a row has to be.
+    rows: String,
+}
+
+impl Search<'_> {
+    /// Looks at all rows in their order, until a page is full.
+    async fn through(
+        &self,
+        index: &str,
+        mut statement: Statement,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<Found>, Problem> {
+        let after = self.after("c", self.asked.after.as_ref().map(Place::of).as_ref(), &mut statement);
+        let limit = statement.bind(self.asked.limit + 1);
+        statement.text = format!(
+            "SELECT c.id AS id, c.name AS name FROM {} AS c{index}{} WHERE {}{after} ORDER BY {} LIMIT {limit}",
+            self.table.name(),
+            named(JOINS, ""),
+            self.rows,
+            self.order("c"),
+        );
+        found(statement, connection).await
+    }
+
+    /// Looks at the rows of a way in their order, some at a time, until a page is full: each costs more to look at than to find.
+    async fn along(
+        &self,
+        way: &str,
+        statement: Statement,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<Found>, Problem> {
+        let (wanted, mut all) = (self.asked.limit + 1, Vec::new());
+        let (mut batch, mut after) = (2 * wanted, self.asked.after.as_ref().map(Place::of));
+        loop {
+            let mut statement = statement.clone();
+            let some = self.some(way, after.as_ref(), &mut statement);
+            let last = statement.with_text(format!("{some} LIMIT 1 OFFSET {}", batch - 1));
+            let left = statement.bind(wanted - i64::try_from(all.len()).unwrap_or(i64::MAX));
+            let size = statement.bind(batch);
+            statement.text = format!(
+                "SELECT c.id AS id, c.name AS name FROM ({some} LIMIT {size}) AS way CROSS JOIN {} AS c{} \
+                 WHERE c.id = way.id AND {} ORDER BY {} LIMIT {left}",
+                self.table.name(),
+                named(JOINS, ""),
+                self.rows,
+                self.order("c"),
+            );
+            all.append(&mut found(statement, connection).await?);
+            if i64::try_from(all.len()).unwrap_or(i64::MAX) >= wanted {
+                return Ok(all);
+            }
+            let Some(last) = found(last, connection).await?.pop() else { return Ok(all) };
+            after = Some(Place { id: last.id, name: self.asked.sort.by_name.then_some(last.name) });
+            batch *= 4;
+        }
+    }
+
+    /// Rows of a way behind a place, in their order.
+    fn some(&self, way: &str, after: Option<&Place>, statement: &mut Statement) -> String {
+        if self.asked.sort.by_name {
+            let after = self.after("ca", after, statement);
+            return format!(
+                "SELECT ca.id AS id, ca.name AS name FROM ({way}) AS found CROSS JOIN {} AS ca WHERE ca.account_id = $1 \
+                 AND ca.id = found.id{after} ORDER BY {}",
+                self.table.name(),
+                self.order("ca"),
+            );
+        }
+        let after = self.after("ca", after, statement);
+        format!("SELECT ca.id AS id, '' AS name FROM ({way}) AS ca WHERE 1 = 1{after} ORDER BY {}", self.order("ca"))
+    }
+
+    fn order(&self, row: &str) -> String {
+        let direction = if self.asked.sort.descending { " DESC" } else { "" };
+        let name = if self.asked.sort.by_name { format!("{row}.name{direction}, ") } else { String::new() };
+        format!("{name}{row}.id{direction}")
+    }
+
+    fn after(&self, row: &str, place: Option<&Place>, statement: &mut Statement) -> String {
+        let Some(place) = place else { return String::new() };
+        let than = if self.asked.sort.descending { '<' } else { '>' };
+        let id = statement.bind(place.id);
+        match &place.name {
+            Some(name) => format!(" AND ({row}.name, {row}.id) {than} ({}, {id})", statement.bind(name.as_str())),
+            None => format!(" AND {row}.id {than} {id}"),
+        }
+    }
+}
+
+/// Where to go on.
+struct Place {
+    id: i64,
+    name: Option<String>,
+}
+
+impl Place {
+    fn of(cursor: &Cursor) -> Self {
+        Self { id: cursor.id, name: cursor.name.clone() }
+    }
 }
 
 async fn found(statement: Statement, connection: &mut AnyConnection) -> Result<Vec<Found>, Problem> {
@@ -59,22 +160,14 @@ async fn found(statement: Statement, connection: &mut AnyConnection) -> Result<V
     Ok(rows?)
 }
 
-/// The tables, and what joins them to a way.
-fn from(table: Table, way: Option<&str>) -> (String, &'static str) {
-    let (table, joins) = (table.name(), named(JOINS, ""));
-    match way {
-        Some(way) => (format!("({way}) AS way CROSS JOIN {table} AS c{joins}"), "c.id = way.id AND "),
-        None => (format!("{table} AS c{joins}"), ""),
-    }
-}
-
 /// What was there at the time that is asked for, or what is there now.
 fn shown(visible: &Visible, asked: &Asked, statement: &mut Statement) -> String {
     let Some(at) = asked.at else { return visible.shows(asked.shown()) };
     let at = statement.bind(at);
     format!(
         "~c.first_seen_at <= {at} AND (~c.gone_at IS NULL OR ~c.gone_at > {at}) \
-         AND (~sc.gone_at IS NULL OR ~sc.gone_at > {at})"
+         AND (~sc.gone_at IS NULL OR ~sc.gone_at > {at}) AND {}",
+        visible.counted_at(&at)
     )
 }
 
@@ -94,14 +187,4 @@ fn shown_instead(matches: &str, dialect: Dialect, statement: &mut Statement) -> 
         their_rank = named(RANK, "d"),
         rank = named(RANK, ""),
     )
-}
-
-fn after(asked: &Asked, statement: &mut Statement) -> String {
-    let Some(cursor) = &asked.after else { return String::new() };
-    let than = if asked.sort.descending { '<' } else { '>' };
-    let id = statement.bind(cursor.id);
-    match &cursor.name {
-        Some(name) => format!(" AND (c.name, c.id) {than} ({}, {id})", statement.bind(name.as_str())),
-        None => format!(" AND c.id {than} {id}"),
-    }
 }

@@ -13,7 +13,7 @@ use super::{
     containers::Digests,
     filters::{images_of_digest, reference, uses_of_reference},
     statement::{Statement, integer, maybe_integer, maybe_text, text},
-    visible::{JOINED, JOINS, SEEN_AT, Visible, named},
+    visible::{JOINED, JOINS, SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
 };
 use crate::{access::Reader, app::App, http::Problem};
 
@@ -64,12 +64,21 @@ impl View for Images {
         let after = asked.after.as_ref().and_then(|cursor| cursor.name.as_deref()).unwrap_or_default();
         let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
         let joins = named(JOINS, "");
-        let page = statement.with_text(format!(
-            "SELECT DISTINCT ig.identity AS identity FROM image AS ig WHERE ig.account_id = $1 AND ig.identity > {after} \
-             AND EXISTS (SELECT 1 FROM image_use AS c{joins} WHERE c.account_id = $1 AND c.image_id = ig.id AND {matches}) \
-             ORDER BY ig.identity LIMIT {limit}"
-        ));
         let mut connection = app.database.read().await?;
+        let way = way(asked, &visible, &mut statement, &mut connection).await?;
+        let page = statement.with_text(match way {
+            // From what few scopes hold.
+            Some(uses) => format!(
+                "SELECT DISTINCT ig.identity AS identity FROM ({uses}) AS way CROSS JOIN image_use AS c CROSS JOIN image AS ig{joins} \
+                 WHERE c.account_id = $1 AND c.id = way.id AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity > {after} \
+                 AND {matches} ORDER BY ig.identity LIMIT {limit}"
+            ),
+            None => format!(
+                "SELECT DISTINCT ig.identity AS identity FROM image AS ig WHERE ig.account_id = $1 AND ig.identity > {after} \
+                 AND EXISTS (SELECT 1 FROM image_use AS c{joins} WHERE c.account_id = $1 AND c.image_id = ig.id AND {matches}) \
+                 ORDER BY ig.identity LIMIT {limit}"
+            ),
+        });
         let rows = page.fetch(&mut connection).await?;
         let found: Vec<String> = rows.iter().map(|row| text(row, "identity")).collect::<Result<_, _>>()?;
         let page = cut(found, asked, |name| Cursor::of_name(name));
@@ -105,22 +114,85 @@ impl View for Images {
     }
 }
 
+/// So many uses are looked at sooner than all images are.
+const FEW: i64 = 5000;
+
+/// Finds uses through their scopes, if those that are asked for have few.
+async fn way(
+    asked: &Asked,
+    visible: &Visible,
+    statement: &mut Statement,
+    connection: &mut AnyConnection,
+) -> Result<Option<String>, Problem> {
+    let mut conditions = Vec::new();
+    if let Some(context) = &asked.context {
+        conditions.push(format!("~sc.context = {}", statement.bind(context.as_str())));
+    }
+    if let Some(cluster) = &asked.cluster {
+        let name = statement.bind(cluster.as_str());
+        conditions.push(format!(
+            "~sc.place_id IN (SELECT pt.id FROM place AS pt WHERE pt.account_id = $1 AND pt.name = {name} AND pt.kind = 'cluster')"
+        ));
+    }
+    if let Some(coverage) = &asked.coverage {
+        conditions.push(format!("~sc.coverage = {}", statement.bind(coverage.as_str())));
+    }
+    if let Some(since) = asked.seen_since {
+        conditions.push(format!("{SCOPE_SEEN_AT} >= {}", statement.bind(since)));
+    }
+    let (stale, gone) = (format!("{} = 'stale'", visible.scope_status()), "~sc.gone_at IS NOT NULL".to_owned());
+    let of = |rows: &str| {
+        format!(" UNION SELECT left_.id FROM image_use AS left_ WHERE left_.account_id = $1 AND left_.{rows}")
+    };
+    let also = match asked.shown() {
+        Shown::Stale if conditions.is_empty() => {
+            conditions.push(stale);
+            of("last_seen_at IS NOT NULL AND left_.gone_at IS NULL")
+        }
+        Shown::Gone if conditions.is_empty() => {
+            conditions.push(gone);
+            of("gone_at IS NOT NULL")
+        }
+        _ => String::new(),
+    };
+    if conditions.is_empty() {
+        return Ok(None);
+    }
+    let uses = format!(
+        "SELECT us.id AS id FROM scope AS wsc CROSS JOIN source AS wso CROSS JOIN agent AS wag CROSS JOIN image_use AS us \
+         WHERE wsc.account_id = $1 AND wso.account_id = $1 AND wso.id = wsc.source_id AND wag.account_id = $1 \
+         AND wag.id = wso.agent_id AND us.account_id = $1 AND us.scope_id = wsc.id AND {}{also}",
+        named(&conditions.join(" AND "), "w")
+    );
+    let count = statement.with_text(format!(
+        "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({uses}) AS way LIMIT {FEW}) AS counted"
+    ));
+    let rows = count.fetch(connection).await?;
+    let count = rows.first().map_or(Ok(0), |row| integer(row, "count"))?;
+    Ok((count < FEW).then_some(uses))
+}
+
 /// Which uses of images are asked for.
 fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> Result<String, Problem> {
     let mut conditions = vec![visible.shows(asked.shown())];
     if let Some(digest) = &asked.digest {
         let digest = statement.bind(digest.as_str());
-        conditions.push(format!("+~c.image_id IN ({})", images_of_digest(&digest)));
+        conditions.push(format!("ig.id IN ({})", images_of_digest(&digest)));
     }
     if let Some(repository) = &asked.repository {
         let reference = reference(repository, "repository")?;
         let repository = statement.bind(reference.canonical_repository());
         let tag = asked.tag.as_deref().or(reference.tag()).map(|tag| statement.bind(tag));
-        conditions.push(format!("+~c.id IN ({})", uses_of_reference(&repository, tag.as_deref())));
+        let uses = uses_of_reference(&repository, tag.as_deref());
+        conditions.push(format!(
+            "ig.id IN (SELECT iu.image_id FROM ({uses}) AS used CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.id = used.id) \
+             AND +~c.id IN ({uses})"
+        ));
     } else if let Some(tag) = &asked.tag {
         let tag = statement.bind(tag.as_str());
         conditions.push(format!(
-            "+~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
+            "ig.id IN (SELECT iu.image_id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 AND im.tag = {tag} \
+             AND iu.account_id = $1 AND iu.name_id = im.id) AND +~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
         ));
     }
     if let Some(context) = &asked.context {

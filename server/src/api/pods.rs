@@ -50,7 +50,7 @@ pub(super) struct Workload {
     api_version: Option<String>,
     uid: Option<String>,
     /// Containers of it that are not gone. One that several sources see counts once for each.
-    containers: i64,
+    pub(super) containers: i64,
     #[serde(flatten)]
     whence: Whence,
 }
@@ -193,7 +193,9 @@ impl View for Workloads {
             let columns = "c.kind AS kind, c.name AS name, c.api_version AS api_version, c.uid AS uid, \
                 COALESCE(c.namespace, CASE WHEN sc.scope_kind = 'namespace' THEN sc.name END) AS namespace, \
                 (SELECT COUNT(*) FROM container AS ct WHERE ct.account_id = $1 AND ct.workload_id = c.id \
-                 AND ct.gone_at IS NULL) AS containers";
+                 AND ct.gone_at IS NULL) + (SELECT COUNT(*) FROM pod AS po CROSS JOIN container AS ct WHERE po.account_id = $1 \
+                 AND po.workload_id = c.id AND po.gone_at IS NULL AND ct.account_id = $1 AND ct.pod_id = po.id \
+                 AND ct.gone_at IS NULL AND ct.workload_id IS NULL) AS containers";
             let rows = rows(connection, Table::Workload, account_id, app.retention, ids, columns, "").await?;
             rows.iter().map(Workload::read).collect()
         })

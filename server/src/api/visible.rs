@@ -69,6 +69,12 @@ impl Visible {
         self.counts_at("", SCOPE_SEEN_AT, "~sc.gone_at IS NULL")
     }
 
+    /// Whether what was there at a time had been seen lately enough to count then.
+    pub(crate) fn counted_at(&self, at: &str) -> String {
+        let ttl = format!("COALESCE(~so.ttl_days, {})", self.ttl);
+        format!("CASE WHEN {ttl} <= 0 THEN 1 WHEN {SEEN_AT} >= {at} - {ttl} * {DAY} THEN 1 ELSE 0 END = 1")
+    }
+
     fn counts_at(&self, removed: &str, seen_at: &str, is_there: &str) -> String {
         let (now, ttl) = (&self.now, format!("COALESCE(~so.ttl_days, {})", self.ttl));
         format!(

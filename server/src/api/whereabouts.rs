@@ -85,21 +85,9 @@ impl View for Whereabouts {
         let mut statement = Statement::of_account(account_id);
         let visible = Visible::new(&mut statement, now(), app.retention);
         let uses = uses(image, &mut statement)?;
-        let after = asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id);
-        let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
-        statement.text = format!(
-            "SELECT c.id AS id, found.found_by AS found_by FROM ({uses}) AS found CROSS JOIN image_use AS c{joins} WHERE c.account_id = $1 \
-             AND c.id = found.id AND c.id > {after} AND {joined} AND {shows} ORDER BY c.id LIMIT {limit}",
-            joins = named(JOINS, ""),
-            joined = named(JOINED, ""),
-            shows = named(&visible.shows(asked.shown()), ""),
-        );
+        let shows = named(&visible.shows(asked.shown()), "");
         let mut connection = app.database.read().await?;
-        let rows = statement.fetch(&mut connection).await?;
-        let found: Vec<(i64, i64)> = rows
-            .iter()
-            .map(|row| Ok((integer(row, "id")?, integer(row, "found_by")?)))
-            .collect::<Result<_, sqlx::Error>>()?;
+        let found = find(asked, &uses, &shows, &statement, &mut connection).await?;
         let page = cut(found, asked, |(id, _)| Cursor::new(asked.sort, *id, ""));
         let ids: Vec<i64> = page.items.iter().map(|(id, _)| *id).collect();
         let mut known = describe(&mut connection, account_id, app.retention, &ids).await?;
@@ -108,6 +96,42 @@ impl View for Whereabouts {
             known.remove(id).map(|known| Use { found_by, ..known })
         };
         Ok(Page { items: page.items.iter().filter_map(line).collect(), next: page.next })
+    }
+}
+
+/// The uses of a page with what found each, and one more if there is another page. An image may be in use in thousands of
+/// scopes: whether one counts is asked of some at a time.
+async fn find(
+    asked: &Asked,
+    uses: &str,
+    shows: &str,
+    statement: &Statement,
+    connection: &mut AnyConnection,
+) -> Result<Vec<(i64, i64)>, Problem> {
+    let (wanted, mut all) = (asked.limit + 1, Vec::new());
+    let (mut batch, mut after) = (2 * wanted, asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
+    loop {
+        let mut statement = statement.clone();
+        let (behind, size) = (statement.bind(after), statement.bind(batch));
+        let left = statement.bind(wanted - i64::try_from(all.len()).unwrap_or(i64::MAX));
+        let some = format!("SELECT id, found_by FROM ({uses}) AS uses WHERE id > {behind} ORDER BY id");
+        let last = statement.with_text(format!("{some} LIMIT 1 OFFSET {}", batch - 1));
+        statement.text = format!(
+            "SELECT c.id AS id, found.found_by AS found_by FROM ({some} LIMIT {size}) AS found CROSS JOIN image_use AS c{joins} \
+             WHERE c.account_id = $1 AND c.id = found.id AND {joined} AND {shows} ORDER BY c.id LIMIT {left}",
+            joins = named(JOINS, ""),
+            joined = named(JOINED, ""),
+        );
+        for row in &statement.fetch(connection).await? {
+            all.push((integer(row, "id")?, integer(row, "found_by")?));
+        }
+        if i64::try_from(all.len()).unwrap_or(i64::MAX) >= wanted {
+            return Ok(all);
+        }
+        let last = last.fetch(connection).await?;
+        let Some(last) = last.first() else { return Ok(all) };
+        after = integer(last, "id")?;
+        batch *= 4;
     }
 }
 

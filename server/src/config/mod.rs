@@ -136,7 +136,10 @@ mod tests {
     fn an_empty_file_is_the_default() {
         let settings = parse("").unwrap();
         assert_eq!(settings.server.listen.to_string(), "127.0.0.1:8228");
-        assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 120, history_days: 400 });
+        assert_eq!(
+            settings.inventory.retention().unwrap(),
+            Retention { ttl_days: 120, history_days: 400, audit_days: 400 }
+        );
         assert_eq!(settings.limits, Limits::default());
         assert!(!settings.metrics.public);
     }
@@ -151,6 +154,7 @@ tls = { certificate = '/c', key = '/k', client_ca = '/ca' }
 [inventory]
 inventory_ttl_days = 0
 history_days = 7
+audit_days = 30
 [limits]
 request_bytes = '1MiB'
 decompressed_bytes = 1000
@@ -163,7 +167,7 @@ body_timeout = '1m'
 public = true
 ";
         let settings = parse(text).unwrap();
-        assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7 });
+        assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
         assert_eq!(settings.limits.request_bytes.as_u64(), 1 << 20);
         assert_eq!(settings.limits.memory.as_u64(), 64 << 20);
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));

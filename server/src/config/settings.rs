@@ -64,6 +64,9 @@ pub(crate) struct InventorySettings {
     /// Days for which history is kept; 0: for ever. Default: 400.
     #[serde(deserialize_with = "days")]
     history_days: Option<i64>,
+    /// How long it is kept who did what, in days; 0 for ever.
+    #[serde(deserialize_with = "days")]
+    audit_days: Option<i64>,
 }
 
 impl InventorySettings {
@@ -82,7 +85,11 @@ impl InventorySettings {
             (Some(true), _) => -1,
             (_, days) => days.unwrap_or(usual.ttl_days),
         };
-        Ok(Retention { ttl_days, history_days: self.history_days.unwrap_or(usual.history_days) })
+        Ok(Retention {
+            ttl_days,
+            history_days: self.history_days.unwrap_or(usual.history_days),
+            audit_days: self.audit_days.unwrap_or(usual.audit_days),
+        })
     }
 }
 

@@ -26,6 +26,14 @@ impl Dialect {
         }
     }
 
+    /// Where one text is in another: 0 if it is not.
+    pub(crate) fn position(self, what: &str, within: &str) -> String {
+        match self {
+            Self::Sqlite => format!("instr({within}, {what})"),
+            Self::Postgres => format!("strpos({within}, {what})"),
+        }
+    }
+
     /// After a table's name: the index that SQLite, whose planner knows no sizes, is to take. PostgreSQL knows them.
     pub(crate) fn indexed_by(self, index: &str) -> String {
         match self {

@@ -341,15 +341,6 @@ async fn names(
     Ok(())
 }
 
-/// As much of a text as is looked up: PostgreSQL's indexes take no more than 2700 bytes a row. All of it stands in `label_set`.
-fn start(text: &str) -> &str {
-    let mut end = text.len().min(1024);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 async fn labels(
     connection: &mut AnyConnection,
     dialect: Dialect,
@@ -378,7 +369,7 @@ async fn labels(
         let (hash, id) = (hash_of(row.try_get("hash")?)?, row.try_get::<i64, _>("id")?);
         ids.labels.insert((account, hash), id);
         for (key, value) in labels.get(&hash).into_iter().flat_map(|labels| labels.iter()) {
-            entries.push([account.into(), Value::from(start(key)), Value::from(start(value)), id.into()]);
+            entries.push([account.into(), Value::from(words::start(key)), Value::from(words::start(value)), id.into()]);
         }
     }
     let insert = ["INSERT INTO label (account_id, key, value, set_id) SELECT * FROM", NOTHING];

@@ -12,7 +12,7 @@ use super::{
     place::{Place, scope_kind},
 };
 use crate::{
-    database::{Database, DatabaseError},
+    database::{Column, Database, DatabaseError, Dialect, Rows},
     words::indexed,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Known {
     /// Whether this bundle is here.
     is_known_bundle: bool,
     pub(crate) places: HashMap<Place, i64>,
+    /// Former names of places that the report calls otherwise.
+    pub(crate) renamed: HashMap<i64, String>,
     /// Rows of the agent's sources, by collector.
     pub(crate) sources: HashMap<String, i64>,
     pub(crate) scopes: HashMap<ScopeKey, KnownScope>,
@@ -123,18 +125,24 @@ impl Known {
         known.load_dropped(&mut connection, account, report, *received_at).await?;
         for source in &report.sources {
             let place = known.place(source, &report.agent);
-            let id: Option<i64> =
-                sqlx::query_scalar("SELECT id FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
-                    .bind(account)
-                    .bind(place.kind)
-                    .bind(place.key.clone())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-            if let Some(id) = id {
+            let row = sqlx::query("SELECT id, name FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
+                .bind(account)
+                .bind(place.kind)
+                .bind(place.key.clone())
+                .fetch_optional(&mut *connection)
+                .await?;
+            let id: Option<i64> = row.as_ref().map(|row| row.try_get("id")).transpose()?;
+            if let (Some(id), Some(row)) = (id, &row) {
+                let name: String = row.try_get("name")?;
+                if name != place.name {
+                    known.renamed.insert(id, name);
+                }
                 known.places.insert(place, id);
             }
             let own = known.sources.get(source.collector.as_str()).copied();
-            let text = format!("{SCOPES} scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4 OR {OWN} $5");
+            let text = format!(
+                "{COLUMNS} FROM scope {OF} WHERE scope.account_id = $1 AND scope.gone_at IS NULL AND scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4 OR {OWN} $5"
+            );
             let scopes = sqlx::query(sqlx::AssertSqlSafe(text))
                 .bind(account)
                 .bind(id)
@@ -144,17 +152,43 @@ impl Known {
                 .fetch_all(&mut *connection)
                 .await?;
             for row in &scopes {
-                let key = ScopeKey {
-                    place: row.try_get("place_id")?,
-                    kind: row.try_get("kind")?,
-                    collector: row.try_get("collector")?,
-                    scope_kind: row.try_get("scope_kind")?,
-                    name: row.try_get("name")?,
-                };
-                known.scopes.insert(key, scope(row, *received_at)?);
+                known.scopes.insert(key(row)?, scope(row, *received_at)?);
+            }
+            if let Some(id) = id {
+                known.load_gone(&mut connection, database.dialect(), [account, id], source, *received_at).await?;
             }
         }
         Ok(known)
+    }
+
+    /// Scopes that were gone and that the source tells of again. The others that are gone are no concern of the report's.
+    async fn load_gone(
+        &mut self,
+        connection: &mut AnyConnection,
+        dialect: Dialect,
+        [account, place]: [i64; 2],
+        source: &Source,
+        now: i64,
+    ) -> Result<(), DatabaseError> {
+        let mut wanted = Rows::new(&[Column::Text, Column::Text]);
+        for entry in &source.scopes {
+            let key = ScopeKey::new(place, &source.kind, &source.collector, &entry.id);
+            if !self.scopes.contains_key(&key) {
+                wanted.push([key.scope_kind.as_str().into(), key.name.as_str().into()]);
+            }
+        }
+        let first = [account.into(), place.into(), source.kind.as_str().into(), source.collector.as_str().into()];
+        let (before, after) = (
+            format!("{COLUMNS} FROM"),
+            format!(
+                "AS v CROSS JOIN scope {OF} WHERE scope.account_id = $1 AND scope.place_id = $2 AND scope.kind = $3 \
+                 AND scope.collector = $4 AND scope.scope_kind = v.column1 AND scope.name = v.column2 AND scope.gone_at IS NOT NULL"
+            ),
+        );
+        for row in &wanted.fetch(connection, dialect, &first, [&before, &after]).await? {
+            self.scopes.insert(key(row)?, scope(row, now)?);
+        }
+        Ok(())
     }
 
     /// Where a source looks. One that could not reach its runtime may not tell; it looks where it looked before.
@@ -196,7 +230,8 @@ impl Known {
         let named: HashSet<&str> = report.sources.iter().map(|source| source.collector.as_str()).collect();
         let counts = report.sequence.is_some();
         for (_, id) in self.sources.iter().filter(|(collector, _)| counts && !named.contains(collector.as_str())) {
-            let text = format!("{SCOPES} scope.follows = 1 AND {OWN} $2");
+            let text =
+                format!("{COLUMNS} FROM scope {OF} WHERE scope.account_id = $1 AND scope.follows = 1 AND {OWN} $2");
             let rows =
                 sqlx::query(sqlx::AssertSqlSafe(text)).bind(account).bind(*id).fetch_all(&mut *connection).await?;
             for row in &rows {
@@ -218,13 +253,23 @@ impl Known {
 /// Scopes that a source told of last.
 const OWN: &str = "scope.account_id = $1 AND scope.gone_at IS NULL AND scope.source_id =";
 
-const SCOPES: &str = "SELECT scope.id, scope.source_id, scope.place_id, scope.kind, scope.collector, scope.scope_kind, scope.name, scope.coverage, scope.told_digest, \
-    scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, source.agent_id, agent.revision, \
-    agent.received_at, agent.valid_for \
-    FROM scope \
-    JOIN source ON source.account_id = scope.account_id AND source.id = scope.source_id \
-    JOIN agent ON agent.account_id = source.account_id AND agent.id = source.agent_id \
-    WHERE scope.account_id = $1 AND";
+fn key(row: &AnyRow) -> Result<ScopeKey, sqlx::Error> {
+    Ok(ScopeKey {
+        place: row.try_get("place_id")?,
+        kind: row.try_get("kind")?,
+        collector: row.try_get("collector")?,
+        scope_kind: row.try_get("scope_kind")?,
+        name: row.try_get("name")?,
+    })
+}
+
+const COLUMNS: &str = "SELECT scope.id, scope.source_id, scope.place_id, scope.kind, scope.collector, scope.scope_kind, scope.name, \
+    scope.coverage, scope.told_digest, scope.base_digest, scope.follows, scope.seen_at, scope.gone_at, source.observed_at, \
+    source.agent_id, agent.revision, agent.received_at, agent.valid_for";
+
+/// Who told of a scope last.
+const OF: &str = "JOIN source ON source.account_id = scope.account_id AND source.id = scope.source_id \
+    JOIN agent ON agent.account_id = source.account_id AND agent.id = source.agent_id";
 
 fn scope(row: &AnyRow, now: i64) -> Result<KnownScope, sqlx::Error> {
     let follows = row.try_get::<i64, _>("follows")? == 1;

@@ -207,13 +207,12 @@ async fn content(
     let earlier = match scope.and_then(|scope| scope.base.as_deref()) {
         Some(base) => {
             let digest = digest_of(base)?;
-            match incoming.earlier.get(&digest) {
-                Some(earlier) => earlier.clone(),
-                None => {
-                    let earlier = document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?;
-                    memory::hold(earlier.len()).await?;
-                    earlier
-                }
+            if let Some(earlier) = incoming.earlier.get(&digest) {
+                earlier.clone()
+            } else {
+                let earlier = document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?;
+                memory::hold(earlier.len()).await?;
+                earlier
             }
         }
         None => Bytes::new(),

@@ -41,7 +41,7 @@ async fn inventory(database: &Database) {
     for (id, ttl) in [(1, "NULL"), (2, "900"), (3, "0")] {
         text += &format!(
             "INSERT INTO source (account_id, id, agent_id, place_id, collector, kind, observed_at, coverage, shown, warnings, ttl_days, \
-             first_seen_at) VALUES (7, {id}, 1, 1, 'c{id}', 'docker', 0, 'complete', '', '', {ttl}, 0);\
+             first_seen_at) VALUES (7, {id}, 1, 1, 'c{id}', 'docker', {NOW}, 'complete', '', '', {ttl}, 0);\
              INSERT INTO scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, counts, \
              told_digest, base_digest, follows, seen_at, first_seen_at, changed_at) VALUES (7, {id}, 1, {id}, 'c{id}', 'docker', \
              'host', 'h', 'h', 'complete', '', {told}, {base}, 1, 0, 0, 0);"
@@ -51,7 +51,7 @@ async fn inventory(database: &Database) {
 }
 
 fn app(database: &Database, ttl_days: i64, history_days: i64) -> App {
-    App::new(database.clone(), Retention { ttl_days, history_days })
+    App::new(database.clone(), Retention { ttl_days, history_days, ..Retention::default() })
 }
 
 fn container(id: i64, scope: i64, image_use: i64, pod: &str, gone: &str) -> String {
@@ -228,5 +228,37 @@ async fn one_replica_removes_at_a_time() {
         sqlx::query("SELECT 1 FROM pg_advisory_unlock($1)").bind(LOCK).execute(&mut *other).await.unwrap();
         assert_eq!(reaper.run(NOW).await.unwrap(), 1);
         assert_eq!(reaper.run(NOW).await.unwrap(), 0, "the lock is given back");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_tells_of_any_more_goes_with_its_scope() {
+    for database in databases().await {
+        inventory(&database).await;
+        // All sources were heard of at the beginning of time: 1 counts as usual, 2 for 900 days, 3 for ever.
+        let rows = [1, 2, 3].map(|scope| container(scope, scope, 9, "NULL", "NULL")).concat();
+        run(&database, &(rows + "UPDATE source SET observed_at = 0;")).await;
+        Reaper::new(&app(&database, -1, 400)).run(NOW).await.unwrap();
+        assert_eq!(ids(&database, "scope").await, [1, 3], "-1: until a report says otherwise");
+        Reaper::new(&app(&database, 120, 1001)).run(NOW).await.unwrap();
+        assert_eq!(ids(&database, "container").await, [1, 3], "as long as its history is kept");
+        Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap();
+        assert_eq!((ids(&database, "scope").await, ids(&database, "container").await), (vec![3], vec![3]));
+    }
+}
+
+#[tokio::test]
+async fn who_did_what_and_which_bundles_came_is_kept_for_so_long() {
+    for database in databases().await {
+        inventory(&database).await;
+        let mut text = String::new();
+        for (id, at) in [(1, NOW - 400 * DAY - 1), (2, NOW - 400 * DAY)] {
+            text += &format!("INSERT INTO audit VALUES (7, {at}, {id}, 'w', NULL, 'a', 'o', 'ok');");
+            text += &format!("INSERT INTO bundle VALUES (7, '{id}', {at});");
+        }
+        run(&database, &text).await;
+        Reaper::new(&app(&database, 0, 400)).run(NOW).await.unwrap();
+        assert_eq!(ids(&database, "audit").await, [2]);
+        assert_eq!(count(&database, "bundle").await, 1);
     }
 }

@@ -89,3 +89,15 @@ async fn seen_since_is_of_what_was_seen() {
         assert_eq!(ids(&world, &format!("seen_since={since}")).await, [81, 82]);
     }
 }
+
+#[tokio::test]
+async fn what_was_seen_too_long_before_a_time_did_not_count_then() {
+    for world in worlds().await {
+        let at = |time: i64| format!("at={}", jiff::Timestamp::from_millisecond(time).unwrap());
+        let world = world.with_ttl(1);
+        // 83's scope was seen two days ago, and never again.
+        assert!(ids(&world, &at(world.now - DAY - HOUR)).await.contains(&83));
+        assert!(!ids(&world, &at(world.now - DAY + HOUR)).await.contains(&83));
+        assert!(ids(&world.with_ttl(0), &at(world.now - DAY + HOUR)).await.contains(&83));
+    }
+}

@@ -277,3 +277,17 @@ async fn changes_come_in_their_order() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_container_belongs_to_what_its_pod_belongs_to_now() {
+    for world in worlds().await {
+        // As if written before its pod had another owner: its own is not said.
+        world.run("UPDATE container SET workload_id = NULL").await;
+        assert_eq!(ids(&world, "owner=web").await, [81, 82, 87]);
+        world.run("UPDATE workload SET name = 'shop' WHERE account_id = 1 AND name = 'web'").await;
+        assert_eq!(ids(&world, "owner=web").await, [0; 0]);
+        assert_eq!(ids(&world, "owner=shop").await, [81, 82, 87]);
+        let page = world.ask::<Workloads>(1, "owner=shop").await;
+        assert_eq!(page.items[0].containers, 3);
+    }
+}

@@ -128,7 +128,7 @@ async fn tasks_of_ecs_are_pods_and_services_own_them() {
         let row = sqlx::query(
             "SELECT scope.context, workload.kind, workload.name, pod.name AS pod FROM container \
              JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
-             JOIN workload ON workload.id = container.workload_id",
+             JOIN workload ON workload.id = coalesce(container.workload_id, pod.workload_id)",
         );
         let row = row.fetch_one(database.pool()).await.unwrap();
         let found: [String; 4] = [row.get("context"), row.get("kind"), row.get("name"), row.get("pod")];

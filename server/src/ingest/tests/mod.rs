@@ -130,7 +130,7 @@ async fn rows(
          pod.last_seen_at AS pod_seen, workload.name AS workload \
          FROM container JOIN scope ON scope.id = container.scope_id JOIN pod ON pod.id = container.pod_id \
          JOIN image_use ON image_use.id = container.image_use_id JOIN image_name ON image_name.id = image_use.name_id \
-         JOIN workload ON workload.id = container.workload_id \
+         JOIN workload ON workload.id = coalesce(container.workload_id, pod.workload_id) \
          WHERE container.gone_at IS NULL AND pod.gone_at IS NULL AND workload.gone_at IS NULL",
     )
     .fetch_all(database.pool())
@@ -488,5 +488,35 @@ async fn labels_that_are_longer_than_an_index_takes_are_kept_whole() {
         let labels: String =
             sqlx::query_scalar("SELECT labels FROM label_set").fetch_one(database.pool()).await.unwrap();
         assert!(labels.contains(&value));
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_called_otherwise_takes_its_scopes_along_and_one_that_comes_back_is_the_same() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let namespace = |name: &str| (ScopeId::namespace(name), Coverage::Complete, Some(scope(&pods)));
+        let mut agent = Made::new(1);
+        ingest.take(1, &agent.report(&[namespace("a"), namespace("b")], Coverage::Complete)).await.unwrap();
+        let contexts = async || -> Vec<(i64, String, bool)> {
+            let rows =
+                sqlx::query("SELECT id, context, gone_at FROM scope ORDER BY context").fetch_all(database.pool());
+            let gone = |row: &sqlx::any::AnyRow| row.get::<Option<i64>, _>("gone_at").is_some();
+            rows.await.unwrap().iter().map(|row| (row.get("id"), row.get("context"), gone(row))).collect()
+        };
+        let before = contexts().await;
+        assert_eq!(before.iter().map(|scope| scope.1.as_str()).collect::<Vec<_>>(), ["prod/a", "prod/b"]);
+        // Nothing in the scopes is new.
+        let mut renamed = agent.report(&[namespace("a")], Coverage::Complete);
+        renamed.report.sources[0].cluster = Some(Cluster { uid: Some("c-1".into()), name: Some("shop".into()) });
+        ingest.take(1, &renamed).await.unwrap();
+        let [a, b] = [&before[0], &before[1]].map(|scope| scope.0);
+        assert_eq!(contexts().await, [(a, "shop/a".to_owned(), false), (b, "shop/b".to_owned(), true)]);
+        let mut back = agent.report(&[namespace("a"), namespace("b")], Coverage::Complete);
+        back.report.sources[0].cluster.clone_from(&renamed.report.sources[0].cluster);
+        ingest.take(1, &back).await.unwrap();
+        assert_eq!(contexts().await, [(a, "shop/a".to_owned(), false), (b, "shop/b".to_owned(), false)]);
+        assert_eq!(rows(&database).await.0.len(), 2);
     }
 }

@@ -370,7 +370,7 @@ async fn containers(
     let present: Vec<(i64, &Container)> = changes.present().collect();
     let pods: HashSet<i64> =
         present.iter().filter_map(|(_, container)| container.pod_uid.as_deref()).map(|uid| key(&[uid])).collect();
-    let pods = pod_owners(writer, scope, pods).await?;
+    let pods = find(writer, POD.name, scope, pods.into_iter()).await?;
     let owners: HashSet<i64> =
         present.iter().filter_map(|(_, container)| container.workload.as_deref()).map(|id| key(&[id])).collect();
     let workloads = find(writer, WORKLOAD.name, scope, owners.into_iter()).await?;
@@ -380,7 +380,7 @@ async fn containers(
         if !ids.contains_key(&container_key) {
             writer.events.push(times[0], What::Appeared, Entity::Container, [id, scope], None);
         }
-        let pod = container.pod_uid.as_deref().and_then(|uid| pods.get(&key(&[uid])));
+        let pod = container.pod_uid.as_deref().and_then(|uid| pods.get(&key(&[uid]))).copied();
         let own = container.workload.as_deref().and_then(|id| workloads.get(&key(&[id]))).copied();
         let usage = content.delta.uses.get(&container_key).and_then(|usage| uses.get(usage)).copied();
         rows.push([
@@ -389,8 +389,8 @@ async fn containers(
             scope.into(),
             container_key.into(),
             usage.into(),
-            pod.map(|(id, _)| *id).into(),
-            own.or_else(|| pod.and_then(|(_, workload)| *workload)).into(),
+            pod.into(),
+            own.into(),
             writer.ids.labels(&container.labels).into(),
             container.id.as_deref().map(words::pack).into(),
             name_value(&container.name),
@@ -414,25 +414,6 @@ async fn containers(
         }
     }
     Ok(())
-}
-
-/// Rows of pods by key, with the workload that each belongs to.
-async fn pod_owners(
-    writer: &mut Writer<'_>,
-    scope: i64,
-    keys: HashSet<i64>,
-) -> Result<HashMap<i64, (i64, Option<i64>)>, DatabaseError> {
-    let mut rows = Rows::new(&[Integer]);
-    for key in keys {
-        rows.push([Value::from(key)]);
-    }
-    let after = format!(
-        "AS v CROSS JOIN pod t WHERE t.account_id = $1 AND t.scope_id = $2 AND t.key = v.column1 AND {PRESENT}"
-    );
-    let select = ["SELECT t.key AS key, t.id AS id, t.workload_id AS workload FROM", &after];
-    let found = rows.fetch(writer.connection, writer.dialect, &[writer.account.into(), scope.into()], select).await?;
-    let pod = |row: &sqlx::any::AnyRow| Ok((row.try_get("key")?, (row.try_get("id")?, row.try_get("workload")?)));
-    Ok(found.iter().map(pod).collect::<Result<_, sqlx::Error>>()?)
 }
 
 /// What is told of a change: what it does, which instance it is, what it is made from.

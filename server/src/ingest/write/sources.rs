@@ -69,8 +69,8 @@ pub(super) async fn place(
     known: &Known,
     SourcePlan { place, .. }: &SourcePlan,
 ) -> Result<i64, DatabaseError> {
-    let known = known.places.get(place).copied();
-    let id = match known {
+    let Known { places, renamed, .. } = known;
+    let id = match places.get(place).copied() {
         Some(id) => id,
         None => writer.identifier(),
     };
@@ -86,7 +86,25 @@ pub(super) async fn place(
     .bind(place.name.clone())
     .fetch_one(&mut *writer.connection)
     .await?;
+    if let Some(former) = renamed.get(&id) {
+        rename(writer, id, [former, &place.name]).await?;
+    }
     Ok(id)
+}
+
+/// Calls the scopes of a place by its new name, those too whose content is as before.
+async fn rename(writer: &mut Writer<'_>, place: i64, [former, name]: [&str; 2]) -> Result<(), DatabaseError> {
+    sqlx::query(
+        "UPDATE scope SET context = $1 || substr(context, length($2) + 1) WHERE account_id = $3 AND place_id = $4 \
+         AND substr(context, 1, length($2)) = $2",
+    )
+    .bind(name.to_owned())
+    .bind(former.to_owned())
+    .bind(writer.account)
+    .bind(place)
+    .execute(&mut *writer.connection)
+    .await?;
+    Ok(())
 }
 
 /// Writes a source, and returns its identifier. A new one inherits the time to live of one that looked at the same: an agent that was
