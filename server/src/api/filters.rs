@@ -19,7 +19,7 @@ use super::{
 use crate::{database::Dialect, http::Problem, words};
 
 /// So many rows are found by a way, and sorted, sooner than others are passed over.
-const FEW: i64 = 10_000;
+const FEW: i64 = 20_000;
 
 /// The same where several filters are to hold: rows of which all do may be so rare that nearly all others would be passed over.
 const FEW_OF_SEVERAL: i64 = 60_000;
@@ -30,7 +30,7 @@ const MOST: i64 = 60_000;
 /// How many rows most have: a scope, a workload, an image in use, a set of labels. A guess is enough.
 const OF_SCOPE: i64 = 250;
 const OF_WORKLOAD: i64 = 10;
-const OF_USE: i64 = 15;
+const OF_USE: i64 = 4;
 const OF_LABELS: i64 = 10;
 
 /// What is asked of rows of one table.
