@@ -27,11 +27,12 @@ const FEW_OF_SEVERAL: i64 = 60_000;
 /// A way that finds more than this is none after all.
 const MOST: i64 = 60_000;
 
-/// How many rows most have: a scope, a workload, an image in use, a set of labels. A guess is enough.
+/// How many rows a scope, a workload, an image in use and a set of labels are taken to have. A guess is enough; more than there are
+/// where rows are the dearer to find.
 const OF_SCOPE: i64 = 250;
-const OF_WORKLOAD: i64 = 10;
+const OF_WORKLOAD: i64 = 30;
 const OF_USE: i64 = 4;
-const OF_LABELS: i64 = 10;
+const OF_LABELS: i64 = 20;
 
 /// What is asked of rows of one table.
 #[derive(Debug, Default)]
