@@ -11,7 +11,7 @@ use super::{
     answer::{Page, View, answer, cut, now, time},
     asked::{Asked, Asks, Cursor, PAGES},
     containers::Digests,
-    filters::{images_of_digest, reference, uses_of_reference},
+    images_named::{images_of_digest, reference, uses_of_reference},
     statement::{Statement, integer, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
 };
