@@ -52,6 +52,7 @@ impl<T> Changes<T> {
         self.added.iter().map(|(key, entity)| (*key, entity)).chain(changed)
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.missing.is_empty()
     }
