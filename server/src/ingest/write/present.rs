@@ -24,13 +24,16 @@ pub(super) async fn find(
     for (scope, key) in keys {
         rows.push([scope.into(), key.into()]);
     }
-    let after = format!(
-        "AS v CROSS JOIN {table} t WHERE t.account_id = $1 AND t.scope_id = v.column1 AND t.key = v.column2 AND {PRESENT}"
+    // One by one: PostgreSQL's planner would rather compare all with all as long as it knows no better.
+    let before = format!(
+        "SELECT v.column1 AS scope, v.column2 AS key, (SELECT max(t.id) FROM {table} t WHERE t.account_id = $1 \
+         AND t.scope_id = v.column1 AND t.key = v.column2 AND {PRESENT}) AS id FROM"
     );
-    let select = ["SELECT t.scope_id AS scope, t.key AS key, t.id AS id FROM", &after];
     let mut found = Found::new();
-    for row in rows.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await? {
-        found.insert((row.try_get("scope")?, row.try_get("key")?), row.try_get("id")?);
+    for row in rows.fetch(writer.connection, writer.dialect, &[writer.account.into()], [&before, "AS v"]).await? {
+        if let Some(id) = row.try_get("id")? {
+            found.insert((row.try_get("scope")?, row.try_get("key")?), id);
+        }
     }
     Ok(found)
 }
