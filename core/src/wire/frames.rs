@@ -4,15 +4,12 @@
 //! is its dictionary by SHA-256. Both begin with zstd's own magic numbers and know their end, so that frames need nothing between
 //! them. Other skippable frames are skipped, as zstd's own tools do.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Read as _, Write as _},
-};
+use std::io::{self, Read as _, Write as _};
 
 use sha2::Digest as _;
 use zstd::{
     stream::{raw::CParameter, read::Decoder, write::Encoder},
-    zstd_safe::DParameter,
+    zstd_safe::{DParameter, find_frame_compressed_size, get_frame_content_size},
 };
 
 use crate::Digest;
@@ -151,21 +148,37 @@ impl<'a> Frames<'a> {
     }
 }
 
-/// The documents that frames name as their dictionaries, as far as the frames are sound.
+/// What the head of a frame says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// Where the frame ends, in bytes from the beginning of all.
+    pub end: usize,
+    /// What it was made with.
+    pub dictionary: Option<Digest>,
+    /// How many bytes its document has, if it says so.
+    pub size: Option<u64>,
+}
+
+/// The frames that hold documents, `most` at the most, as far as they are sound, without reading them.
 #[must_use]
-pub fn dictionaries(mut bytes: &[u8]) -> BTreeSet<Digest> {
-    let mut digests = BTreeSet::new();
-    while !bytes.is_empty() {
-        if let Ok(Some(Skippable { content, .. })) = leading_skippable(bytes)
-            && bytes.starts_with(&DICTIONARY_HEADER)
-        {
-            digests.insert(Digest::from_sha256(content));
-        }
+pub fn outline(bytes: &[u8], most: usize) -> Vec<Outline> {
+    let (mut frames, mut dictionary, mut end) = (Vec::new(), None, 0);
+    while let Some(rest) = bytes.get(end..).filter(|rest| !rest.is_empty() && frames.len() < most) {
         // Skippable frames have a length, too.
-        let Ok(length) = zstd::zstd_safe::find_frame_compressed_size(bytes) else { break };
-        bytes = bytes.get(length..).unwrap_or_default();
+        let Ok(length) = find_frame_compressed_size(rest) else { break };
+        end += length;
+        match leading_skippable(rest) {
+            Ok(Some(Skippable { content, .. })) if rest.starts_with(&DICTIONARY_HEADER) => {
+                dictionary = Some(Digest::from_sha256(content));
+            }
+            Ok(None) => {
+                let size = get_frame_content_size(rest).ok().flatten();
+                frames.push(Outline { end, dictionary: dictionary.take(), size });
+            }
+            _ => {}
+        }
     }
-    digests
+    frames
 }
 
 /// A skippable frame at the beginning of some bytes.
@@ -237,8 +250,12 @@ mod tests {
         fn what_is_written_is_read(documents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..8)) {
             let bytes = chain(&documents);
             prop_assert_eq!(read(&bytes, LIMIT).unwrap(), documents.clone());
-            let named: BTreeSet<Digest> = documents.iter().rev().skip(1).map(|document| digest(document)).collect();
-            prop_assert_eq!(dictionaries(&bytes), named);
+            let outline = outline(&bytes, 100);
+            let sizes: Vec<usize> = outline.iter().map(|frame| usize::try_from(frame.size.unwrap()).unwrap()).collect();
+            prop_assert_eq!(sizes, documents.iter().map(Vec::len).collect::<Vec<_>>());
+            let named = outline.iter().skip(1).map(|frame| frame.dictionary.clone().unwrap());
+            prop_assert_eq!(named.collect::<Vec<_>>(), documents.iter().rev().skip(1).rev().map(|document| digest(document)).collect::<Vec<_>>());
+            prop_assert_eq!(outline.last().map_or(0, |frame| frame.end), bytes.len());
         }
 
         #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::frames::{
-    FrameError, Frames, Skippable, append_frame, append_skippable, dictionaries, leading_skippable,
+    FrameError, Frames, Outline, Skippable, append_frame, append_skippable, leading_skippable, outline,
 };
 use crate::Digest;
 

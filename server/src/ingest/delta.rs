@@ -1,7 +1,11 @@
 //! What a new body changes in a scope.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+};
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use stocktake_core::model::{Container, Image, MissingReason, Namespace, Node, Pod, Workload};
@@ -49,21 +53,52 @@ pub(crate) struct Used {
     pub(crate) is_listed: bool,
 }
 
-/// The images of a body by the ids that its containers go by.
-struct Images {
+/// The images of a body by the ids that its containers go by. Only those that matter are looked into.
+struct Images<'a> {
+    written: HashMap<Cow<'a, str>, &'a RawValue>,
     by_id: HashMap<String, [u8; 32]>,
     by_hash: HashMap<[u8; 32], Image>,
 }
 
-impl Images {
-    fn of(elements: &Elements<'_>) -> Result<Self, serde_json::Error> {
-        let mut images = Self { by_id: HashMap::new(), by_hash: HashMap::new() };
+#[derive(Deserialize)]
+struct Id<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+impl<'a> Images<'a> {
+    fn of(elements: &Elements<'a>) -> Result<Self, serde_json::Error> {
+        let mut written = HashMap::new();
         for image in &elements.images {
-            let image: Image = serde_json::from_str(image.get())?;
-            let id = image.id.to_string();
-            images.add(id, image)?;
+            let Id { id } = serde_json::from_str(image.get())?;
+            written.insert(id, *image);
         }
-        Ok(images)
+        Ok(Self { written, by_id: HashMap::new(), by_hash: HashMap::new() })
+    }
+
+    /// SHA-256 of what is known of the image with this id.
+    fn hash(&mut self, id: &str) -> Result<Option<[u8; 32]>, serde_json::Error> {
+        if let Some(hash) = self.by_id.get(id) {
+            return Ok(Some(*hash));
+        }
+        let Some(image) = self.written.get(id) else { return Ok(None) };
+        let image = serde_json::from_str(image.get())?;
+        self.add(id.to_owned(), image).map(Some)
+    }
+
+    /// The ids of those of which something else was known before, or nothing. All that are new are looked into: they have to be images.
+    fn altered(&mut self, former: &mut Self) -> Result<HashSet<String>, serde_json::Error> {
+        let mut altered = HashSet::new();
+        for (id, image) in self.written.clone() {
+            let before = former.written.get(&id).copied();
+            if before.is_some_and(|before| before.get() == image.get()) {
+                continue;
+            }
+            if self.hash(&id)? != former.hash(&id)? && before.is_some() {
+                altered.insert(id.into_owned());
+            }
+        }
+        Ok(altered)
     }
 
     /// The id means something within its scope only, and is no part of what is known of the image.
@@ -76,7 +111,10 @@ impl Images {
     }
 
     fn used_by(&mut self, container: &Container) -> Result<ImageUse, serde_json::Error> {
-        let known = container.image_ref.as_deref().and_then(|id| self.by_id.get(id)).copied();
+        let known = match container.image_ref.as_deref() {
+            Some(id) => self.hash(id)?,
+            None => None,
+        };
         let image = if let Some(hash) = known {
             hash
         } else {
@@ -88,15 +126,20 @@ impl Images {
     }
 
     /// Where no containers are told of, images are in use under their names.
-    fn listed(&self) -> BTreeSet<ImageUse> {
-        self.by_hash
+    fn listed(&mut self) -> Result<BTreeSet<ImageUse>, serde_json::Error> {
+        for id in self.written.clone().into_keys() {
+            self.hash(&id)?;
+        }
+        let listed = self
+            .by_hash
             .iter()
             .flat_map(|(hash, image)| {
                 let names = image.names.iter().map(ToString::to_string);
                 let none = image.names.is_empty().then(String::new);
                 names.chain(none).map(|name| ImageUse::new(*hash, &name))
             })
-            .collect()
+            .collect();
+        Ok(listed)
     }
 }
 
@@ -107,12 +150,7 @@ impl Delta {
         let later = Elements::of(later)?;
         let (mut former, mut images) = (Images::of(&earlier)?, Images::of(&later)?);
         // An image of which something else is known now is another one to all its containers, which may say the same as before.
-        let altered: HashSet<String> = images
-            .by_id
-            .iter()
-            .filter(|(id, hash)| former.by_id.get(*id).is_some_and(|old| old != *hash))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let altered = images.altered(&mut former)?;
         let uses_altered =
             |container: &Container| container.image_ref.as_deref().is_some_and(|id| altered.contains(id));
         let always: Option<&dyn Fn(&Container) -> bool> = if altered.is_empty() { None } else { Some(&uses_altered) };
@@ -138,10 +176,8 @@ impl Delta {
             altered_uses.entry(usage.clone()).or_default().by += 1;
             uses.insert(*key, usage);
         }
-        let list = |elements: &Elements<'_>, images: &Images| {
-            if elements.containers.is_empty() { images.listed() } else { BTreeSet::new() }
-        };
-        let (was_listed, is_listed) = (list(&earlier, &former), list(&later, &images));
+        let was_listed = if earlier.containers.is_empty() { former.listed()? } else { BTreeSet::new() };
+        let is_listed = if later.containers.is_empty() { images.listed()? } else { BTreeSet::new() };
         for usage in was_listed.symmetric_difference(&is_listed) {
             altered_uses.entry(usage.clone()).or_default();
         }

@@ -30,7 +30,11 @@ impl<'a> Elements<'a> {
         if body.trim_ascii_start().first() == Some(&b'[') {
             return Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
         }
-        serde_json::from_slice(body)
+        match std::str::from_utf8(body) {
+            // Each entity is known to be text, then.
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(body),
+        }
     }
 }
 
@@ -52,6 +56,7 @@ impl<T> Changes<T> {
         self.added.iter().map(|(key, entity)| (*key, entity)).chain(changed)
     }
 
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.missing.is_empty()
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use stocktake_core::{
     Digest,
     model::{Report, SCHEMA_VERSION},
-    wire::{FrameError, Frames, dictionaries, problem},
+    wire::{FrameError, Frames, Outline, outline, problem},
 };
 use tokio::task::spawn_blocking;
 
@@ -137,13 +137,21 @@ async fn documents(
     bytes: Bytes,
     has_manifest: bool,
 ) -> Result<Documents, Problem> {
-    let mut fetched = BTreeMap::new();
-    // Usually each body has one, and it is the former one: they are looked up together.
-    let named: BTreeSet<Digest> =
-        dictionaries(&bytes).into_iter().filter(|digest| recent.manifest(account, digest).is_none()).collect();
-    if named.len() > 1 {
-        fetched = kept::bodies(database, account, &named).await?;
-        memory::hold(fetched.values().map(Bytes::len).sum()).await?;
+    let frames = outline(&bytes, DOCUMENTS);
+    let named: BTreeSet<Digest> = frames.iter().filter_map(|frame| frame.dictionary.clone()).collect();
+    let mut fetched: BTreeMap<Digest, Bytes> =
+        named.iter().filter_map(|digest| Some((digest.clone(), recent.manifest(account, digest)?))).collect();
+    // Usually each body was made with the former one: they are looked up together.
+    let missed: BTreeSet<Digest> = named.into_iter().filter(|digest| !fetched.contains_key(digest)).collect();
+    if missed.len() > 1 {
+        let bodies = kept::bodies(database, account, &missed).await?;
+        memory::hold(bodies.values().map(Bytes::len).sum()).await?;
+        fetched.extend(bodies);
+    }
+    if bytes.len() > AT_ONCE
+        && let Some(documents) = side_by_side(&bytes, &frames, &fetched, has_manifest).await?
+    {
+        return Ok(Documents { earlier: fetched, ..documents });
     }
     // What is small, as most is, is not worth a thread's while. How large it is shows only when it is read.
     let mut is_small = bytes.len() <= AT_ONCE;
@@ -187,6 +195,50 @@ async fn documents(
         memory::hold(document.len()).await?;
         fetched.insert(digest, document);
     }
+}
+
+/// Reads frames on all cores, if each says how long its document is and what it was made with is at hand.
+async fn side_by_side(
+    bytes: &Bytes,
+    frames: &[Outline],
+    fetched: &BTreeMap<Digest, Bytes>,
+    has_manifest: bool,
+) -> Result<Option<Documents>, Problem> {
+    let sizes = frames.iter().map(|frame| usize::try_from(frame.size?).ok());
+    let is_at_hand = |digest: &Digest| fetched.contains_key(digest);
+    let (Some(sizes), true, Some(bytes_end)) = (
+        sizes.collect::<Option<Vec<usize>>>(),
+        frames.iter().filter_map(|frame| frame.dictionary.as_ref()).all(is_at_hand),
+        frames.last().map(|frame| frame.end),
+    ) else {
+        return Ok(None);
+    };
+    let all: usize = sizes.iter().fold(0, |sum, size| sum.saturating_add(*size));
+    if all > DECOMPRESSED || bytes_end != bytes.len() {
+        return Ok(None);
+    }
+    memory::hold(all).await?;
+    let share = all / std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1;
+    let (mut parts, mut offset, mut left) = (Vec::new(), 0, 0);
+    for (position, (frame, size)) in frames.iter().zip(sizes).enumerate() {
+        left += size;
+        if left >= share || position + 1 == frames.len() {
+            let has_manifest = has_manifest && offset == 0;
+            let part = Position { offset, left, documents: Documents::default(), count: 0, has_manifest };
+            let (input, dictionaries) = (bytes.slice(..frame.end), fetched.clone());
+            parts.push(spawn_blocking(move || part.read(&input, &dictionaries)));
+            (offset, left) = (frame.end, 0);
+        }
+    }
+    let mut documents = Documents::default();
+    for part in parts {
+        let (part, stop) = part.await.map_err(|error| failed(&error))??;
+        // One that lies about its length is read as those are that do not say.
+        let Stop::End = stop else { return Ok(None) };
+        documents.manifest = documents.manifest.or(part.documents.manifest);
+        documents.bodies.extend(part.documents.bodies);
+    }
+    Ok(Some(documents))
 }
 
 /// How far the frames were read.

@@ -2,9 +2,11 @@
 
 mod entities;
 mod events;
+mod present;
 mod remove;
 mod scope;
 mod sources;
+mod uses;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -87,6 +89,7 @@ pub(super) async fn write(
         sources::leave_behind(&mut writer, scope).await?;
     }
     let agent = sources::agent(&mut writer, incoming, known).await?;
+    let mut looked = Vec::new();
     for planned in &plan.sources {
         let place = sources::place(&mut writer, known, planned).await?;
         // Before the source's time moves on: what it leaves behind was seen at the former.
@@ -94,13 +97,12 @@ pub(super) async fn write(
             sources::leave_behind(&mut writer, scope).await?;
         }
         let source = sources::source(&mut writer, incoming, known, planned, [agent, place]).await?;
-        for scope in &planned.scopes {
-            scope::scope(&mut writer, incoming, planned, scope, [place, source]).await?;
-        }
+        looked.extend(scope::scopes(&mut writer, incoming, planned, [place, source]).await?);
         for scope in &planned.gone {
             scope::gone(&mut writer, scope, planned.observed_at).await?;
         }
     }
+    entities::write(&mut writer, &looked).await?;
     sources::bump_others(&mut writer, known, plan).await?;
     let events = std::mem::take(&mut writer.events);
     events.write(writer.connection, dialect, account).await?;

@@ -1,13 +1,15 @@
 //! A scope, and what is in it.
 
-use stocktake_core::model::ScopeEntry;
-
 use super::{
-    Writer, entities,
+    Writer,
+    entities::Looked,
     events::{Entity, What},
 };
 use crate::{
-    database::DatabaseError,
+    database::{
+        Column::{self, Bytes, Integer, Text},
+        DatabaseError, Rows, Value,
+    },
     ingest::{
         Incoming,
         known::KnownScope,
@@ -24,44 +26,48 @@ pub(super) const PRESENT: &str = "coalesce(gone_at, 0) = 0";
 /// Tables of what is in scopes.
 pub(super) const ENTITIES: [&str; 6] = ["container", "pod", "workload", "node", "namespace", "image_use"];
 
-/// Writes a scope that the report tells of.
-pub(super) async fn scope(
+/// Writes the scopes that a source tells of, and returns those in which something is new.
+pub(super) async fn scopes<'a>(
     writer: &mut Writer<'_>,
-    incoming: &Incoming,
-    planned: &SourcePlan,
-    scope: &ScopePlan,
+    incoming: &'a Incoming,
+    planned: &'a SourcePlan,
     [place, source]: [i64; 2],
-) -> Result<(), DatabaseError> {
-    let line = &incoming.report.sources[planned.source].scopes[scope.entry];
-    // Of one that was not seen completely the reason may be another.
-    let is_as_before =
-        scope.content.is_none() && scope.known.as_ref().is_some_and(|known| known.is_as_told(source, line));
-    if is_as_before && line.coverage.is_complete() && incoming.is_whole {
-        return Ok(());
+) -> Result<Vec<Looked<'a>>, DatabaseError> {
+    let (mut rows, mut looked) = (Rows::new(&SCOPE), Vec::new());
+    for scope in &planned.scopes {
+        let line = &incoming.report.sources[planned.source].scopes[scope.entry];
+        // Of one that was not seen completely the reason may be another.
+        let is_as_before =
+            scope.content.is_none() && scope.known.as_ref().is_some_and(|known| known.is_as_told(source, line));
+        if is_as_before && line.coverage.is_complete() && incoming.is_whole {
+            continue;
+        }
+        let id = scope.known.as_ref().map_or_else(|| writer.identifier(), |known| known.id);
+        rows.push(row(writer.account, incoming, planned, scope, [id, place, source]));
+        looked.extend(scope.content.as_ref().map(|content| Looked {
+            content,
+            scope: id,
+            name: words::indexed(&line.id.name),
+            observed_at: planned.observed_at,
+            former: scope.known.as_ref().map_or(planned.observed_at, |known| known.seen_at),
+        }));
     }
-    let id = scope.known.as_ref().map_or_else(|| writer.identifier(), |known| known.id);
-    row(writer, incoming, planned, scope, line, [id, place, source]).await?;
-    if let Some(content) = &scope.content {
-        let former = scope.known.as_ref().map_or(planned.observed_at, |known| known.seen_at);
-        entities::write(writer, content, id, [planned.observed_at, former]).await?;
-    }
-    Ok(())
+    rows.execute(writer.connection, writer.dialect, &[], INSERT_SCOPE).await?;
+    Ok(looked)
 }
 
-async fn row(
-    writer: &mut Writer<'_>,
+fn row(
+    account: i64,
     incoming: &Incoming,
     planned: &SourcePlan,
     scope: &ScopePlan,
-    line: &ScopeEntry,
     [id, place, source]: [i64; 3],
-) -> Result<(), DatabaseError> {
+) -> [Value; 18] {
     let reported = &incoming.report.sources[planned.source];
-    let known = scope.known.as_ref();
-    let content = scope.content.as_ref();
+    let line = &reported.scopes[scope.entry];
+    let (known, content) = (scope.known.as_ref(), scope.content.as_ref());
     let told = content.map(|content| content.told.clone()).or_else(|| known.and_then(|known| known.told.clone()));
-    let base = content.map(|content| content.base.clone());
-    let base = base.or_else(|| known.and_then(|known| known.base.clone()));
+    let base = content.map(|content| content.base.clone()).or_else(|| known.and_then(|known| known.base.clone()));
     let has_seen = line.coverage.has_seen();
     let follows = match (has_seen, incoming.is_whole) {
         (false, _) => 0_i64,
@@ -70,39 +76,44 @@ async fn row(
     };
     // What was never seen was seen at no time.
     let seen_at = if has_seen { planned.observed_at } else { known.map_or(0, |known| known.seen_at) };
-    sqlx::query(SCOPE)
-        .bind(writer.account)
-        .bind(id)
-        .bind(place)
-        .bind(source)
-        .bind(reported.collector.to_string())
-        .bind(reported.kind.to_string())
-        .bind(scope_kind(line.id.kind))
-        .bind(words::indexed(&line.id.name).into_owned())
-        .bind(planned.place.context(&line.id))
-        .bind(line.coverage.status())
-        .bind(line.coverage.reason().map(str::to_owned))
-        .bind(serde_json::to_string(&line.counts).unwrap_or_default())
-        .bind(told)
-        .bind(base)
-        .bind(follows)
-        .bind(seen_at)
-        .bind(planned.observed_at)
-        .bind(i64::from(content.is_some()))
-        .execute(&mut *writer.connection)
-        .await?;
-    Ok(())
+    [
+        account.into(),
+        id.into(),
+        place.into(),
+        source.into(),
+        reported.collector.as_str().into(),
+        reported.kind.as_str().into(),
+        scope_kind(line.id.kind).into(),
+        words::indexed(&line.id.name).as_ref().into(),
+        planned.place.context(&line.id).into(),
+        line.coverage.status().into(),
+        line.coverage.reason().into(),
+        serde_json::to_string(&line.counts).unwrap_or_default().into(),
+        told.into(),
+        base.into(),
+        follows.into(),
+        seen_at.into(),
+        planned.observed_at.into(),
+        // 0: when it has changed before.
+        if content.is_some() || known.is_none() { planned.observed_at.into() } else { 0.into() },
+    ]
 }
 
-const SCOPE: &str = "INSERT INTO scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, \
-    reason, counts, told_digest, base_digest, follows, seen_at, first_seen_at, changed_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) \
-    ON CONFLICT (account_id, id) DO UPDATE SET source_id = excluded.source_id, context = excluded.context, \
-    coverage = excluded.coverage, reason = excluded.reason, told_digest = excluded.told_digest, \
-    counts = CASE WHEN excluded.follows <> 0 THEN excluded.counts ELSE scope.counts END, \
-    base_digest = excluded.base_digest, follows = excluded.follows, seen_at = excluded.seen_at, \
-    changed_at = CASE WHEN $18 = 1 THEN excluded.changed_at ELSE scope.changed_at END, \
-    gone_at = CASE WHEN excluded.follows <> 0 THEN NULL ELSE scope.gone_at END";
+const SCOPE: [Column; 18] = [
+    Integer, Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text, Text, Bytes, Bytes, Integer, Integer,
+    Integer, Integer,
+];
+
+const INSERT_SCOPE: [&str; 2] = [
+    "INSERT INTO scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, reason, counts, \
+     told_digest, base_digest, follows, seen_at, first_seen_at, changed_at) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, id) DO UPDATE SET source_id = excluded.source_id, context = excluded.context, \
+     coverage = excluded.coverage, reason = excluded.reason, told_digest = excluded.told_digest, \
+     counts = CASE WHEN excluded.follows <> 0 THEN excluded.counts ELSE scope.counts END, \
+     base_digest = excluded.base_digest, follows = excluded.follows, seen_at = excluded.seen_at, \
+     changed_at = CASE WHEN excluded.changed_at > 0 THEN excluded.changed_at ELSE scope.changed_at END, \
+     gone_at = CASE WHEN excluded.follows <> 0 THEN NULL ELSE scope.gone_at END",
+];
 
 /// A scope that is no more, with all that was in it.
 pub(super) async fn gone(writer: &mut Writer<'_>, scope: &KnownScope, at: i64) -> Result<(), DatabaseError> {

@@ -136,7 +136,7 @@ pub(super) async fn measure(kind: Kind, arguments: &Arguments) -> anyhow::Result
             continue;
         }
         size = served.size()?;
-        for _ in 0..arguments.runs {
+        for _ in 0..arguments.changes {
             changed.report(&served, &mut reporter, (&source, &pods.replace())).await?;
         }
         memory = process::memory(served.server.id(), "VmHWM")?;

@@ -29,9 +29,12 @@ pub(crate) struct Arguments {
     /// Namespaces of the cluster
     #[arg(long, default_value_t = 100)]
     namespaces: usize,
-    /// How often a report of the cluster is measured
+    /// How often the first report of the cluster is measured, each time over an empty database
     #[arg(long, default_value_t = 7)]
     runs: usize,
+    /// How often one is of which a hundredth has changed
+    #[arg(long, default_value_t = 30)]
+    changes: usize,
     /// Agents that report that nothing has changed
     #[arg(long, default_value_t = 2000)]
     agents: usize,
