@@ -109,7 +109,7 @@ impl Filters {
         for way in &self.ways {
             let most = best.map_or(few, |(rows, _)| rows) / way.each + 1;
             let count = format!(
-                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({}) AS heads LIMIT {most}) AS some",
+                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({}) AS heads LIMIT {most}) AS counted",
                 way.heads
             );
             let rows = statement.with_text(count).fetch(connection).await?;
