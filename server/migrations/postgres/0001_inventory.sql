@@ -369,6 +369,7 @@ CREATE TABLE event (
     PRIMARY KEY (account_id, id)
 );
 CREATE INDEX event_at ON event (account_id, at);
+CREATE INDEX event_scope ON event (account_id, scope_id, id);
 
 -- Agents of Anchore that have registered (`/v2/system/integrations`).
 CREATE TABLE integration (

@@ -16,6 +16,7 @@ CREATE TABLE account (
 CREATE TABLE id_block (next INTEGER NOT NULL);
 INSERT INTO id_block VALUES (1);
 
+-- Not `WITHOUT ROWID`: SQLite would read the manifest, which is long, whenever it passes the row.
 CREATE TABLE agent (
     account_id INTEGER NOT NULL,
     id INTEGER NOT NULL,
@@ -40,7 +41,7 @@ CREATE TABLE agent (
     revision INTEGER NOT NULL,
     PRIMARY KEY (account_id, id),
     UNIQUE (account_id, uuid)
-) WITHOUT ROWID;
+);
 
 -- A cluster or a host.
 CREATE TABLE place (
@@ -369,6 +370,7 @@ CREATE TABLE event (
     PRIMARY KEY (account_id, id)
 ) WITHOUT ROWID;
 CREATE INDEX event_at ON event (account_id, at);
+CREATE INDEX event_scope ON event (account_id, scope_id, id);
 
 -- Agents of Anchore that have registered (`/v2/system/integrations`).
 CREATE TABLE integration (

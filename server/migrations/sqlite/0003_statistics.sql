@@ -25,6 +25,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('pod', 'pod_namespace', '500000 500000 20'),
     ('pod', 'pod_key', '500000 500000 20 20'),
     ('pod', 'pod', '500000 500000 1'),
+    ('event', 'event_scope', '1000000 1000000 250 1'),
     ('event', 'event_at', '1000000 1000000 20'),
     ('event', 'event', '1000000 1000000 1'),
     ('image_use', 'image_use_left', '100 100 1'),
@@ -63,11 +64,11 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('source', 'sqlite_autoindex_source_2', '1000 1000 20 1'),
     ('source', 'source', '1000 1000 1'),
     ('agent', 'sqlite_autoindex_agent_2', '1000 1000 1'),
-    ('agent', 'agent', '1000 1000 1'),
+    ('agent', 'sqlite_autoindex_agent_1', '1000 1000 1'),
     ('node', 'node_key', '10000 10000 20 20'),
     ('node', 'node', '10000 10000 1'),
     ('namespace', 'namespace_key', '5000 5000 20 20'),
     ('namespace', 'namespace', '5000 5000 1'),
-    ('body', 'body', '10000 10000 1');
+    ('body', 'sqlite_autoindex_body_1', '10000 10000 1');
 -- This connection, too, reads them now: it has the schema since before.
 ANALYZE sqlite_schema;

@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, any::AnyRow};
 use utoipa::ToSchema;
 
 use super::{
@@ -38,6 +38,9 @@ pub(super) struct Change {
     pub(super) image: Option<Use>,
 }
 
+/// So many events are looked at before the bounds of times are looked for.
+const NEXT: i64 = 2000;
+
 /// `GET /v1/changes`.
 pub(super) struct Changes;
 
@@ -62,42 +65,7 @@ impl View for Changes {
 
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Change>, Problem> {
         let mut connection = app.database.read().await?;
-        let mut statement = Statement::of_account(account_id);
-        let mut conditions = String::new();
-        if let Some(since) = asked.since {
-            conditions += &format!(" AND ev.at >= {}", statement.bind(since));
-        }
-        if let Some(until) = asked.until {
-            conditions += &format!(" AND ev.at < {}", statement.bind(until));
-        }
-        if !conditions.is_empty() {
-            // Numbers and times run nearly the same way: between the bounds, most are wanted.
-            let bounds = statement.with_text(format!(
-                "SELECT MIN(ev.id) AS first, MAX(ev.id) AS last FROM event AS ev WHERE ev.account_id = $1{conditions}"
-            ));
-            let rows = bounds.fetch(&mut connection).await?;
-            let bounds = rows
-                .first()
-                .map(|row| Ok::<_, sqlx::Error>((maybe_integer(row, "first")?, maybe_integer(row, "last")?)));
-            let Some((Some(first), Some(last))) = bounds.transpose()? else {
-                return Ok(Page { items: Vec::new(), next: None });
-            };
-            let (first, last) = (statement.bind(first), statement.bind(last));
-            conditions = format!("{} AND ev.id >= {first} AND ev.id <= {last}", conditions.replace("ev.at", "+ev.at"));
-        }
-        if let Some(context) = &asked.context {
-            let context = statement.bind(context.as_str());
-            conditions += &format!(" AND sc.context = {context}");
-        }
-        let after = statement.bind(asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
-        let limit = statement.bind(asked.limit + 1);
-        statement.text = format!(
-            "SELECT ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, ev.scope_id AS scope_id, \
-             ev.detail AS detail, sc.context AS context FROM event AS ev \
-             LEFT JOIN scope AS sc ON sc.account_id = $1 AND sc.id = ev.scope_id \
-             WHERE ev.account_id = $1 AND ev.id > {after}{conditions} ORDER BY ev.id LIMIT {limit}"
-        );
-        let rows = statement.fetch(&mut connection).await?;
+        let rows = find(account_id, asked, &mut connection).await?;
         let changes: Vec<Change> = rows.iter().map(Change::read).collect::<Result<_, _>>()?;
         let mut page = cut(changes, asked, |change| Cursor::new(asked.sort, change.id, ""));
         let ids = |entity: &str| -> Vec<i64> {
@@ -114,6 +82,60 @@ impl View for Changes {
         }
         Ok(page)
     }
+}
+
+/// The events of a page, and one more if there is another page.
+async fn find(account_id: i64, asked: &Asked, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
+    let mut statement = Statement::of_account(account_id);
+    let mut conditions = String::new();
+    if let Some(since) = asked.since {
+        conditions += &format!(" AND +ev.at >= {}", statement.bind(since));
+    }
+    if let Some(until) = asked.until {
+        conditions += &format!(" AND +ev.at < {}", statement.bind(until));
+    }
+    if let Some(context) = &asked.context {
+        let context = statement.bind(context.as_str());
+        let scopes = format!("SELECT st.id FROM scope AS st WHERE st.account_id = $1 AND st.context = {context}");
+        conditions += &format!(" AND ev.scope_id IN ({scopes})");
+    }
+    let after = statement.bind(asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
+    let limit = statement.bind(asked.limit + 1);
+    let text = |events: &str, conditions: &str| {
+        format!(
+            "SELECT ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, \
+             ev.scope_id AS scope_id, ev.detail AS detail, sc.context AS context FROM {events} AS ev \
+             LEFT JOIN scope AS sc ON sc.account_id = $1 AND sc.id = ev.scope_id \
+             WHERE ev.account_id = $1 AND ev.id > {after}{conditions} ORDER BY ev.id LIMIT {limit}"
+        )
+    };
+    let mut rows = Vec::new();
+    let is_bound = asked.context.is_none() && (asked.since.is_some() || asked.until.is_some());
+    if is_bound {
+        // Where most of what comes next is wanted, a page is full before its bounds would be found.
+        let next = format!("(SELECT * FROM event WHERE account_id = $1 AND id > {after} ORDER BY id LIMIT {NEXT})");
+        rows = statement.with_text(text(&next, &conditions)).fetch(connection).await?;
+    }
+    if rows.len() <= usize::try_from(asked.limit).unwrap_or(usize::MAX) {
+        if is_bound {
+            // Numbers and times run nearly the same way: between the bounds, most are wanted.
+            let bounds = statement.with_text(format!(
+                "SELECT MIN(ev.id) AS first, MAX(ev.id) AS last FROM event AS ev WHERE ev.account_id = $1{}",
+                conditions.replace("+ev.at", "ev.at")
+            ));
+            let bounds = bounds.fetch(connection).await?;
+            let bounds = bounds
+                .first()
+                .map(|row| Ok::<_, sqlx::Error>((maybe_integer(row, "first")?, maybe_integer(row, "last")?)));
+            let Some((Some(first), Some(last))) = bounds.transpose()? else {
+                return Ok(Vec::new());
+            };
+            conditions += &format!(" AND ev.id >= {} AND ev.id <= {}", statement.bind(first), statement.bind(last));
+        }
+        statement.text = text("event", &conditions);
+        rows = statement.fetch(connection).await?;
+    }
+    Ok(rows)
 }
 
 impl Change {

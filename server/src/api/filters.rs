@@ -6,30 +6,53 @@
 //! `+column`, so that SQLite does not go by them.
 
 use sqlx::AnyConnection;
-use stocktake_core::{
-    ImageReference,
-    model::{ContainerKind, ContainerState},
-};
+use stocktake_core::model::{ContainerKind, ContainerState};
 
 use super::{
     asked::Asked,
+    images_named::{images_of_digest, reference, uses_of_reference},
     statement::{Statement, integer},
-    visible::{SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
+    visible::{SEEN_AT, Shown, Visible, named},
 };
 use crate::{database::Dialect, http::Problem, words};
 
-/// So many ids are read from an index and sorted sooner than others are passed over.
-const FEW: i64 = 8000;
+/// So many rows are found by a way, and sorted, sooner than others are passed over.
+const FEW: i64 = 20_000;
+
+/// The same where several filters are to hold: rows of which all do may be so rare that nearly all others would be passed over.
+const FEW_OF_SEVERAL: i64 = 60_000;
+
+/// A way that finds more than this is none after all.
+const MOST: i64 = 60_000;
+
+/// How many rows a scope, a workload, an image in use and a set of labels are taken to have. A guess is enough; more than there are
+/// where rows are the dearer to find.
+const OF_SCOPE: i64 = 250;
+const OF_WORKLOAD: i64 = 30;
+const OF_USE: i64 = 4;
+const OF_LABELS: i64 = 20;
 
 /// What is asked of rows of one table.
 #[derive(Debug, Default)]
 pub(super) struct Filters {
     /// All must hold. In the names of `visible`.
     pub(super) conditions: Vec<String>,
-    /// Statements that find ids, none of them twice.
-    ways: Vec<String>,
+    ways: Vec<Way>,
+    /// Conditions on the scope `ssc` alone, which together are a way.
+    scopes: Vec<String>,
     /// The index in whose order rows are looked at if there is no way; none for the table itself.
     pub(super) walk: Option<&'static str>,
+}
+
+/// How rows are found through an index.
+#[derive(Debug)]
+struct Way {
+    /// Finds what rows belong to: scopes, workloads.
+    heads: String,
+    /// How many rows each has, more or less.
+    each: i64,
+    /// Finds the rows' ids, some of them perhaps twice.
+    rows: String,
 }
 
 /// A table whose rows are listed.
@@ -64,43 +87,49 @@ impl Filters {
         let is_there = asked.at.is_none() && asked.shown().is_there();
         filters.images(asked, statement)?;
         filters.owner(table, asked, statement, is_there);
-        for label in &asked.labels {
-            filters.label(table, label, dialect, statement, is_there);
-        }
+        filters.labels(table, asked, dialect, statement, is_there);
         filters.nodes(table, asked, statement, is_there);
         filters.namespace(table, asked, statement);
-        filters.scopes(table, asked, statement);
-        filters.seen(table, asked, visible, dialect, statement);
+        filters.scopes(asked, statement);
+        filters.seen(asked, visible, statement);
+        filters.way_of_scopes(table, asked, dialect);
         filters.plain(table, asked, statement)?;
         filters.walk = walk(table, asked, is_there)?;
         Ok(filters)
     }
 
-    /// The way of few rows, if there is one.
-    pub(super) async fn way(
+    /// What the way of fewest rows finds, if it finds few; in no order, and some of it perhaps twice.
+    pub(super) async fn few(
         &self,
         statement: &Statement,
         connection: &mut AnyConnection,
-    ) -> Result<Option<&str>, sqlx::Error> {
-        let mut best: Option<(i64, &str)> = None;
+    ) -> Result<Option<Vec<i64>>, sqlx::Error> {
+        let mut best: Option<(i64, &Way)> = None;
+        let few = if self.ways.len() > 1 { FEW_OF_SEVERAL } else { FEW };
         for way in &self.ways {
-            let most = best.map_or(FEW, |(count, _)| count);
-            // What it would find twice is counted twice: it need not be sorted out before the count ends.
-            let found = way.replace(" UNION SELECT ", " UNION ALL SELECT ");
+            let most = best.map_or(few, |(rows, _)| rows) / way.each + 1;
             let count = format!(
-                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({found}) AS way LIMIT {most}) AS counted"
+                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({}) AS heads LIMIT {most}) AS some",
+                way.heads
             );
             let rows = statement.with_text(count).fetch(connection).await?;
             let count = rows.first().map_or(Ok(0), |row| integer(row, "count"))?;
             if count < most {
-                best = Some((count, way));
-            }
-            // Nothing is gained by a better one.
-            if count < 200 {
-                break;
+                best = Some((count * way.each, way));
             }
         }
-        Ok(best.map(|(_, way)| way))
+        let Some((_, way)) = best else { return Ok(None) };
+        // What would be found twice need not be sorted out before the finding ends.
+        let rows = way.rows.replace(" UNION SELECT ", " UNION ALL SELECT ");
+        let text = format!(
+            "SELECT string_agg(CAST(found.id AS TEXT), ',') AS ids FROM (SELECT way.id AS id FROM ({rows}) AS way LIMIT {MOST}) AS found"
+        );
+        let ids = statement.with_text(text).fetch_ids(connection).await?;
+        Ok(Some(ids).filter(|ids| ids.len() < usize::try_from(MOST).unwrap_or(usize::MAX)))
+    }
+
+    fn add(&mut self, heads: &str, each: i64, rows: String) {
+        self.ways.push(Way { heads: heads.to_owned(), each, rows });
     }
 
     fn images(&mut self, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
@@ -143,7 +172,7 @@ impl Filters {
         self.conditions.push(format!(
             "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {condition})"
         ));
-        self.ways.push(format!(
+        self.add(uses, OF_USE, format!(
             "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id"
         ));
     }
@@ -158,10 +187,10 @@ impl Filters {
         let workloads = format!("SELECT wo.id FROM workload AS wo WHERE {of}");
         if table == Table::Workload {
             self.conditions.push(of.replace("wo.", "~c."));
-            return self.ways.push(workloads);
+            return self.add(&workloads, 1, workloads.clone());
         }
-        let owner = if table == Table::Container { OWNER } else { "~c.workload_id" };
-        self.conditions.push(format!("EXISTS (SELECT 1 FROM workload AS wo WHERE {of} AND wo.id = {owner})"));
+        let owner = if table == Table::Container { OWNER } else { "+~c.workload_id" };
+        self.conditions.push(format!("{owner} IN ({workloads})"));
         if is_there {
             let of_them = |table: &str| {
                 format!(
@@ -169,47 +198,48 @@ impl Filters {
                      AND co.workload_id = owners.id AND co.gone_at IS NULL"
                 )
             };
-            self.ways.push(match table {
+            let rows = match table {
                 Table::Container => format!("{} UNION {}", of_pods(&of_them("pod")), of_them("container")),
                 _ => of_them(table.name()),
-            });
+            };
+            self.add(&workloads, OF_WORKLOAD, rows);
         }
     }
 
-    fn label(&mut self, table: Table, label: &str, dialect: Dialect, statement: &mut Statement, is_there: bool) {
-        let (key, value) = label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
-        let json = |text: &str| serde_json::Value::from(text).to_string();
-        // As it stands in the set, behind a bracket or a comma.
-        let written = format!("{}:{}", json(key), value.map(json).unwrap_or_default());
-        let (first, other) = (statement.bind(format!("{{{written}")), statement.bind(format!(",{written}")));
-        let has = |set: &str| {
-            let (first, other) = (dialect.position(&first, "ls.labels"), dialect.position(&other, "ls.labels"));
-            format!(
-                "EXISTS (SELECT 1 FROM label_set AS ls WHERE ls.account_id = $1 AND ls.id = {set} AND ({first} > 0 OR {other} > 0))"
-            )
-        };
-        let mut sets = format!(
-            "SELECT la.set_id FROM label AS la WHERE la.account_id = $1 AND la.key = {}",
-            statement.bind(words::start(key))
-        );
-        if let Some(value) = value {
-            sets += &format!(" AND la.value = {}", statement.bind(words::start(value)));
+    fn labels(&mut self, table: Table, asked: &Asked, dialect: Dialect, statement: &mut Statement, is_there: bool) {
+        let mut sets: Vec<String> = Vec::new();
+        for label in &asked.labels {
+            let (key, value) = label.split_once('=').map_or((label.as_str(), None), |(key, value)| (key, Some(value)));
+            self.conditions.push(has_label(table, key, value, dialect, statement));
+            let mut of = format!("~la.account_id = $1 AND ~la.key = {}", statement.bind(words::start(key)));
+            if let Some(value) = value {
+                of += &format!(" AND ~la.value = {}", statement.bind(words::start(value)));
+            }
+            sets.push(of);
         }
-        let of = |table: &str, not_null: &str| {
+        let Some((first, others)) = sets.split_first().filter(|_| is_there) else { return };
+        let of = |sets: &str, table: &str, not_null: &str| {
             format!(
                 "SELECT co.id FROM ({sets}) AS sets CROSS JOIN {table} AS co \
                  WHERE co.account_id = $1 AND co.labels_id = sets.set_id AND co.gone_at IS NULL{not_null}"
             )
         };
-        let (mut condition, mut way) = (has("~c.labels_id"), of(table.name(), ""));
-        if table == Table::Container {
-            condition = format!("({condition} OR {})", pod_has(&has("po.labels_id")));
-            way = format!("{} UNION {}", of_pods(&of("pod", "")), of("container", " AND co.labels_id IS NOT NULL"));
-        }
-        self.conditions.push(condition);
-        if is_there {
-            self.ways.push(way);
-        }
+        let one = format!("SELECT la.set_id FROM label AS la WHERE {}", named(first, ""));
+        let others = others.iter().map(|other| {
+            format!(" AND EXISTS (SELECT 1 FROM label AS ola WHERE {} AND ola.set_id = la.set_id)", named(other, "o"))
+        });
+        let all = others.fold(one.clone(), |all, other| all + &other);
+        let rows = if table == Table::Container {
+            // A pod that lacks one may have a container that has it.
+            format!(
+                "{} UNION {}",
+                of_pods(&of(&all, "pod", "")),
+                of(&one, "container", " AND co.labels_id IS NOT NULL")
+            )
+        } else {
+            of(&all, table.name(), "")
+        };
+        self.add(&all, OF_LABELS, rows);
     }
 
     fn nodes(&mut self, table: Table, asked: &Asked, statement: &mut Statement, is_there: bool) {
@@ -238,7 +268,7 @@ impl Filters {
         let by_scope = in_scopes(table, scopes);
         let (condition, way) = match table {
             Table::Workload => (String::from("1 = 0"), None),
-            Table::Pod => (format!("~c.node_name = {name}"), Some(pods)),
+            Table::Pod => (format!("~c.node_name = {name}"), Some(pods.clone())),
             Table::Container => (
                 format!("~c.node_name = {name} OR {}", pod_has(&format!("po.node_name = {name}"))),
                 Some(format!(
@@ -249,9 +279,9 @@ impl Filters {
         };
         self.conditions.push(format!("(+~c.scope_id IN ({scopes}) OR {condition})"));
         match way {
-            Some(way) if is_there => self.ways.push(format!("{by_scope} UNION {way}")),
+            Some(way) if is_there => self.add(&pods, 2, format!("{by_scope} UNION {way}")),
             Some(_) => {}
-            None => self.ways.push(by_scope),
+            None => self.add(scopes, OF_SCOPE, by_scope),
         }
     }
 
@@ -280,67 +310,92 @@ impl Filters {
         self.conditions.push(condition);
         // Workloads have no index by namespace.
         if table != Table::Workload {
-            self.ways.push(format!("{by_scope} UNION {own}"));
+            self.add(&scopes, OF_SCOPE, format!("{by_scope} UNION {own}"));
         }
     }
 
-    fn scopes(&mut self, table: Table, asked: &Asked, statement: &mut Statement) {
-        let mut add = |scopes: String| {
-            self.conditions.push(format!("+~c.scope_id IN ({scopes})"));
-            self.ways.push(in_scopes(table, &scopes));
-        };
+    fn scopes(&mut self, asked: &Asked, statement: &mut Statement) {
+        let mut conditions = Vec::new();
         if let Some(context) = &asked.context {
-            let context = statement.bind(context.as_str());
-            add(format!("SELECT st.id FROM scope AS st WHERE st.account_id = $1 AND st.context = {context}"));
+            conditions.push(format!("ssc.context = {}", statement.bind(context.as_str())));
         }
         if let Some(cluster) = &asked.cluster {
-            let name = statement.bind(cluster.as_str());
-            add(scopes_of_place("cluster", &name));
+            conditions.push(format!("ssc.place_id IN ({})", places("cluster", &statement.bind(cluster.as_str()))));
         }
+        for condition in &conditions {
+            self.conditions.push(format!(
+                "+~c.scope_id IN (SELECT ssc.id FROM scope AS ssc WHERE ssc.account_id = $1 AND {condition})"
+            ));
+        }
+        self.scopes.append(&mut conditions);
     }
 
-    /// What was seen in which way, or when: all that follows from scopes, and rows that stand out from theirs.
-    fn seen(&mut self, table: Table, asked: &Asked, visible: &Visible, dialect: Dialect, statement: &mut Statement) {
-        let scopes = |condition: &str| {
-            let condition = named(condition, "s");
+    /// What was seen in which way, or when, as far as it follows from scopes.
+    fn seen(&mut self, asked: &Asked, visible: &Visible, statement: &mut Statement) {
+        let sources = |condition: &str| {
             format!(
-                "SELECT ssc.id FROM scope AS ssc CROSS JOIN source AS sso CROSS JOIN agent AS sag WHERE ssc.account_id = $1 \
-                 AND sso.account_id = $1 AND sso.id = ssc.source_id AND sag.account_id = $1 AND sag.id = sso.agent_id AND {condition}"
+                "SELECT sso.id FROM source AS sso CROSS JOIN agent AS sag WHERE sso.account_id = $1 AND sag.account_id = $1 \
+                 AND sag.id = sso.agent_id AND {}",
+                named(condition, "s")
             )
         };
-        // Few rows are so, and SQLite would not know.
-        let by = |what: &str| match table {
-            Table::Workload if what == "left" => format!("{} AS co", table.name()),
-            _ => format!("{0} AS co{1}", table.name(), dialect.indexed_by(&format!("{}_{what}", table.name()))),
-        };
-        let (left, gone) = (by("left"), by("gone"));
         if let Some(coverage) = &asked.coverage {
             let condition = format!("~sc.coverage = {}", statement.bind(coverage.as_str()));
-            let of = "SELECT ssc.id FROM scope AS ssc WHERE ssc.account_id = $1 AND";
-            self.ways.push(in_scopes(table, &format!("{of} {}", named(&condition, "s"))));
+            self.scopes.push(named(&condition, "s"));
             self.conditions.push(condition);
         }
         if let Some(since) = asked.seen_since {
             let since = statement.bind(since);
             self.conditions.push(format!("{SEEN_AT} >= {since}"));
             // No row was seen later than its scope.
-            self.ways.push(in_scopes(table, &scopes(&format!("{SCOPE_SEEN_AT} >= {since}"))));
+            let sources = sources(&format!("~so.observed_at >= {since}"));
+            self.scopes.push(format!(
+                "(ssc.follows <> 1 AND ssc.seen_at >= {since} OR ssc.follows = 1 AND +ssc.source_id IN ({sources}))"
+            ));
         }
         if asked.at.is_some() {
             return;
         }
+        let silent = sources(&visible.silent());
         match asked.shown() {
-            Shown::Present => self.ways.push(in_scopes(table, &scopes(&format!("{} = 'present'", visible.scope_status())))),
-            Shown::Stale => self.ways.push(format!(
-                "{} UNION SELECT co.id FROM {left} WHERE co.account_id = $1 AND co.last_seen_at IS NOT NULL AND co.gone_at IS NULL",
-                in_scopes(table, &scopes(&format!("{} = 'stale'", visible.scope_status())))
-            )),
-            Shown::Gone => self.ways.push(format!(
-                "{} UNION SELECT co.id FROM {gone} WHERE co.account_id = $1 AND co.gone_at IS NOT NULL",
-                in_scopes(table, &scopes("~sc.gone_at IS NOT NULL"))
-            )),
+            Shown::Present => {
+                self.scopes
+                    .push(format!("ssc.gone_at IS NULL AND ssc.follows <> 0 AND +ssc.source_id NOT IN ({silent})"));
+            }
+            Shown::Stale => {
+                self.scopes.push(format!("ssc.gone_at IS NULL AND (ssc.follows = 0 OR +ssc.source_id IN ({silent}))"));
+            }
+            Shown::Gone => self.scopes.push("ssc.gone_at IS NOT NULL".to_owned()),
             Shown::Current | Shown::All => {}
         }
+    }
+
+    /// What is in the scopes for which all that was said of scopes holds, and rows that stand out from theirs.
+    fn way_of_scopes(&mut self, table: Table, asked: &Asked, dialect: Dialect) {
+        if self.scopes.is_empty() {
+            return;
+        }
+        let scopes =
+            format!("SELECT ssc.id FROM scope AS ssc WHERE ssc.account_id = $1 AND {}", self.scopes.join(" AND "));
+        let rows = in_scopes(table, &scopes);
+        // Few rows are so, and SQLite would not know.
+        let by = |what: &str| match table {
+            Table::Workload if what == "left" => format!("{} AS co", table.name()),
+            _ => format!("{0} AS co{1}", table.name(), dialect.indexed_by(&format!("{}_{what}", table.name()))),
+        };
+        let others = match asked.shown() {
+            Shown::Stale if asked.at.is_none() => {
+                format!(
+                    "FROM {} WHERE co.account_id = $1 AND co.last_seen_at IS NOT NULL AND co.gone_at IS NULL",
+                    by("left")
+                )
+            }
+            Shown::Gone if asked.at.is_none() => {
+                format!("FROM {} WHERE co.account_id = $1 AND co.gone_at IS NOT NULL", by("gone"))
+            }
+            _ => return self.add(&scopes, OF_SCOPE, rows),
+        };
+        self.add(&format!("SELECT co.id {others}"), 1, format!("{rows} UNION SELECT co.id {others}"));
     }
 
     fn plain(&mut self, table: Table, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
@@ -370,6 +425,22 @@ impl Filters {
 /// What the schema's `container_state` and `container_kind` leave out: running, and regular ones.
 const OTHER_STATES: &str = " AND ~c.state <> 2";
 const OTHER_KINDS: &str = " AND ~c.kind <> 0";
+
+/// Whether a row, or a container's pod, has a label.
+fn has_label(table: Table, key: &str, value: Option<&str>, dialect: Dialect, statement: &mut Statement) -> String {
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    // As it stands in the set, behind a bracket or a comma.
+    let written = format!("{}:{}", json(key), value.map(json).unwrap_or_default());
+    let (first, other) = (statement.bind(format!("{{{written}")), statement.bind(format!(",{written}")));
+    let has = |set: &str| {
+        let (first, other) = (dialect.position(&first, "ls.labels"), dialect.position(&other, "ls.labels"));
+        format!(
+            "EXISTS (SELECT 1 FROM label_set AS ls WHERE ls.account_id = $1 AND ls.id = {set} AND ({first} > 0 OR {other} > 0))"
+        )
+    };
+    let own = has("~c.labels_id");
+    if table == Table::Container { format!("({own} OR {})", pod_has(&has("po.labels_id"))) } else { own }
+}
 
 /// The workload that a container belongs to: its own, or else its pod's as that is now.
 const OWNER: &str =
@@ -407,6 +478,10 @@ fn of_pods(pods: &str) -> String {
     )
 }
 
+fn places(kind: &str, name: &str) -> String {
+    format!("SELECT pt.id FROM place AS pt WHERE pt.account_id = $1 AND pt.name = {name} AND pt.kind = '{kind}'")
+}
+
 fn scopes_of_place(kind: &str, name: &str) -> String {
     format!(
         "SELECT st.id FROM place AS pt CROSS JOIN scope AS st WHERE pt.account_id = $1 AND pt.name = {name} \
@@ -418,39 +493,5 @@ fn in_scopes(table: Table, scopes: &str) -> String {
     format!(
         "SELECT co.id FROM ({scopes}) AS scopes CROSS JOIN {} AS co WHERE co.account_id = $1 AND co.scope_id = scopes.id",
         table.name()
-    )
-}
-
-/// A name of an image as people write it.
-pub(super) fn reference(text: &str, parameter: &str) -> Result<ImageReference, Problem> {
-    text.parse().map_err(|error| Problem::bad_request(format!("`{parameter}`: {error}")))
-}
-
-/// Ids of images that a digest is of, and of those with the same manifest or configuration as they.
-pub(super) fn images_of_digest(digest: &str) -> String {
-    let same = |column: &str| {
-        format!(
-            " UNION SELECT other.id FROM image_digest AS dg CROSS JOIN image AS one CROSS JOIN image AS other \
-             WHERE dg.account_id = $1 AND dg.digest = {digest} AND one.account_id = $1 AND one.id = dg.image_id \
-             AND other.account_id = $1 AND other.{column} = one.{column}"
-        )
-    };
-    format!(
-        "SELECT dg.image_id AS id FROM image_digest AS dg WHERE dg.account_id = $1 AND dg.digest = {digest}{}{}",
-        same("manifest_digest"),
-        same("config_digest")
-    )
-}
-
-/// Ids of uses of images that were asked for by a name, or that are known under it.
-pub(super) fn uses_of_reference(repository: &str, tag: Option<&str>) -> String {
-    let of_tag = |table: &str| tag.map(|tag| format!(" AND {table}.tag = {tag}")).unwrap_or_default();
-    format!(
-        "SELECT iu.id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 AND im.repository = {repository}{} \
-         AND iu.account_id = $1 AND iu.name_id = im.id \
-         UNION SELECT iu.id FROM image_tag AS it CROSS JOIN image_use AS iu WHERE it.account_id = $1 \
-         AND it.repository = {repository}{} AND iu.account_id = $1 AND iu.image_id = it.image_id",
-        of_tag("im"),
-        of_tag("it")
     )
 }

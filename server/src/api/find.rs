@@ -30,7 +30,7 @@ pub(super) async fn find(
     let mut statement = Statement::of_account(account_id);
     let visible = Visible::new(&mut statement, now(), app.retention);
     let filters = Filters::of(table, asked, &visible, dialect, &mut statement)?;
-    let way = filters.way(&statement, connection).await?.map(str::to_owned);
+    let some = filters.few(&statement, connection).await?;
     let mut conditions = filters.conditions;
     conditions.push(shown(&visible, asked, &mut statement));
 
@@ -41,8 +41,8 @@ pub(super) async fn find(
         rows.extend([" AND NOT EXISTS (", &instead, ")"]);
     }
     let search = Search { table, asked, rows };
-    if let Some(way) = way {
-        return search.along(&way, statement, connection).await;
+    if let Some(ids) = some {
+        return search.among(ids, &statement, connection).await;
     }
     let index = filters.walk.map(|index| dialect.indexed_by(index)).unwrap_or_default();
     search.through(&index, statement, connection).await
@@ -73,55 +73,82 @@ impl Search<'_> {
             self.rows,
             self.order("c"),
         );
-        found(statement, connection).await
+        self.found(statement, connection).await
     }
 
-    /// Looks at the rows of a way in their order, some at a time, until a page is full: each costs more to look at than to find.
-    async fn along(
+    /// Looks at some rows in their order, a few at a time, until a page is full: each costs more to look at than to find.
+    async fn among(
         &self,
-        way: &str,
-        statement: Statement,
+        ids: Vec<i64>,
+        statement: &Statement,
         connection: &mut AnyConnection,
     ) -> Result<Vec<Found>, Problem> {
-        let (wanted, mut all) = (self.asked.limit + 1, Vec::new());
-        let (mut batch, mut after) = (2 * wanted, self.asked.after.as_ref().map(Place::of));
-        loop {
+        let ids = self.ordered(ids, statement, connection).await?;
+        let (mut rest, mut all) = (&ids[..], Vec::new());
+        let wanted = usize::try_from(self.asked.limit + 1).unwrap_or(usize::MAX);
+        let mut size = wanted;
+        while !rest.is_empty() && all.len() < wanted {
+            let (batch, others) = rest.split_at(size.min(rest.len()));
             let mut statement = statement.clone();
-            let some = self.some(way, after.as_ref(), &mut statement);
-            let last = statement.with_text(format!("{some} LIMIT 1 OFFSET {}", batch - 1));
-            let left = statement.bind(wanted - i64::try_from(all.len()).unwrap_or(i64::MAX));
-            let size = statement.bind(batch);
+            let (list, left) = (statement.ids(batch.iter().copied()), wanted - all.len());
             statement.text = format!(
-                "SELECT c.id AS id, c.name AS name FROM ({some} LIMIT {size}) AS way CROSS JOIN {} AS c{} \
-                 WHERE c.id = way.id AND {} ORDER BY {} LIMIT {left}",
+                "SELECT c.id AS id, c.name AS name FROM {} AS c{} WHERE c.id IN {list} AND {} ORDER BY {} LIMIT {left}",
                 self.table.name(),
                 named(JOINS, ""),
                 self.rows,
                 self.order("c"),
             );
-            all.append(&mut found(statement, connection).await?);
-            if i64::try_from(all.len()).unwrap_or(i64::MAX) >= wanted {
-                return Ok(all);
-            }
-            let Some(last) = found(last, connection).await?.pop() else { return Ok(all) };
-            after = Some(Place { id: last.id, name: self.asked.sort.by_name.then_some(last.name) });
-            batch *= 4;
+            all.append(&mut self.found(statement, connection).await?);
+            (rest, size) = (others, size * 4);
         }
+        Ok(all)
     }
 
-    /// Rows of a way behind a place, in their order.
-    fn some(&self, way: &str, after: Option<&Place>, statement: &mut Statement) -> String {
+    /// Ids in the order that is asked for, those before the page left out.
+    async fn ordered(
+        &self,
+        mut ids: Vec<i64>,
+        statement: &Statement,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<i64>, Problem> {
+        let place = self.asked.after.as_ref().map(Place::of);
         if self.asked.sort.by_name {
-            let after = self.after("ca", after, statement);
-            return format!(
-                "SELECT ca.id AS id, ca.name AS name FROM ({way}) AS found CROSS JOIN {} AS ca WHERE ca.account_id = $1 \
-                 AND ca.id = found.id{after} ORDER BY {}",
-                self.table.name(),
-                self.order("ca"),
+            let mut statement = statement.clone();
+            let (list, after) = (statement.ids(ids), self.after("c", place.as_ref(), &mut statement));
+            statement.text = format!(
+                "SELECT string_agg(CAST(c.id AS TEXT), ',' ORDER BY {}) AS ids FROM {} AS c WHERE c.account_id = $1 \
+                 AND c.id IN {list}{after}",
+                self.order("c"),
+                self.table.name()
             );
+            return Ok(statement.fetch_ids(connection).await?);
         }
-        let after = self.after("ca", after, statement);
-        format!("SELECT ca.id AS id, '' AS name FROM ({way}) AS ca WHERE 1 = 1{after} ORDER BY {}", self.order("ca"))
+        ids.sort_unstable();
+        ids.dedup();
+        if self.asked.sort.descending {
+            ids.reverse();
+        }
+        if let Some(place) = place {
+            ids.retain(|id| if self.asked.sort.descending { *id < place.id } else { *id > place.id });
+        }
+        Ok(ids)
+    }
+
+    /// What a statement finds. Without names they are one row: many would each be handed from thread to thread.
+    async fn found(&self, statement: Statement, connection: &mut AnyConnection) -> Result<Vec<Found>, Problem> {
+        if self.asked.sort.by_name {
+            let rows = statement.fetch(connection).await?;
+            let rows: Result<_, sqlx::Error> =
+                rows.iter().map(|row| Ok(Found { id: integer(row, "id")?, name: text(row, "name")? })).collect();
+            return Ok(rows?);
+        }
+        let order = self.order("page");
+        let ids = format!(
+            "SELECT string_agg(CAST(page.id AS TEXT), ',' ORDER BY {order}) AS ids FROM ({}) AS page",
+            statement.text
+        );
+        let ids = statement.with_text(ids).fetch_ids(connection).await?;
+        Ok(ids.into_iter().map(|id| Found { id, name: String::new() }).collect())
     }
 
     fn order(&self, row: &str) -> String {
@@ -151,13 +178,6 @@ impl Place {
     fn of(cursor: &Cursor) -> Self {
         Self { id: cursor.id, name: cursor.name.clone() }
     }
-}
-
-async fn found(statement: Statement, connection: &mut AnyConnection) -> Result<Vec<Found>, Problem> {
-    let rows = statement.fetch(connection).await?;
-    let rows: Result<_, sqlx::Error> =
-        rows.iter().map(|row| Ok(Found { id: integer(row, "id")?, name: text(row, "name")? })).collect();
-    Ok(rows?)
 }
 
 /// What was there at the time that is asked for, or what is there now.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{extract::State, response::Response};
 use serde::Serialize;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, any::AnyRow};
 use utoipa::ToSchema;
 
 use super::{
     answer::{Page, View, answer, cut, now, time},
     asked::{Asked, Asks, Cursor, PAGES},
     containers::Digests,
-    filters::{images_of_digest, reference, uses_of_reference},
+    images_named::{images_of_digest, reference, uses_of_reference},
     statement::{Statement, integer, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
 };
@@ -60,57 +60,59 @@ impl View for Images {
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Image>, Problem> {
         let mut statement = Statement::of_account(account_id);
         let visible = Visible::new(&mut statement, now(), app.retention);
-        let matches = named(&format!("{JOINED} AND {}", matches(asked, &visible, &mut statement)?), "");
+        let matches = named(&format!("{JOINED} AND {}", matches(asked, &visible, &mut statement)), "");
         let after = asked.after.as_ref().and_then(|cursor| cursor.name.as_deref()).unwrap_or_default();
         let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
         let joins = named(JOINS, "");
         let mut connection = app.database.read().await?;
         let way = way(asked, &visible, &mut statement, &mut connection).await?;
-        let page = statement.with_text(match way {
-            // From what few scopes hold.
-            Some(uses) => format!(
-                "SELECT DISTINCT ig.identity AS identity FROM ({uses}) AS way CROSS JOIN image_use AS c CROSS JOIN image AS ig{joins} \
-                 WHERE c.account_id = $1 AND c.id = way.id AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity > {after} \
-                 AND {matches} ORDER BY ig.identity LIMIT {limit}"
-            ),
-            None => format!(
+        let summary = format!(
+            "ig.identity AS identity, COUNT(DISTINCT sc.context) AS contexts, CAST(SUM(c.containers) AS BIGINT) AS containers, \
+             MIN(c.first_seen_at) AS first_seen_at, MAX({}) AS last_seen_at",
+            named(SEEN_AT, "")
+        );
+        statement.text = if let Some(uses) = way {
+            format!(
+                "SELECT {summary} FROM ({uses}) AS way CROSS JOIN image_use AS c CROSS JOIN image AS ig{joins} WHERE c.account_id = $1 \
+                 AND c.id = way.id AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity > {after} AND {matches} \
+                 GROUP BY ig.identity ORDER BY ig.identity LIMIT {limit}"
+            )
+        } else {
+            let page = statement.with_text(format!(
                 "SELECT DISTINCT ig.identity AS identity FROM image AS ig WHERE ig.account_id = $1 AND ig.identity > {after} \
                  AND EXISTS (SELECT 1 FROM image_use AS c{joins} WHERE c.account_id = $1 AND c.image_id = ig.id AND {matches}) \
                  ORDER BY ig.identity LIMIT {limit}"
-            ),
-        });
-        let rows = page.fetch(&mut connection).await?;
-        let found: Vec<String> = rows.iter().map(|row| text(row, "identity")).collect::<Result<_, _>>()?;
-        let page = cut(found, asked, |name| Cursor::of_name(name));
-        if page.items.is_empty() {
-            return Ok(Page { items: Vec::new(), next: None });
-        }
-        let list: Vec<String> = page.items.iter().map(|identity| statement.bind(identity.as_str())).collect();
-        let list = list.join(",");
-        statement.text = format!(
-            "SELECT ig.identity AS identity, COUNT(DISTINCT sc.context) AS contexts, CAST(SUM(c.containers) AS BIGINT) AS containers, \
-             MIN(c.first_seen_at) AS first_seen_at, MAX({seen_at}) AS last_seen_at FROM image AS ig CROSS JOIN image_use AS c{joins} \
-             WHERE ig.account_id = $1 AND ig.identity IN ({list}) AND c.account_id = $1 AND c.image_id = ig.id AND {matches} \
-             GROUP BY ig.identity ORDER BY ig.identity",
-            seen_at = named(SEEN_AT, ""),
-        );
-        let mut images = BTreeMap::new();
-        for row in &statement.fetch(&mut connection).await? {
-            let image = Image {
-                identity: text(row, "identity")?,
-                digests: None,
-                platform: None,
-                size_bytes: None,
-                names: BTreeSet::new(),
-                containers: integer(row, "containers")?,
-                contexts: integer(row, "contexts")?,
-                first_seen_at: time(integer(row, "first_seen_at")?),
-                last_seen_at: time(integer(row, "last_seen_at")?),
-            };
-            images.insert(image.identity.clone(), image);
-        }
-        facts(&mut connection, account_id, &mut images).await?;
-        Ok(Page { items: page.items.iter().filter_map(|identity| images.remove(identity)).collect(), next: page.next })
+            ));
+            let rows = page.fetch(&mut connection).await?;
+            let found: Vec<String> = rows.iter().map(|row| text(row, "identity")).collect::<Result<_, _>>()?;
+            let list: Vec<String> = found.iter().map(|identity| statement.bind(identity.as_str())).collect();
+            format!(
+                "SELECT {summary} FROM image AS ig CROSS JOIN image_use AS c{joins} WHERE ig.account_id = $1 AND ig.identity IN ({}) \
+                 AND c.account_id = $1 AND c.image_id = ig.id AND {matches} GROUP BY ig.identity ORDER BY ig.identity",
+                if list.is_empty() { "NULL".to_owned() } else { list.join(",") }
+            )
+        };
+        let rows = statement.fetch(&mut connection).await?;
+        let found: Vec<Image> = rows.iter().map(Image::read).collect::<Result<_, _>>()?;
+        let mut page = cut(found, asked, |image| Cursor::of_name(&image.identity));
+        facts(&mut connection, account_id, &mut page.items).await?;
+        Ok(page)
+    }
+}
+
+impl Image {
+    fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            identity: text(row, "identity")?,
+            digests: None,
+            platform: None,
+            size_bytes: None,
+            names: BTreeSet::new(),
+            containers: integer(row, "containers")?,
+            contexts: integer(row, "contexts")?,
+            first_seen_at: time(integer(row, "first_seen_at")?),
+            last_seen_at: time(integer(row, "last_seen_at")?),
+        })
     }
 }
 
@@ -124,6 +126,9 @@ async fn way(
     statement: &mut Statement,
     connection: &mut AnyConnection,
 ) -> Result<Option<String>, Problem> {
+    if let Some(uses) = uses_of_image(asked, statement)? {
+        return Ok(Some(uses));
+    }
     let mut conditions = Vec::new();
     if let Some(context) = &asked.context {
         conditions.push(format!("~sc.context = {}", statement.bind(context.as_str())));
@@ -172,29 +177,36 @@ async fn way(
     Ok((count < FEW).then_some(uses))
 }
 
-/// Which uses of images are asked for.
-fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> Result<String, Problem> {
-    let mut conditions = vec![visible.shows(asked.shown())];
+/// Uses of the images that are asked for by digest or name.
+fn uses_of_image(asked: &Asked, statement: &mut Statement) -> Result<Option<String>, Problem> {
+    let mut all = Vec::new();
     if let Some(digest) = &asked.digest {
-        let digest = statement.bind(digest.as_str());
-        conditions.push(format!("ig.id IN ({})", images_of_digest(&digest)));
+        let images = images_of_digest(&statement.bind(digest.as_str()));
+        all.push(format!(
+            "SELECT iu.id AS id FROM ({images}) AS found CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.image_id = found.id"
+        ));
     }
     if let Some(repository) = &asked.repository {
         let reference = reference(repository, "repository")?;
         let repository = statement.bind(reference.canonical_repository());
         let tag = asked.tag.as_deref().or(reference.tag()).map(|tag| statement.bind(tag));
-        let uses = uses_of_reference(&repository, tag.as_deref());
-        conditions.push(format!(
-            "ig.id IN (SELECT iu.image_id FROM ({uses}) AS used CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.id = used.id) \
-             AND +~c.id IN ({uses})"
-        ));
+        all.push(uses_of_reference(&repository, tag.as_deref()));
     } else if let Some(tag) = &asked.tag {
         let tag = statement.bind(tag.as_str());
-        conditions.push(format!(
-            "ig.id IN (SELECT iu.image_id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 AND im.tag = {tag} \
-             AND iu.account_id = $1 AND iu.name_id = im.id) AND +~c.name_id IN (SELECT im.id FROM image_name AS im WHERE im.account_id = $1 AND im.tag = {tag})"
+        all.push(format!(
+            "SELECT iu.id AS id FROM image_name AS im CROSS JOIN image_use AS iu WHERE im.account_id = $1 AND im.tag = {tag} \
+             AND iu.account_id = $1 AND iu.name_id = im.id"
         ));
     }
+    // Both: the second is asked of what the first found.
+    Ok(all
+        .into_iter()
+        .reduce(|all, others| format!("SELECT uses.id AS id FROM ({all}) AS uses WHERE uses.id IN ({others})")))
+}
+
+/// Which uses of images are asked for, where they are and how they were seen.
+fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> String {
+    let mut conditions = vec![visible.shows(asked.shown())];
     if let Some(context) = &asked.context {
         conditions.push(format!("~sc.context = {}", statement.bind(context.as_str())));
     }
@@ -207,15 +219,16 @@ fn matches(asked: &Asked, visible: &Visible, statement: &mut Statement) -> Resul
     if let Some(since) = asked.seen_since {
         conditions.push(format!("{SEEN_AT} >= {}", statement.bind(since)));
     }
-    Ok(conditions.join(" AND "))
+    conditions.join(" AND ")
 }
 
 /// Adds what is known of each, and its names.
-async fn facts(
-    connection: &mut AnyConnection,
-    account_id: i64,
-    images: &mut BTreeMap<String, Image>,
-) -> Result<(), Problem> {
+async fn facts(connection: &mut AnyConnection, account_id: i64, images: &mut [Image]) -> Result<(), Problem> {
+    if images.is_empty() {
+        return Ok(());
+    }
+    let mut images: BTreeMap<String, &mut Image> =
+        images.iter_mut().map(|image| (image.identity.clone(), image)).collect();
     let mut statement = Statement::of_account(account_id);
     let list: Vec<String> = images.keys().map(|identity| statement.bind(identity.as_str())).collect();
     let list = list.join(",");

@@ -13,6 +13,7 @@ mod document;
 mod filters;
 mod find;
 mod images;
+mod images_named;
 mod pods;
 mod sources;
 pub(crate) mod statement;

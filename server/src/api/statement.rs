@@ -53,6 +53,14 @@ impl Statement {
         });
         query.fetch_all(connection).await
     }
+
+    /// Ids that the text has as one row: `ids`, with commas between them.
+    pub(crate) async fn fetch_ids(self, connection: &mut AnyConnection) -> Result<Vec<i64>, sqlx::Error> {
+        let rows = self.fetch(connection).await?;
+        let ids = rows.first().map(|row| maybe_text(row, "ids")).transpose()?.flatten().unwrap_or_default();
+        let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::parse);
+        ids.collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    }
 }
 
 impl Statement {

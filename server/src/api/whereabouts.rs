@@ -12,7 +12,7 @@ use super::{
     answer::{Page, View, answer, cut, now},
     asked::{Asked, Asks, Cursor, PAGES},
     containers::Digests,
-    filters::reference,
+    images_named::reference,
     pods::Whence,
     statement::{Statement, integer, text},
     visible::{JOINED, JOINS, Visible, named},

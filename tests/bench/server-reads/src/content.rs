@@ -99,12 +99,12 @@ impl Cluster {
                     applications.push(application);
                 }
             }
-            // Three of four: so each namespace has as many containers.
+            // Four of five: so each namespace has as many containers.
             let deployments = applications.into_iter().enumerate().map(|(position, application)| Deployment {
                 application,
                 version: random.u32(0..VERSIONS),
                 rollout: 0,
-                has_proxy: position % 4 != 0,
+                has_proxy: position % 5 != 0,
                 pods: (0..PODS).map(|_| (random.u64(..), now - SignedDuration::from_mins(5))).collect(),
             });
             deployments.collect()

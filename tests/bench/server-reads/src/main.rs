@@ -24,7 +24,7 @@ struct Arguments {
     /// A file of SQLite or a URL of PostgreSQL; an empty one is filled.
     #[arg(long)]
     database: String,
-    /// Clusters of 5,000 containers each.
+    /// Clusters of 5,200 containers each.
     #[arg(long, default_value_t = 200)]
     clusters: usize,
     /// Days of history, at the end of each of which every agent reports.
