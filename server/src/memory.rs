@@ -9,6 +9,7 @@ use std::{
 use http::StatusCode;
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
     task_local,
     time::timeout,
 };
@@ -109,6 +110,17 @@ pub(crate) async fn hold(bytes: usize) -> Result<(), Problem> {
         // Not of a request.
         Err(_) => Ok(()),
     }
+}
+
+/// Works at what the request has in hand where nobody waits for it. Its room is not given back before that is done, even if the request
+/// has an answer already, or nobody waits for one.
+pub(crate) fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let portion = PORTION.try_with(Arc::clone).ok();
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(portion);
+        done
+    })
 }
 
 /// What the request needs by now, for [`back_to`].

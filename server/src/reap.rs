@@ -6,11 +6,12 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyArguments, query::QueryAs};
 
 use crate::{
     app::{App, Retention},
     database::{Column, Database, DatabaseError, Dialect, Rows},
+    ingest::is_passing,
     metrics::Metrics,
 };
 
@@ -180,44 +181,56 @@ impl Reaper {
                 .bind(ttl_days)
         };
         for (scope, _) in find(text.clone()).fetch_all(self.database.pool()).await? {
-            let mut writing = self.database.write().await?;
-            let lock = match self.database.dialect() {
-                Dialect::Sqlite => "",
-                Dialect::Postgres => " FOR UPDATE OF s",
-            };
-            // It may have been seen again meanwhile.
-            let again =
-                find(format!("{text} AND s.id = $5{lock}")).bind(scope).fetch_optional(writing.connection()).await?;
-            let Some((_, seen_at)) = again else { continue };
-            for table in GOING.map(|(table, _)| table) {
-                let text = format!(
-                    "UPDATE {table} SET gone_at = $1, last_seen_at = coalesce(last_seen_at, $1) \
-                     WHERE account_id = $2 AND scope_id = $3 AND gone_at IS NULL"
-                );
-                let query = sqlx::query(AssertSqlSafe(text)).bind(seen_at).bind(account).bind(scope);
-                query.execute(writing.connection()).await?;
+            match self.end(account, scope, |lock| find(format!("{text} AND s.id = $5{lock}")).bind(scope)).await {
+                // Somebody else was at it, and had the better reason.
+                Err(error) if is_passing(&error) => tracing::debug!(%error, scope, "a scope is left for the next time"),
+                ended => ended?,
             }
-            // Should it speak again after all, it is to look at it again, and not to go by what it was.
-            sqlx::query(
-                "UPDATE agent SET revision = revision + 1 WHERE account_id = $1 AND id IN (SELECT agent_id FROM source \
-                 WHERE account_id = $1 AND id IN (SELECT source_id FROM scope WHERE account_id = $1 AND id = $2))",
-            )
-            .bind(account)
-            .bind(scope)
-            .execute(writing.connection())
-            .await?;
-            sqlx::query(
-                "UPDATE scope SET gone_at = $1, seen_at = $1, follows = 0, told_digest = NULL, base_digest = NULL \
-                 WHERE account_id = $2 AND id = $3",
-            )
-            .bind(seen_at)
-            .bind(account)
-            .bind(scope)
-            .execute(writing.connection())
-            .await?;
-            writing.commit().await?;
         }
         Ok(())
+    }
+
+    /// Notes that a scope is gone since it was seen last, if it is still so.
+    async fn end<'q>(
+        &self,
+        account: i64,
+        scope: i64,
+        again: impl FnOnce(&str) -> QueryAs<'q, Any, (i64, i64), AnyArguments>,
+    ) -> Result<(), DatabaseError> {
+        let mut writing = self.database.write().await?;
+        // First, as reports do. Should the agent speak again after all, it is to look at it again, and not to go by what it was.
+        sqlx::query(
+            "UPDATE agent SET revision = revision + 1 WHERE account_id = $1 AND id IN (SELECT agent_id FROM source \
+             WHERE account_id = $1 AND id IN (SELECT source_id FROM scope WHERE account_id = $1 AND id = $2))",
+        )
+        .bind(account)
+        .bind(scope)
+        .execute(writing.connection())
+        .await?;
+        let lock = match self.database.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR UPDATE OF s",
+        };
+        let Some((_, seen_at)) = again(lock).fetch_optional(writing.connection()).await? else { return Ok(()) };
+        for table in GOING.map(|(table, _)| table) {
+            let text = format!(
+                "UPDATE {table} SET gone_at = $1, last_seen_at = coalesce(last_seen_at, $1){} \
+                 WHERE account_id = $2 AND scope_id = $3 AND gone_at IS NULL",
+                if table == "image_use" { ", containers = 0" } else { "" }
+            );
+            let query = sqlx::query(AssertSqlSafe(text)).bind(seen_at).bind(account).bind(scope);
+            query.execute(writing.connection()).await?;
+        }
+        sqlx::query(
+            "UPDATE scope SET gone_at = $1, seen_at = $1, follows = 0, told_digest = NULL, base_digest = NULL \
+             WHERE account_id = $2 AND id = $3",
+        )
+        .bind(seen_at)
+        .bind(account)
+        .bind(scope)
+        .execute(writing.connection())
+        .await?;
+        writing.commit().await
     }
 
     /// Scopes that are gone for longer than their history is kept, once nothing is left of them.

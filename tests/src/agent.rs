@@ -23,7 +23,9 @@ pub fn example_lxc() -> PathBuf {
     built("EXAMPLE_AGENT_LXC", "example-agent-lxc")
 }
 
-pub(crate) fn built(variable: &str, package: &str) -> PathBuf {
+/// A program of this workspace: what the variable names, or what cargo puts beside the tests.
+#[must_use]
+pub fn built(variable: &str, package: &str) -> PathBuf {
     let beside_the_tests = || {
         // target/debug/deps/SUITE
         let suite = env::current_exe().expect("a test knows its own path");

@@ -3,9 +3,12 @@
 //! `STOCKTAKE_UPDATE_DOCS=1 cargo test -p stocktake-tests --test docs` writes them anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers are tests")]
 
-use std::{env, fmt::Write as _, fs};
+use std::{env, fmt::Write as _, fs, path::Path, process::Command};
 
-use stocktake_tests::{agent::Agent, repository};
+use stocktake_tests::{
+    agent::{self, Agent},
+    repository, server, tools,
+};
 
 #[test]
 fn docs_are_fresh() {
@@ -44,51 +47,37 @@ fn printed(arguments: &[&str]) -> String {
     Agent::new(arguments).run().exits(0).stdout
 }
 
-/// The help of each command, as it is shown.
+/// The help of each command of each program, as it is shown.
 fn command_line() -> String {
     let mut text = String::from(
         "# Command line\n\n\
-         Generated from the program's own help by `tests/tests/docs.rs`; the test that compares them says how to write it anew.\n",
+         Generated from the programs' own help by `tests/tests/docs.rs`; the test that compares them says how to write it anew.\n",
     );
-    let commands: &[&[&str]] = &[
-        &[],
-        &["collect"],
-        &["watch"],
-        &["run"],
-        &["submit"],
-        &["spool"],
-        &["spool", "list"],
-        &["spool", "show"],
-        &["spool", "drop"],
-        &["status"],
-        &["check"],
-        &["collectors"],
-        &["metrics"],
-        &["config"],
-        &["config", "schema"],
-        &["config", "example"],
-        &["completions"],
+    let programs = [
+        ("stocktake-agent", agent::built("STOCKTAKE_AGENT", "stocktake-agent")),
+        ("stocktake-server", server::binary()),
+        ("stocktake", server::cli()),
     ];
-    for command in commands {
-        let help = printed(&[*command, &["--help"]].concat());
-        // Clap pads empty lines between possible values.
-        let help: String = help.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n");
-        let title = [&["stocktake-agent"], *command].concat().join(" ");
-        write!(text, "\n## {title}\n\n```text\n{}\n```\n", help.trim_end()).unwrap();
+    for (name, binary) in programs {
+        describe(&binary, &mut vec![name.to_owned()], &mut text);
     }
     text
 }
 
-#[test]
-fn every_command_is_in_the_reference() {
-    let help = printed(&["--help"]);
+/// Appends the help of a command, and of all below it.
+fn describe(binary: &Path, command: &mut Vec<String>, text: &mut String) {
+    let help = tools::output(Command::new(binary).env_clear().args(&command[1..]).arg("--help"));
+    // Clap pads empty lines between possible values.
+    let help: String = help.lines().fold(String::new(), |text, line| text + line.trim_end() + "\n");
+    write!(text, "\n## {}\n\n```text\n{}\n```\n", command.join(" "), help.trim_end()).unwrap();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let reference = command_line();
     // What is too long for a line goes on further in.
-    let commands = commands.filter(|line| !line.starts_with("   "));
-    let names: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(names.contains(&"collect"), "{help}");
-    for name in names {
-        assert!(reference.contains(&format!("\n## stocktake-agent {name}\n")), "{name} is not in docs/cli.md");
+    for line in commands.filter(|line| !line.starts_with("   ")) {
+        let name = line.split_whitespace().next().unwrap();
+        if name != "help" {
+            command.push(name.to_owned());
+            describe(binary, command, text);
+            command.pop();
+        }
     }
 }

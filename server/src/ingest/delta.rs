@@ -227,7 +227,8 @@ impl Unconfirmed {
         let (all, some) = (Delta::between(b"", whole, is_cluster)?, Delta::between(b"", part, is_cluster)?);
         let mut images = all.images;
         let uses: Vec<ImageUse> = all.used.into_keys().filter(|usage| !some.used.contains_key(usage)).collect();
-        images.retain(|hash, _| uses.iter().any(|usage| usage.image == *hash));
+        let needed: HashSet<[u8; 32]> = uses.iter().map(|usage| usage.image).collect();
+        images.retain(|hash, _| needed.contains(hash));
         let unconfirmed = Self {
             nodes: keys(gap.nodes),
             namespaces: keys(gap.namespaces),

@@ -127,11 +127,23 @@ fn apart<'a>(earlier: &[&'a RawValue], later: &[&'a RawValue]) -> (Vec<&'a RawVa
     }
     one.extend(&earlier[i..]);
     other.extend(&later[j..]);
-    let (before, after): (HashSet<&str>, HashSet<&str>) =
-        (one.iter().map(|entity| entity.get()).collect(), other.iter().map(|entity| entity.get()).collect());
-    one.retain(|entity| !after.contains(entity.get()));
-    other.retain(|entity| !before.contains(entity.get()));
+    // What stands twice in one list, or elsewhere in the other, is in both all the same.
+    let (in_later, in_earlier) = (among(&one, later), among(&other, earlier));
+    one.retain(|entity| !in_later.contains(entity.get()));
+    other.retain(|entity| !in_earlier.contains(entity.get()));
     (one, other)
+}
+
+/// Those of some entities that are in a list. Most are told apart by how they begin.
+fn among<'a>(some: &[&'a RawValue], list: &[&RawValue]) -> HashSet<&'a str> {
+    fn head(entity: &RawValue) -> (usize, &[u8]) {
+        let text = entity.get().as_bytes();
+        (text.len(), &text[..text.len().min(96)])
+    }
+    let wanted: HashSet<&str> = some.iter().map(|entity| entity.get()).collect();
+    let heads: HashSet<(usize, &[u8])> = some.iter().map(|entity| head(entity)).collect();
+    let found = list.iter().filter(|entity| heads.contains(&head(entity)));
+    found.filter_map(|entity| wanted.get(entity.get()).copied()).collect()
 }
 
 /// What is known of an earlier body and is not in a later one that is not the whole, added to that: the body that the rows are of
@@ -234,6 +246,16 @@ mod tests {
             assert!(Elements::of(text.as_bytes()).is_err(), "{text}");
         }
         assert!(Elements::of(b" {}").is_ok());
+    }
+
+    #[test]
+    fn what_stands_twice_is_there_once() {
+        let (once, twice) = (list(&[("a", "1")]), list(&[("a", "1"), ("a", "1")]));
+        let [once, twice] = [&once, &twice].map(|list| list.iter().map(AsRef::as_ref).collect::<Vec<&RawValue>>());
+        for (earlier, later) in [(&once, &twice), (&twice, &once), (&twice, &twice)] {
+            assert!(compare::<Pod>(earlier, later, |pod| key(&[&pod.uid]), None).unwrap().is_empty());
+        }
+        assert_eq!(compare::<Pod>(&[], &twice, |pod| key(&[&pod.uid]), None).unwrap().added.len(), 1);
     }
 
     #[test]

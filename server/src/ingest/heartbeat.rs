@@ -118,6 +118,8 @@ async fn together(database: &Database, recent: &Recent, beats: Vec<Beat>) {
         // A second report of the same agent goes by what is so once the first is written.
         if agents.insert((beat.account, beat.last.id)) { ours.push(beat) } else { others.push(beat) }
     }
+    // In the order in which rows are locked.
+    ours.sort_unstable_by_key(|beat| (beat.account, beat.last.id));
     let written = write(database, &ours).await.unwrap_or_else(|error| {
         // They are tried one by one, and whatever is wrong is told to whom it concerns.
         tracing::debug!(%error, "{} unchanged reports could not be written together", ours.len());
@@ -153,6 +155,7 @@ async fn write(database: &Database, beats: &[Beat]) -> Result<HashSet<(i64, i64)
             beat.skew.into(),
             words::pack_digest(&beat.next.manifest).into(),
             beat.packed.clone().into(),
+            words::pack_digest(&beat.last.manifest).into(),
         ]);
     }
     let mut writing = database.write().await?;
@@ -197,7 +200,7 @@ async fn lock(connection: &mut sqlx::AnyConnection, dialect: Dialect, beats: &[B
     Ok(())
 }
 
-const AGENT: [Column; 10] = [
+const AGENT: [Column; 11] = [
     Column::Integer,
     Column::Integer,
     Column::Integer,
@@ -206,6 +209,7 @@ const AGENT: [Column; 10] = [
     Column::Integer,
     Column::Integer,
     Column::Integer,
+    Column::Bytes,
     Column::Bytes,
     Column::Bytes,
 ];
@@ -213,7 +217,7 @@ const AGENT: [Column; 10] = [
 const UPDATE_AGENT: [&str; 2] = [
     "UPDATE agent SET runs = v.column4, report_id = v.column5, reported_at = v.column6, received_at = v.column7, \
      clock_skew = v.column8, manifest_digest = v.column9, manifest = v.column10, revision = agent.revision + 1 FROM",
-    "AS v WHERE agent.account_id = v.column1 AND agent.id = v.column2 AND agent.revision = v.column3 \
+    "AS v WHERE agent.account_id = v.column1 AND agent.id = v.column2 AND agent.revision = v.column3 AND agent.manifest_digest = v.column11 \
      RETURNING agent.account_id AS account_id, agent.id AS id",
 ];
 

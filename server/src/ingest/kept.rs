@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use sqlx::Row as _;
 use stocktake_core::Digest;
-use tokio::task::spawn_blocking;
 use zstd::{bulk::Compressor, zstd_safe::get_frame_content_size};
 
 use super::request::failed;
 use crate::{
     database::{Column, Database, DatabaseError, Rows},
     http::Problem,
+    memory::spawn_blocking,
     words,
 };
 
@@ -58,6 +58,23 @@ pub(super) async fn document(database: &Database, account: i64, digest: &Digest)
             .fetch_optional(database.pool())
             .await?;
     Ok(manifest.and_then(|content| unpack(&content)))
+}
+
+/// How many bytes those of them have together that are kept.
+pub(super) async fn size(database: &Database, account: i64, digests: &BTreeSet<Digest>) -> Result<usize, Problem> {
+    let mut wanted = Rows::new(&[Column::Bytes]);
+    for digest in digests {
+        wanted.push([words::pack_digest(digest).into()]);
+    }
+    let select =
+        ["SELECT t.size AS size FROM", "AS v CROSS JOIN body t WHERE t.account_id = $1 AND t.digest = v.column1"];
+    let mut connection = database.read().await?;
+    let found = wanted.fetch(&mut connection, database.dialect(), &[account.into()], select).await;
+    let mut sum = 0_usize;
+    for row in found.map_err(DatabaseError::from)? {
+        sum = sum.saturating_add(usize::try_from(row.try_get::<i64, _>("size")?).unwrap_or(usize::MAX));
+    }
+    Ok(sum)
 }
 
 /// Those bodies that are kept.

@@ -42,7 +42,7 @@ use self::{
 use crate::{
     database::{Database, DatabaseError, Rows},
     http::Problem,
-    memory, words,
+    memory,
 };
 
 /// Takes reports.
@@ -109,15 +109,14 @@ impl Ingest {
     /// Takes bodies that go ahead of a report.
     pub(crate) async fn scopes(&self, account: i64, bytes: Bytes) -> Result<Stored, Problem> {
         let bodies = request::scopes(&self.database, &self.recent, account, bytes).await?;
-        let mut rows = Rows::new(&write::BODY);
-        for (digest, body) in &bodies {
-            let (packed, now) = (kept::Packed::of(body)?, Timestamp::now().as_millisecond());
-            rows.push(write::body_row(account, words::pack_digest(digest), packed, now));
+        let (mut rows, count) = (Rows::new(&write::BODY), bodies.len());
+        for (digest, packed) in bodies {
+            rows.push(write::body_row(account, digest, packed, Timestamp::now().as_millisecond()));
         }
         let mut writing = self.database.write().await?;
         rows.execute(writing.connection(), self.database.dialect(), &[], write::INSERT_BODY).await?;
         writing.commit().await?;
-        Ok(Stored { scopes: bodies.len() })
+        Ok(Stored { scopes: count })
     }
 
     /// Takes a report, whole or not at all. The same report a second time changes nothing.
@@ -160,7 +159,7 @@ impl Ingest {
 }
 
 /// Whether the same may succeed at once: two writers were in each other's way, or a row was removed that was to be referred to.
-fn is_passing(error: &DatabaseError) -> bool {
+pub(crate) fn is_passing(error: &DatabaseError) -> bool {
     let DatabaseError::Sql(sqlx::Error::Database(error)) = error else { return false };
     // PostgreSQL's class 40: serialization failure, deadlock.
     let is_rolled_back = error.code().is_some_and(|code| code.starts_with("40"));

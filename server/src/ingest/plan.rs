@@ -9,7 +9,6 @@ use stocktake_core::{
     model::{ScopeEntry, Source},
     wire::problem,
 };
-use tokio::task::spawn_blocking;
 
 use super::{
     Incoming,
@@ -19,14 +18,21 @@ use super::{
     known::{Known, KnownScope, ScopeKey},
     order::Standing,
     place::Place,
-    request::{check, failed, no_scope},
+    request::{failed, no_scope, packed},
 };
-use crate::{database::Database, http::Problem, memory, words};
+use crate::{
+    database::Database,
+    http::Problem,
+    memory::{self, spawn_blocking},
+    words,
+};
 
 /// What is to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) sources: Vec<SourcePlan>,
+    /// Bodies that came with it and that no rows are made of, by digest.
+    pub(super) others: Vec<(Vec<u8>, Packed)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +47,8 @@ pub(crate) struct SourcePlan {
     pub(crate) gone: Vec<KnownScope>,
     /// Scopes that the report does not tell of, which says nothing.
     pub(crate) untold: Vec<KnownScope>,
+    /// Whether one that it does not tell of was seen since, by the clocks, and is left to the next report.
+    pub(crate) is_early: bool,
 }
 
 /// A scope that the report tells of.
@@ -79,7 +87,7 @@ impl Plan {
         let mut plan = Self::default();
         // What is late says nothing about now. That it came is noted.
         if known.standing(report) == Standing::Late {
-            check(incoming.bodies.clone()).await?;
+            plan.others = packed(incoming.bodies.clone()).await?;
             return Ok(plan);
         }
         for (position, source) in report.sources.iter().enumerate() {
@@ -91,6 +99,7 @@ impl Plan {
                 scopes: Vec::new(),
                 gone: Vec::new(),
                 untold: Vec::new(),
+                is_early: false,
                 place,
             };
             let mut told = HashSet::new();
@@ -139,7 +148,8 @@ impl Plan {
         while found.try_next().await?.is_some() {}
         drop(found);
         // What no rows are made of is kept, too, and has to be what it is said to be.
-        check(others).await
+        self.others = packed(others).await?;
+        Ok(())
     }
 }
 
@@ -170,7 +180,11 @@ impl SourcePlan {
             if told.contains(key) || scope.is_gone {
                 continue;
             }
-            if scope.source_id != own || scope.seen_at > self.observed_at {
+            if scope.source_id != own {
+                continue;
+            }
+            if scope.seen_at > self.observed_at {
+                self.is_early = true;
                 continue;
             }
             if source.coverage.is_complete() {

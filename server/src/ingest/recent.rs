@@ -13,7 +13,13 @@ use stocktake_core::{
 };
 use uuid::Uuid;
 
-use super::{Incoming, known::Known, order::Runs, plan::Plan};
+use super::{
+    Incoming,
+    known::{Known, KnownScope},
+    order::Runs,
+    plan::Plan,
+};
+use crate::words;
 
 /// How many agents are remembered.
 const AGENTS: usize = 20_000;
@@ -85,9 +91,15 @@ impl Last {
             let is_settled = planned.scopes.len() == source.scopes.len()
                 && planned.gone.is_empty()
                 && planned.untold.is_empty()
+                && !planned.is_early
                 && planned.scopes.iter().all(|scope| {
                     let line = &source.scopes[scope.entry];
-                    scope.content.is_none() && scope.known.as_ref().is_some_and(|known| known.is_as_told(own, line))
+                    // The body of one that was not seen is kept only as long as a row names it.
+                    let names = |known: &KnownScope| {
+                        line.digest.as_ref().is_none_or(|digest| known.told == Some(words::pack_digest(digest)))
+                    };
+                    scope.content.is_none()
+                        && scope.known.as_ref().is_some_and(|known| known.is_as_told(own, line) && names(known))
                 });
             if !is_settled {
                 return None;

@@ -6,13 +6,22 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use stocktake_core::{
     Digest,
-    model::{Report, SCHEMA_VERSION},
+    model::{Report, SCHEMA_VERSION, ScopeEntry},
     wire::{FrameError, Frames, Outline, outline, problem},
 };
-use tokio::task::spawn_blocking;
 
-use super::{Incoming, elements::Elements, kept, recent::Recent};
-use crate::{database::Database, http::Problem, memory};
+use super::{
+    Incoming,
+    elements::Elements,
+    kept::{self, Packed},
+    recent::Recent,
+};
+use crate::{
+    database::Database,
+    http::Problem,
+    memory::{self, spawn_blocking},
+    words::{self, indexed},
+};
 
 /// Bytes that all documents of a request may have together.
 pub(crate) const DECOMPRESSED: usize = 512 << 20;
@@ -78,7 +87,9 @@ fn check_unique(report: &Report) -> Result<(), Problem> {
             return Err(Problem::bad_request(format!("the report has two sources `{}`", source.collector)));
         }
         let mut scopes = HashSet::new();
-        if let Some(twice) = source.scopes.iter().find(|entry| !scopes.insert(&entry.id)) {
+        // Names that are too long to be looked up are cut there.
+        let key = |entry: &'_ ScopeEntry| (entry.id.kind, indexed(&entry.id.name).into_owned());
+        if let Some(twice) = source.scopes.iter().find(|entry| !scopes.insert(key(entry))) {
             return Err(Problem::bad_request(format!("source `{}` tells twice of {}", source.collector, twice.id)));
         }
     }
@@ -97,23 +108,21 @@ pub(super) async fn scopes(
     recent: &Recent,
     account: i64,
     bytes: Bytes,
-) -> Result<BTreeMap<Digest, Bytes>, Problem> {
+) -> Result<Vec<(Vec<u8>, Packed)>, Problem> {
     let bodies = documents(database, recent, account, bytes, false).await?.bodies;
-    check(bodies.clone()).await?;
-    Ok(bodies)
+    packed(bodies).await
 }
 
-/// Makes sure that they are bodies of scopes.
-pub(super) async fn check(bodies: BTreeMap<Digest, Bytes>) -> Result<(), Problem> {
+/// Bodies as they are to be kept, once it is sure that they are bodies of scopes.
+pub(super) async fn packed(bodies: BTreeMap<Digest, Bytes>) -> Result<Vec<(Vec<u8>, Packed)>, Problem> {
     if bodies.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let check = move || {
-        bodies
-            .iter()
-            .try_for_each(|(digest, body)| Elements::of(body).map(drop).map_err(|error| no_scope(digest, &error)))
+    let pack = |(digest, body): (&Digest, &Bytes)| {
+        Elements::of(body).map_err(|error| no_scope(digest, &error))?;
+        Ok((words::pack_digest(digest), Packed::of(body)?))
     };
-    spawn_blocking(check).await.map_err(|error| failed(&error))?
+    spawn_blocking(move || bodies.iter().map(pack).collect()).await.map_err(|error| failed(&error))?
 }
 
 /// What is called a body of a scope is something else.
@@ -137,16 +146,26 @@ async fn documents(
     bytes: Bytes,
     has_manifest: bool,
 ) -> Result<Documents, Problem> {
-    let frames = outline(&bytes, DOCUMENTS);
+    let frames = if bytes.len() <= AT_ONCE {
+        outline(&bytes, DOCUMENTS)
+    } else {
+        let input = bytes.clone();
+        spawn_blocking(move || outline(&input, DOCUMENTS)).await.map_err(|error| failed(&error))?
+    };
     let named: BTreeSet<Digest> = frames.iter().filter_map(|frame| frame.dictionary.clone()).collect();
     let mut fetched: BTreeMap<Digest, Bytes> =
         named.iter().filter_map(|digest| Some((digest.clone(), recent.manifest(account, digest)?))).collect();
     // Usually each body was made with the former one: they are looked up together.
     let missed: BTreeSet<Digest> = named.into_iter().filter(|digest| !fetched.contains_key(digest)).collect();
+    // They are held to what documents are, lest a short request name many long ones.
+    let size = kept::size(database, account, &missed).await?;
+    if size > DECOMPRESSED {
+        let title = format!("the dictionaries of the request have more than {DECOMPRESSED} bytes together");
+        return Err(Problem::new(http::StatusCode::PAYLOAD_TOO_LARGE, title));
+    }
+    memory::hold(size).await?;
     if missed.len() > 1 {
-        let bodies = kept::bodies(database, account, &missed).await?;
-        memory::hold(bodies.values().map(Bytes::len).sum()).await?;
-        fetched.extend(bodies);
+        fetched.extend(kept::bodies(database, account, &missed).await?);
     }
     if bytes.len() > AT_ONCE
         && let Some(documents) = side_by_side(&bytes, &frames, &fetched, has_manifest).await?
@@ -192,7 +211,6 @@ async fn documents(
             let title = "a frame was made with a dictionary that is not here; send it without";
             return Err(Problem::conflict(problem::UNKNOWN_DICTIONARY, title, vec![digest]));
         };
-        memory::hold(document.len()).await?;
         fetched.insert(digest, document);
     }
 }

@@ -162,3 +162,37 @@ async fn what_was_removed_comes_back_with_a_report_that_says_the_same() {
         check_uses(&database).await;
     }
 }
+
+#[tokio::test]
+async fn what_a_clock_that_went_back_left_open_is_settled_by_the_next_report() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let pods = Pods::from([("web-1".to_owned(), (ContainerState::Running, "nginx:1".to_owned()))]);
+        let namespace = |name: &str| (ScopeId::namespace(name), Coverage::Complete, Some(scope(&pods)));
+        let mut agent = Made::new(1);
+        ingest.take(1, &agent.report(&[namespace("a"), namespace("b")], Coverage::Complete)).await.unwrap();
+        agent.now -= SignedDuration::from_secs(62);
+        ingest.take(1, &agent.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
+        assert_eq!(following(&database).await.len(), 2, "b was seen later than that");
+        ingest.take(1, &agent.report(&[namespace("a")], Coverage::Complete)).await.unwrap();
+        assert_eq!(following(&database).await, [("prod/a".to_owned(), 1)]);
+    }
+}
+
+#[tokio::test]
+async fn a_late_report_takes_no_collector_away_that_a_later_one_has_brought() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut agent = Made::new(1);
+        ingest.take(1, &agent.report(&told(ContainerState::Running), Coverage::Complete)).await.unwrap();
+        let mut late = agent.report(&[], Coverage::Complete);
+        late.report.sources.clear();
+        ingest.take(1, &agent.report(&told(ContainerState::Running), Coverage::Complete)).await.unwrap();
+        let (before, reported) = (following(&database).await, times(&database, &agent).await);
+        assert_eq!(ingest.take(1, &late).await.unwrap().outcome, Outcome::Accepted);
+        assert_eq!(following(&database).await, before);
+        let after = times(&database, &agent).await;
+        assert_eq!((after.1, after.2), (reported.1, reported.2), "it says nothing about now");
+        assert_eq!(ingest.take(1, &late).await.unwrap().outcome, Outcome::Known);
+    }
+}

@@ -18,7 +18,7 @@ use stocktake_core::{
 use uuid::Uuid;
 
 use super::*;
-use crate::testing::databases;
+use crate::{testing::databases, words};
 
 /// An agent that looks at a cluster whose namespaces hold what is said.
 struct Made {

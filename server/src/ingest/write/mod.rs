@@ -8,7 +8,7 @@ mod scope;
 mod sources;
 mod uses;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 
@@ -19,12 +19,10 @@ use super::{
     intern::Ids,
     kept::Packed,
     known::{Known, KnownScope},
+    order::Standing,
     plan::{Plan, ScopePlan, SourcePlan},
 };
-use crate::{
-    database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing},
-    words,
-};
+use crate::database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing};
 
 /// Columns of a body.
 pub(super) const BODY: [Column; 5] = [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
@@ -76,7 +74,7 @@ pub(super) async fn write(
     ids: &Ids,
 ) -> Result<Written, DatabaseError> {
     let next = database.identifiers(identifiers(plan)).await?;
-    let bodies = bodies(account, incoming, plan)?;
+    let bodies = bodies(account, incoming, plan);
     let mut writing: Writing = database.write().await?;
     let dialect = database.dialect();
     let mut writer =
@@ -85,10 +83,14 @@ pub(super) async fn write(
         return Ok(Written::Overtaken);
     }
     bodies.execute(writer.connection, dialect, &[], INSERT_BODY).await?;
-    for scope in &known.dropped {
+    let is_late = known.standing(&incoming.report) == Standing::Late;
+    let agent = match &known.agent {
+        Some(agent) if is_late => sources::late(&mut writer, incoming, agent).await?,
+        _ => sources::agent(&mut writer, incoming, known).await?,
+    };
+    for scope in known.dropped.iter().filter(|_| !is_late) {
         sources::leave_behind(&mut writer, scope).await?;
     }
-    let agent = sources::agent(&mut writer, incoming, known).await?;
     let mut looked = Vec::new();
     for planned in &plan.sources {
         let place = sources::place(&mut writer, known, planned).await?;
@@ -134,27 +136,19 @@ fn identifiers(plan: &Plan) -> usize {
     1 + 2 * plan.sources.len() + scopes + rows
 }
 
-/// Bodies that are to be kept, which the plan has no more need of.
-fn bodies(account: i64, incoming: &Incoming, plan: &mut Plan) -> Result<Rows, sqlx::Error> {
-    let now = incoming.received_at;
+/// Bodies that are to be kept, which the plan has no more need of: each once, and all in the order in which others write them, too.
+fn bodies(account: i64, incoming: &Incoming, plan: &mut Plan) -> Rows {
+    let mut bodies: BTreeMap<Vec<u8>, Packed> = std::mem::take(&mut plan.others).into_iter().collect();
+    for scope in plan.sources.iter_mut().flat_map(|source| &mut source.scopes) {
+        if let Some(content) = &mut scope.content {
+            bodies.extend(std::mem::take(&mut content.bodies));
+        }
+    }
     let mut rows = Rows::new(&BODY);
-    let mut seen = HashSet::new();
-    let contents =
-        plan.sources.iter_mut().flat_map(|source| &mut source.scopes).filter_map(|scope| scope.content.as_mut());
-    for (digest, body) in contents.flat_map(|content| std::mem::take(&mut content.bodies)) {
-        // Scopes with the same content share one.
-        if seen.insert(digest.clone()) {
-            rows.push(body_row(account, digest, body, now));
-        }
+    for (digest, body) in bodies {
+        rows.push(body_row(account, digest, body, incoming.received_at));
     }
-    // Those too that no rows are made of: of a scope that is failing, the report names what was seen of it last.
-    for (digest, body) in &incoming.bodies {
-        let key = words::pack_digest(digest);
-        if !seen.contains(&key) {
-            rows.push(body_row(account, key, Packed::of(body)?, now));
-        }
-    }
-    Ok(rows)
+    rows
 }
 
 /// Whether what the plan is based on is still so. What it is about is locked from here on.

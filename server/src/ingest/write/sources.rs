@@ -10,7 +10,7 @@ use crate::{
     ingest::{
         Incoming,
         kept::Packed,
-        known::{Known, KnownScope, agent_uuid},
+        known::{Known, KnownAgent, KnownScope, agent_uuid},
         plan::{Plan, SourcePlan},
     },
     words,
@@ -62,6 +62,28 @@ const AGENT: &str = "INSERT INTO agent (account_id, id, uuid, kind, version, hos
     runs = excluded.runs, report_id = excluded.report_id, reported_at = excluded.reported_at, received_at = excluded.received_at, \
     valid_for = excluded.valid_for, clock_skew = excluded.clock_skew, manifest_digest = excluded.manifest_digest, \
     manifest = excluded.manifest, revision = agent.revision + 1";
+
+/// Notes that a report is here that says nothing about now, as a later one came before it.
+pub(super) async fn late(
+    writer: &mut Writer<'_>,
+    Incoming { report, received_at, .. }: &Incoming,
+    agent: &KnownAgent,
+) -> Result<i64, DatabaseError> {
+    let mut runs = agent.runs.clone();
+    if let (Some(run), Some(sequence)) = (report.agent.run, report.sequence) {
+        runs.take(run, sequence);
+    }
+    sqlx::query(
+        "UPDATE agent SET runs = $1, received_at = $2, revision = revision + 1 WHERE account_id = $3 AND id = $4",
+    )
+    .bind(runs.to_json())
+    .bind(*received_at)
+    .bind(writer.account)
+    .bind(agent.id)
+    .execute(&mut *writer.connection)
+    .await?;
+    Ok(agent.id)
+}
 
 /// Writes a cluster or host, and returns its identifier. Its name is the latest that was told.
 pub(super) async fn place(

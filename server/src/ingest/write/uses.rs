@@ -1,6 +1,6 @@
 //! Images in use in scopes, and by how many containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::Row as _;
 
@@ -60,9 +60,7 @@ pub(super) async fn image_uses<'a>(
     rows.execute(writer.connection, writer.dialect, &[], insert).await?;
     let mut ids = HashMap::new();
     for one in looked {
-        let delta = &one.content.delta;
-        let unconfirmed = one.content.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.uses);
-        for usage in delta.used.keys().chain(delta.uses.values()).chain(unconfirmed) {
+        for usage in concerned(one) {
             if let Some((id, _)) = known.get(&key(writer, one.scope, usage)) {
                 ids.insert((one.scope, usage), *id);
             }
@@ -75,17 +73,30 @@ fn key(writer: &Writer<'_>, scope: i64, usage: &ImageUse) -> [i64; 3] {
     [scope, writer.ids.image(&usage.image), writer.ids.name(&usage.name)]
 }
 
+/// All that a scope's change is about.
+fn concerned<'a>(one: &'a Looked<'_>) -> impl Iterator<Item = &'a ImageUse> {
+    let delta = &one.content.delta;
+    let unconfirmed = one.content.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.uses);
+    delta.used.keys().chain(delta.uses.values()).chain(unconfirmed)
+}
+
 async fn load(writer: &mut Writer<'_>, looked: &[Looked<'_>]) -> Result<Known, DatabaseError> {
-    let mut scopes = Rows::new(&[Integer]);
-    for one in looked {
-        scopes.push([one.scope.into()]);
+    let keys: BTreeSet<[i64; 3]> = looked
+        .iter()
+        .flat_map(|one| concerned(one).map(|usage| (one.scope, usage)))
+        .map(|(scope, usage)| key(writer, scope, usage))
+        .collect();
+    let mut wanted = Rows::new(&[Integer; 3]);
+    for [scope, image, name] in keys {
+        wanted.push([scope.into(), image.into(), name.into()]);
     }
     let select = [
         "SELECT t.scope_id AS scope, t.image_id AS image, t.name_id AS name, t.id AS id, t.containers AS containers, \
          t.gone_at AS gone_at FROM",
-        "AS v CROSS JOIN image_use t WHERE t.account_id = $1 AND t.scope_id = v.column1",
+        "AS v CROSS JOIN image_use t WHERE t.account_id = $1 AND t.scope_id = v.column1 AND t.image_id = v.column2 \
+         AND t.name_id = v.column3",
     ];
-    let found = scopes.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await?;
+    let found = wanted.fetch(writer.connection, writer.dialect, &[writer.account.into()], select).await?;
     let mut known = Known::new();
     for row in found {
         let is_gone = row.try_get::<Option<i64>, _>("gone_at")?.is_some();
