@@ -9,6 +9,8 @@
 pub mod conformance;
 pub mod exec;
 pub mod filter;
+#[cfg(feature = "heap")]
+pub mod heap;
 pub mod identity;
 pub mod labels;
 #[cfg(feature = "machine")]

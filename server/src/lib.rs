@@ -32,6 +32,8 @@ pub use database::{Database, DatabaseError};
 /// Runs the server's command line with this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Where it is not so, it merely takes more memory.
+    let _ = stocktake_core::heap::share(2);
     run(std::env::args_os())
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct Rows {
     values: Vec<Value>,
 }
 
-/// How many parameters a statement may have: SQLite's limit is 32766.
-const PARAMETERS: usize = 16_384;
+/// How many parameters a statement may have. SQLite's limit is 32766; connections keep statements, and long ones take megabytes.
+const PARAMETERS: usize = 4096;
 
 impl Rows {
     pub(crate) fn new(columns: &'static [Column]) -> Self {
