@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build server release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server docs
+.PHONY: help build server release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server bench-server-questions docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -47,6 +47,9 @@ bench-kubernetes: setup  ## reading and watching 10,000 and 50,000 pods of a rea
 
 bench-server: setup  ## what the server costs: a full report, one with a hundredth changed, and unchanged ones, on SQLite and PostgreSQL
 	@tests/bench/server
+
+bench-server-questions: setup  ## what questions about a million containers cost (DATABASE=postgres://… for PostgreSQL)
+	@tests/bench/server-questions
 
 bench-agent: setup  ## what a running agent costs: 100 containers on Docker and containerd (`make bed-up`), 10,000 pods that churn
 	@tests/bench/agent
