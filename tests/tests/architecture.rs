@@ -152,7 +152,7 @@ fn forbidden(package: &str, import: &str) -> Option<String> {
         "only an example agent may import an example".to_owned()
     } else if is_example_collector(package) && import != "stocktake-core" {
         "an example collector imports more than core".to_owned()
-    } else if package == "stocktake-tests" || import == "stocktake-core" {
+    } else if matches!(package, "stocktake-tests" | "stocktake-bench-server-reads") || import == "stocktake-core" {
         return None;
     } else if package == "stocktake-core" {
         format!("core imports {import}")

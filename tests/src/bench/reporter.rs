@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, StatusCode,
@@ -21,6 +22,8 @@ use stocktake_core::{
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::server::PASSWORD;
+
 /// A connection to a server, logged in.
 #[derive(Debug)]
 pub struct Connection {
@@ -37,6 +40,11 @@ impl Connection {
         // It ends with the sender. What is wrong with it, the sender says, too.
         tokio::spawn(connection);
         Ok(Self { sender, authorization: authorization.to_owned() })
+    }
+
+    /// Connects as the administrator of a server of tests.
+    pub async fn admin(port: u16) -> anyhow::Result<Self> {
+        Self::open(port, &format!("Basic {}", STANDARD.encode(format!("admin:{PASSWORD}")))).await
     }
 
     /// Sends a request, and returns the answer's status and body.

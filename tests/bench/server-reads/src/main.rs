@@ -2,7 +2,6 @@
 
 mod content;
 mod fill;
-mod http;
 mod questions;
 mod server;
 
@@ -11,9 +10,9 @@ use std::{path::PathBuf, time::Instant};
 use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use stocktake_core::wire;
+use stocktake_tests::bench::reporter::Connection;
 
-use self::{content::Cluster, fill::Teller, http::Connection, questions::Asking, server::Server};
+use self::{content::Cluster, fill::Teller, questions::Asking, server::Server};
 
 /// Figures go to stdout, as Markdown.
 #[derive(Debug, Parser)]
@@ -73,10 +72,10 @@ async fn fill(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
         }
         let reports = tellers.iter_mut().map(|teller| async move {
             let frames = teller.report(now)?;
-            let mut connection = Connection::to(server.port()).await?;
-            connection.ask(&format!("/{}", wire::REPORTS), Some(frames.into())).await
+            let mut connection = Connection::admin(server.port()).await?;
+            connection.report(frames.into()).await
         });
-        stream::iter(reports).buffer_unordered(4).try_for_each(|_| async { Ok(()) }).await?;
+        stream::iter(reports).buffer_unordered(4).try_for_each(|()| async { Ok(()) }).await?;
         if day > 0 {
             server::forget_bodies(&arguments.database).await?;
         }
@@ -86,7 +85,7 @@ async fn fill(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
 }
 
 async fn ask(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
-    let mut connection = Connection::to(server.port()).await?;
+    let mut connection = Connection::admin(server.port()).await?;
     told("| question | lines | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|")?;
     for (name, question) in questions::QUESTIONS.iter().filter(|(name, _)| name.contains(&arguments.only)) {
         let mut asking = Asking { random: fastrand::Rng::with_seed(1), clusters: arguments.clusters };
@@ -94,7 +93,7 @@ async fn ask(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
         for _ in 0..arguments.times {
             let path = question(&mut asking);
             let began = Instant::now();
-            let answer = connection.ask(&path, None).await?;
+            let answer = connection.get(&path).await?;
             took.push(began.elapsed().as_secs_f64() * 1e3);
             let answer: serde_json::Value = serde_json::from_slice(&answer)?;
             lines += answer["items"].as_array().map_or(0, Vec::len);

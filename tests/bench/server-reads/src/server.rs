@@ -5,10 +5,9 @@ use std::{fmt::Write as _, fs, net::TcpListener, path::Path, process::Stdio, tim
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{AnyConnection, Connection as _, Row as _, any::install_default_drivers};
+use stocktake_tests::{bench::reporter::Connection, server::PASSWORD};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-
-use crate::http::{Connection, PASSWORD};
 
 /// A server that runs. It is killed when this goes.
 pub(crate) struct Server {
@@ -33,8 +32,8 @@ impl Server {
             if let Some(status) = server.child.try_wait()? {
                 bail!("the server ended: {status}");
             }
-            if let Ok(mut connection) = Connection::to(port).await
-                && connection.ask("/readyz", None).await.is_ok()
+            if let Ok(mut connection) = Connection::admin(port).await
+                && connection.get("/readyz").await.is_ok()
             {
                 return Ok(server);
             }

@@ -3,13 +3,12 @@
 use std::{fmt, fs};
 
 use anyhow::{Context as _, bail};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hyper::{Request, body::Bytes, header::CONTENT_TYPE};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use stocktake_tests::{
     bench::{process, reporter::Connection},
-    server::{self, PASSWORD, Server},
+    server::{self, Server},
 };
 
 /// Which database.
@@ -60,8 +59,7 @@ impl Served {
                 Some(file.lines().next().unwrap_or_default().trim().parse().context("PostgreSQL has no process")?)
             }
         };
-        let basic = format!("Basic {}", STANDARD.encode(format!("admin:{PASSWORD}")));
-        let mut connection = Connection::open(server.port(), &basic).await?;
+        let mut connection = Connection::admin(server.port()).await?;
         let request = Request::post("/v1/tokens").header(CONTENT_TYPE, "application/json");
         let body = json!({ "name": "bench", "role": "read-write" }).to_string();
         let (status, body) = connection.send(request, Bytes::from(body)).await?;
