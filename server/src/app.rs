@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{access::Access, database::Database, ingest::Ingest, metrics::Metrics};
+use crate::{access::Access, agentless::Agentless, database::Database, ingest::Ingest, metrics::Metrics};
 
 /// The server's parts, shared by all requests.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct App {
     pub(crate) access: Arc<Access>,
     /// Takes reports.
     pub(crate) ingest: Arc<Ingest>,
+    /// Looks where no agent does.
+    pub(crate) agentless: Arc<Agentless>,
     /// How long what is kept counts.
     pub(crate) retention: Retention,
     /// What is counted.
@@ -44,6 +46,6 @@ impl App {
     pub(crate) fn new(database: Database, retention: Retention) -> Self {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
-        Self { database, access, ingest, retention, metrics: Arc::default() }
+        Self { database, access, ingest, agentless: Arc::default(), retention, metrics: Arc::default() }
     }
 }

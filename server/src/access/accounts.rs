@@ -19,7 +19,8 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 23] = [
+pub(super) const TABLES: [&str; 24] = [
+    "agentless",
     "integration",
     "event",
     "container",
@@ -110,7 +111,7 @@ pub(super) async fn insert(connection: &mut AnyConnection, name: &str, at: i64, 
 }
 
 /// The key of an account that stays as it is until the transaction ends: whoever changes its users waits for each other.
-pub(super) async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<i64, AccessError> {
+pub(crate) async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<i64, AccessError> {
     sqlx::query_scalar(AssertSqlSafe(format!("SELECT id FROM account WHERE name = $1{}", dialect.for_update())))
         .bind(name)
         .fetch_optional(connection)

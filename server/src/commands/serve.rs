@@ -1,9 +1,17 @@
 //! `serve`: the server.
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{database_of, open, refused, settings};
-use crate::{app::App, cli, exit::Exit, reap, say, serve};
+use super::{database_of, open, refused, settings, vault};
+use crate::{
+    agentless::{self, Agentless},
+    app::App,
+    cli,
+    exit::Exit,
+    reap, say, serve,
+};
 
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
@@ -17,9 +25,10 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
             Exit::Config
         })?;
         let database = open(&database_of(&settings)?).await?;
-        Ok((settings, listening, database))
+        let vault = vault(&settings)?;
+        Ok((settings, listening, database, vault))
     };
-    let (settings, listening, database) = tokio::select! {
+    let (settings, listening, database, vault) = tokio::select! {
         prepared = prepared => match prepared {
             Ok(prepared) => prepared,
             Err(exit) => return Ok(exit),
@@ -27,7 +36,8 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         () = signals.stop() => return Ok(Exit::Success),
     };
     let retention = settings.inventory.retention()?;
-    let app = App::new(database, retention);
+    let agentless = Arc::new(Agentless::new(settings.agentless.clone(), vault));
+    let app = App { agentless, ..App::new(database, retention) };
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -37,9 +47,12 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         Err(error) => return Ok(refused(&error)),
     }
     let reaper = tokio::spawn(reap::always(app.clone()));
+    // Without a key it could read no credential, and would keep others from the source who can.
+    let looking = (!app.agentless.vault.is_locked()).then(|| tokio::spawn(agentless::always(app.clone())));
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
     reaper.abort();
+    looking.inspect(tokio::task::JoinHandle::abort);
     Ok(Exit::Success)
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use stocktake_core::{ConfigError, nearest};
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use self::settings::{Limits, Settings, TlsSettings};
+pub(crate) use self::settings::{AgentlessSettings, Limits, Settings, TlsSettings};
 
 /// Why a configuration cannot be used: everything that is wrong with it, not only the first.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Invalid {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 4] = ["inventory", "limits", "metrics", "server"];
+const TABLES: [&str; 5] = ["agentless", "inventory", "limits", "metrics", "server"];
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Settings, Invalid> {
@@ -54,6 +54,7 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
     for (key, value) in &document {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
         match key {
+            "agentless" => settings.agentless = table(key, value, &mut errors),
             "server" => settings.server = table(key, value, &mut errors),
             "inventory" => settings.inventory = table(key, value, &mut errors),
             "limits" => settings.limits = table(key, value, &mut errors),
@@ -165,6 +166,12 @@ header_timeout = '5s'
 body_timeout = '1m'
 [metrics]
 public = true
+[agentless]
+key_file = '/key'
+looks_at_once = 0
+look_timeout = '2m'
+look_bytes = '1MiB'
+refused_networks = ['127.0.0.0/8']
 ";
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
@@ -173,6 +180,9 @@ public = true
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);
+        assert_eq!(settings.agentless.key_file, Some(PathBuf::from("/key")));
+        assert_eq!(settings.agentless.look_timeout, Duration::from_mins(2));
+        assert_eq!((settings.agentless.looks_at_once, settings.agentless.refused_networks.len()), (0, 1));
     }
 
     #[test]
@@ -185,6 +195,8 @@ image_ttl_days = -2
 [limits]
 header_timeout = '0s'
 [metric]
+[agentless]
+refused_networks = ['10.0.0.0']
 ";
         let found = complaints(text);
         assert!(
@@ -198,8 +210,10 @@ header_timeout = '0s'
                 "server.toml:5: inventory.image_ttl_days: expected a number of days, 0 for ever, or -1 for what the \
                  latest reports hold",
                 "server.toml:7: limits.header_timeout: `0s` is not longer than nothing",
-                "server.toml:8: metric: unknown key, expected one of `inventory`, `limits`, `metrics`, `server`; did \
-                 you mean `metrics`?",
+                "server.toml:8: metric: unknown key, expected one of `agentless`, `inventory`, `limits`, `metrics`, `server`; \
+                 did you mean `metrics`?",
+                "server.toml:10: agentless.refused_networks[0]: `10.0.0.0` is no network: expected an address and a number of \
+                 bits, as in `169.254.0.0/16`",
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! A whole server, asked as clients ask it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -14,13 +14,17 @@ use tower::ServiceExt as _;
 
 use super::databases;
 use crate::{
+    agentless::{Agentless, KeySource, Vault},
     app::{App, Retention},
-    config::Settings,
+    config::{AgentlessSettings, Settings},
     serve::router,
 };
 
 /// The password of every user.
 pub(crate) const PASSWORD: &str = "correct horse";
+
+/// What credentials are encrypted with.
+const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 /// Everything that is served, with a user `admin` of the account `admin`.
 pub(crate) struct Served {
@@ -53,13 +57,20 @@ impl Served {
     pub(crate) async fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for database in databases().await {
-            let app = App::new(database, Retention::default());
+            let vault = Vault::new(KeySource::Environment(KEY.into()));
+            let agentless = Arc::new(Agentless::new(AgentlessSettings::default(), vault));
+            let app = App { agentless, ..App::new(database, Retention::default()) };
             assert!(app.access.bootstrap(Some(PASSWORD.into())).await.expect("an admin").is_none());
-            let mut settings = Settings::default();
-            settings.limits.requests_per_second = 0;
-            all.push(Self { router: router::router(app.clone(), &settings), app });
+            all.push(Self::over(app));
         }
         all
+    }
+
+    /// All that is served of an app.
+    pub(crate) fn over(app: App) -> Self {
+        let mut settings = Settings::default();
+        settings.limits.requests_per_second = 0;
+        Self { router: router::router(app.clone(), &settings), app }
     }
 
     /// An account with an admin and a token of each role, `NAME-admin` and so on. Their names are those of the roles.

@@ -100,6 +100,10 @@ fn bodies(red: &Red, method: &str, route: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("POST", "/v1/users") => json(json!({"name": "red-user", "role": "admin", "password": PASSWORD})),
         ("POST", "/v1/tokens") => json(json!({"name": "red-read-only", "role": "admin"})),
         ("PATCH", "/v1/users/{name}") => json(json!({"password": "another horse"})),
+        ("POST", "/v1/agentless/sources" | "/v1/agentless/test") => json(red::agentless()),
+        ("PATCH", "/v1/agentless/sources/{name}") => json(json!({"interval_seconds": 600})),
+        ("POST", "/v1/agentless/sources/{name}/test") => vec![("", Vec::new())],
+        ("POST", "/v1/enterprise/inventories/clusters") => json(red::cluster()),
         ("PATCH", "/v1/sources/{id}") => json(json!({"image_ttl_days": 1})),
         ("POST", "/v2/kubernetes-inventory" | "/v1/enterprise/kubernetes-inventory") => {
             json(of("kubernetes-inventory"))

@@ -19,7 +19,7 @@ use crate::testing::{Account, PASSWORD, Served};
 pub(super) const DIGEST: &str = "sha256:7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7";
 
 /// Words that stand in what it is answered, and in no other account's answers.
-pub(super) const MARKS: [&str; 14] = [
+pub(super) const MARKS: [&str; 15] = [
     "redcluster",
     "redspace",
     "rednode",
@@ -30,6 +30,7 @@ pub(super) const MARKS: [&str; 14] = [
     "redvalue",
     "redowner",
     "redintegration",
+    "redagentless",
     "red-user",
     "red-read-only",
     "7ed7ed7ed7ed",
@@ -74,6 +75,19 @@ pub(super) fn told() -> [(&'static str, Value); 3] {
 pub(super) fn registration() -> Value {
     json!({"registration_id": uid("4"), "registration_instance_id": "one", "type": "k8s_inventory_agent",
         "name": "redintegration", "username": "red-user", "health_report_interval": 60})
+}
+
+/// A cluster that the server looks at itself. Nobody is there.
+pub(super) fn agentless() -> Value {
+    let cluster = json!({"server": "https://127.0.0.1:1", "token": "redsecret", "insecure_skip_tls_verify": true});
+    json!({"name": "redagentless", "kubernetes": cluster})
+}
+
+/// Another one, in Anchore's words.
+pub(super) fn cluster() -> Value {
+    let config =
+        json!({"credential_type": "token", "cluster_server": "https://127.0.0.1:1", "credential": "redsecret"});
+    json!({"cluster_name": "redagentless", "inventory_type": "kubernetes", "cluster_config": config})
 }
 
 /// A host with a container, and the manifest that names it, as `stocktake-agent` sends them.
@@ -158,6 +172,8 @@ impl Red {
         assert!(answer.status.is_success(), "{}", answer.text);
         let integration = served.ask("POST", "/v2/system/integrations/registration", agent, registration()).await;
         let integration = integration.json()["uuid"].as_str().unwrap().to_owned();
+        let made = served.ask("POST", "/v1/agentless/sources", admin, agentless()).await;
+        assert!(made.status.is_success(), "{}", made.text);
         let first = async |path: &str| served.get(path, admin).await.json()["items"][0]["id"].as_i64().unwrap();
         let (source, container) = (first("/v1/sources").await, first("/v1/containers").await);
         Self { account, report, manifest, integration, source, container }
@@ -171,6 +187,9 @@ impl Red {
             (_, "id") => vec![self.container.to_string()],
             ("/v1/accounts/{name}", "name") => one("red"),
             ("/v1/tokens/{name}", "name") => one("red-read-only"),
+            ("/v1/agentless/sources/{name}" | "/v1/agentless/sources/{name}/test", "name") | (_, "cluster_name") => {
+                one("redagentless")
+            }
             (_, "name") => one("red-user"),
             (_, "uuid") => one(&self.integration),
             ("/v2/kubernetes-namespaces/{uid}", _) => vec![uid("2")],
