@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Uri;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -178,6 +179,21 @@ impl Target {
         {
             // It is shown in answers.
             return Err(Problem::bad_request("`proxy_url` is not the URL of a proxy without a user name and password"));
+        }
+        let (authority, client) = match self {
+            Self::Kubernetes(Kubernetes { cluster, .. }) => {
+                (cluster.certificate_authority.as_ref(), cluster.client_certificate.as_ref())
+            }
+            Self::Docker(Docker { daemon, .. }) => {
+                (Some(&daemon.certificate_authority), daemon.client_certificate.as_ref())
+            }
+        };
+        for (key, pem) in [("certificate_authority", authority), ("client_certificate", client)] {
+            let mut found = pem.map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).peekable());
+            let holds_some = found.as_mut().is_none_or(|found| found.peek().is_some() && found.all(|one| one.is_ok()));
+            if !holds_some {
+                return Err(Problem::bad_request(format!("`{key}` holds no certificate in PEM form")));
+            }
         }
         Ok(())
     }

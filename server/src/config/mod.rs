@@ -109,7 +109,7 @@ fn json(value: &DeValue<'_>) -> Value {
 /// Where in the text the setting at `path` begins, or what is nearest outside it.
 fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
     let (mut found, mut table) = (None, Some(document));
-    for segment in path.split('.') {
+    for segment in path.split('.').map(|segment| segment.split('[').next().unwrap_or_default()) {
         let Some((key, value)) = table.and_then(|table| table.get_key_value(segment)) else { break };
         found = Some(key.span().start);
         table = value.get_ref().as_table();
