@@ -19,7 +19,7 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 23] = [
+pub(super) const TABLES: [&str; 24] = [
     "integration",
     "event",
     "container",
@@ -37,6 +37,7 @@ pub(super) const TABLES: [&str; 23] = [
     "bundle",
     "body",
     "scope",
+    "shared_container",
     "source",
     "place",
     "agent",

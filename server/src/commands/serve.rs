@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{database_of, open, refused, settings};
-use crate::{app::App, cli, exit::Exit, reap, say, serve};
+use crate::{app::App, cli, database::statistics, exit::Exit, reap, say, serve};
 
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
@@ -36,10 +36,12 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         )),
         Err(error) => return Ok(refused(&error)),
     }
-    let reaper = tokio::spawn(reap::always(app.clone()));
+    let tasks = [tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
-    reaper.abort();
+    for task in tasks {
+        task.abort();
+    }
     Ok(Exit::Success)
 }
 
