@@ -19,7 +19,7 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 24] = [
+pub(super) const TABLES: [&str; 25] = [
     "agentless",
     "integration",
     "event",
@@ -38,6 +38,7 @@ pub(super) const TABLES: [&str; 24] = [
     "bundle",
     "body",
     "scope",
+    "shared_container",
     "source",
     "place",
     "agent",

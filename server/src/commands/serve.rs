@@ -9,6 +9,7 @@ use crate::{
     agentless::{self, Agentless},
     app::App,
     cli,
+    database::statistics,
     exit::Exit,
     reap, say, serve,
 };
@@ -46,13 +47,17 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         )),
         Err(error) => return Ok(refused(&error)),
     }
-    let reaper = tokio::spawn(reap::always(app.clone()));
+    let mut tasks =
+        vec![tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
     // Without a key it could read no credential, and would keep others from the source who can.
-    let looking = (!app.agentless.vault.is_locked()).then(|| tokio::spawn(agentless::always(app.clone())));
+    if !app.agentless.vault.is_locked() {
+        tasks.push(tokio::spawn(agentless::always(app.clone())));
+    }
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
-    reaper.abort();
-    looking.inspect(tokio::task::JoinHandle::abort);
+    for task in tasks {
+        task.abort();
+    }
     Ok(Exit::Success)
 }
 
