@@ -101,22 +101,7 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
     let (took, timed_out) = (began.elapsed(), matches!(outcome, Err(Failure::TimedOut(_))));
-    let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
-    let coverage = match (outcome, seen.unidentified) {
-        (Ok(_), _) if seen.is_full => Coverage::Partial {
-            reason: format!(
-                "what there is has more than {} bytes, and the rest was left out; look at less, or raise the limit",
-                most_bytes.unwrap_or_default()
-            ),
-        },
-        // What cannot be told apart from other sources cannot stand for the whole of one.
-        (Ok(Coverage::Complete), Some(reason)) => {
-            Coverage::Partial { reason: format!("the runtime does not say who it is: {reason}") }
-        }
-        (Ok(coverage), _) => coverage,
-        (Err(failure), _) if has_seen => Coverage::Partial { reason: failure.to_string() },
-        (Err(failure), _) => failure.coverage(),
-    };
+    let coverage = coverage(outcome, &seen, most_bytes);
     let (cluster, host) = match seen.runtime.as_ref().map(|info| info.location.clone()) {
         Some(Location::Cluster(cluster)) => (Some(cluster), None),
         Some(Location::Host(host)) => (None, Some(host)),
@@ -142,6 +127,27 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
         reached,
         took,
         timed_out,
+    }
+}
+
+/// How completely the list of scopes was seen.
+fn coverage(outcome: Result<Coverage, Failure>, seen: &Seen, most_bytes: Option<usize>) -> Coverage {
+    let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
+    match (outcome, &seen.unidentified) {
+        (Ok(_), _) if seen.is_full => {
+            let most = most_bytes.unwrap_or_default();
+            let reason = format!(
+                "there are more than {most} bytes, and the rest was left out; look at less, or raise the limit"
+            );
+            Coverage::Partial { reason }
+        }
+        // What cannot be told apart from other sources cannot stand for the whole of one.
+        (Ok(Coverage::Complete), Some(reason)) => {
+            Coverage::Partial { reason: format!("the runtime does not say who it is: {reason}") }
+        }
+        (Ok(coverage), _) => coverage,
+        (Err(failure), _) if has_seen => Coverage::Partial { reason: failure.to_string() },
+        (Err(failure), _) => failure.coverage(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many intervals a report counts for: as many looks may fail to come about before what was seen is stale.
-const COUNTS_FOR: i64 = 3;
+const COUNTS_FOR: u64 = 3;
 
 /// How the server introduces itself.
 const USER_AGENT: &str = concat!("stocktake-server/", env!("CARGO_PKG_VERSION"));
@@ -33,17 +33,25 @@ const USER_AGENT: &str = concat!("stocktake-server/", env!("CARGO_PKG_VERSION"))
 pub(super) async fn run(app: App, source: Source) {
     tokio::select! {
         () = work(&app, &source) => {}
-        () = lost(&app, &source) => {
-            tracing::info!(source = source.name, "a look is given up: the source was changed, removed or taken over");
-        }
+        () = lost(&app, &source) => given_up(&source),
     }
+}
+
+fn given_up(source: &Source) {
+    tracing::info!(source = source.name, "a look is given up: the source was changed, removed or taken over");
 }
 
 async fn work(app: &App, source: &Source) {
     let look = app.agentless.look(source).await;
     // What was removed or changed meanwhile is not to come back.
-    if !matches!(lease::renew(&app.database, &app.agentless.name, source).await, Ok(true)) {
-        return;
+    match lease::renew(&app.database, &app.agentless.name, source).await {
+        Ok(true) => {}
+        Ok(false) => return given_up(source),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, source = source.name, "what a look has seen is not kept; it is looked at again");
+            return;
+        }
     }
     let mut latest = latest(&look);
     let mut has_seen = look.source.coverage.has_seen();
@@ -79,7 +87,7 @@ async fn lost(app: &App, source: &Source) {
 
 /// Hands on what was seen, as if an agent had sent it.
 async fn report(app: &App, source: &Source, look: Look) -> Result<(), Problem> {
-    let incoming = incoming(source, look);
+    let incoming = incoming(source, look, app.agentless.settings.look_timeout);
     let documents = incoming.bodies.values().chain(incoming.manifest.as_ref().map(|(_, manifest)| manifest));
     if documents.into_iter().any(|document| has_nul(document)) {
         // PostgreSQL keeps no such text, and nothing that runs is called so.
@@ -93,9 +101,9 @@ async fn report(app: &App, source: &Source, look: Look) -> Result<(), Problem> {
     app.agentless.memory.within(taken, |problem, _| Err(problem)).await.map(drop)
 }
 
-fn incoming(source: &Source, look: Look) -> Incoming {
+fn incoming(source: &Source, look: Look, timeout: Duration) -> Incoming {
     let now = Timestamp::now();
-    let Look { source: mut seen, bodies, took } = look;
+    let Look { source: mut seen, bodies, .. } = look;
     if let (Target::Kubernetes(_), None, None, None) = (&source.target, &seen.cluster, &seen.host, source.seen_at) {
         // Nobody knows yet which one it is, but a cluster it will be.
         seen.cluster = Some(Cluster { uid: None, name: Some(source.name.clone()) });
@@ -113,7 +121,8 @@ fn incoming(source: &Source, look: Look) -> Incoming {
         },
         created_at: now,
         sequence: u64::try_from(source.looks).ok(),
-        valid_for_seconds: u64::try_from(source.interval * COUNTS_FOR).ok().map(|valid| valid + took.as_secs()),
+        // The same each time, so that a report of nothing new is one.
+        valid_for_seconds: Some(source.interval.unsigned_abs() * COUNTS_FOR + timeout.as_secs()),
         sources: vec![seen],
     };
     // It cannot fail: there are no maps in it whose keys are no texts.

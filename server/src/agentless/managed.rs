@@ -9,7 +9,7 @@ use stocktake_agent::embed::{Limits, Look};
 use super::{
     Agentless,
     keys::KeyError,
-    store::{self, Said, Source},
+    store::{self, Extent, Said, Source},
     target::{Docker, Target},
     vault::{Bound, Sealed, VaultError},
 };
@@ -85,26 +85,27 @@ pub(crate) async fn change(
     Change { given, interval, is_enabled }: Change,
 ) -> Result<Source, Problem> {
     let source = named(app, caller.account_id, name).await?;
-    let (target, sealed) = match given {
-        None => (source.target.clone(), source.sealed.clone()),
+    let (extent, target, sealed) = match given {
+        None => (Extent::Schedule, source.target.clone(), None),
         Some(Given { target, credential: Some(credential) }) => {
             let given = Given { target, credential: Some(credential) };
             app.agentless.check(name, &given)?;
             let destination = given.target.destination();
             let bound = Bound { destination: &destination, ..source.bound() };
             let sealed = app.agentless.seal(bound, given.credential.as_ref())?;
-            (given.target, sealed)
+            (Extent::All, given.target, sealed)
         }
         Some(Given { target, credential: None }) => {
+            let is_same = target.destination() == source.destination;
             // Else whoever may change a source could have its credential sent to themselves.
-            if target.destination() != source.destination && source.sealed.is_some() {
+            if !is_same && source.sealed.is_some() {
                 return Err(Problem::bad_request(
                     "a credential is only sent to where it was meant for: say it again together with where the source is now",
                 ));
             }
             let given = Given { target, credential: app.agentless.opened(&source)? };
             app.agentless.check(name, &given)?;
-            (given.target, source.sealed.clone())
+            (if is_same { Extent::Selection } else { Extent::All }, given.target, None)
         }
     };
     let interval = checked_interval(interval.unwrap_or(source.interval))?;
@@ -112,7 +113,7 @@ pub(crate) async fn change(
     let mut audited = Audited::begin(&app.database, actor, "agentless.change", name).await?;
     let said = Said { name, target: &target, sealed, interval, is_enabled };
     let place = (source.account, source.id);
-    let changed = store::update(&app.database, audited.connection(), place, said).await?;
+    let changed = store::update(&app.database, audited.connection(), place, (extent, said)).await?;
     let changed = changed.ok_or_else(|| missing(name))?;
     audited.commit(source.account, if is_enabled { "enabled" } else { "disabled" }).await?;
     app.agentless.wake.notify_one();

@@ -44,8 +44,7 @@ const MEMORY: u64 = 256 << 20;
 /// How many unsaved sources are looked at at a time.
 const TESTS: usize = 4;
 
-/// What is needed to look.
-#[derive(Debug)]
+/// What is needed to look. Not to be printed: a proxy's URL may have a password in it.
 pub(crate) struct Agentless {
     /// Has the credentials.
     pub(crate) vault: Vault,

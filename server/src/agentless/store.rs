@@ -150,18 +150,40 @@ pub(crate) async fn insert(
     Ok(rows.first().map(Source::read).transpose()?)
 }
 
+/// How much of a source is said anew. What is not stays as it is, whoever changes that at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// When it is looked at.
+    Schedule,
+    /// That, and what is looked at of it.
+    Selection,
+    /// Everything.
+    All,
+}
+
+impl Extent {
+    fn has(self, column: &str) -> bool {
+        match column {
+            "interval_seconds" | "enabled" => true,
+            "selection" => self != Self::Schedule,
+            _ => self == Self::All,
+        }
+    }
+}
+
 /// Changes a source, to be looked at at once: whoever looks at what it was finds out that it is no longer theirs. None if it is not there
 /// any more.
 pub(crate) async fn update(
     database: &Database,
     connection: &mut AnyConnection,
     (account, id): (i64, i64),
-    said: Said<'_>,
+    (extent, said): (Extent, Said<'_>),
 ) -> Result<Option<Source>, DatabaseError> {
     let now = database.dialect().now();
     let mut statement = Statement::of_account(account);
     let values = values(&mut statement, &said);
-    let sets: Vec<String> = SAID.iter().zip(values).map(|(column, value)| format!("{column} = {value}")).collect();
+    let sets = SAID.iter().zip(values).filter(|(column, _)| extent.has(column));
+    let sets: Vec<String> = sets.map(|(column, value)| format!("{column} = {value}")).collect();
     let id = statement.bind(id);
     statement.text = format!(
         "UPDATE agentless SET {}, updated_at = {now}, next_at = {now}, failures = 0, lease_by = NULL, lease_until = NULL \
