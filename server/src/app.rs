@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{access::Access, database::Database, ingest::Ingest, metrics::Metrics};
+use crate::{
+    access::Access, config::NotifySettings, database::Database, ingest::Ingest, metrics::Metrics, notify::Notify,
+};
 
 /// The server's parts, shared by all requests.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct App {
     pub(crate) retention: Retention,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Tells others what changed.
+    pub(crate) notify: Arc<Notify>,
 }
 
 /// How long what is kept counts.
@@ -41,9 +45,18 @@ impl Default for Retention {
 
 impl App {
     /// The server over a database whose schema is up to date.
-    pub(crate) fn new(database: Database, retention: Retention) -> Self {
+    pub(crate) fn new(database: Database, retention: Retention, notify: NotifySettings) -> Self {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
-        Self { database, access, ingest, retention, metrics: Arc::default() }
+        let notify = Arc::new(Notify::new(ingest.written(), notify));
+        Self { database, access, ingest, retention, metrics: Arc::default(), notify }
+    }
+}
+
+#[cfg(test)]
+impl App {
+    /// The same, with what is so where nothing is said.
+    pub(crate) fn usual(database: Database, retention: Retention) -> Self {
+        Self::new(database, retention, NotifySettings::default())
     }
 }

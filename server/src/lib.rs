@@ -17,6 +17,7 @@ mod ingest;
 mod logging;
 mod memory;
 mod metrics;
+mod notify;
 mod reap;
 mod say;
 mod serve;

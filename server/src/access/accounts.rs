@@ -19,7 +19,9 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 23] = [
+pub(super) const TABLES: [&str; 25] = [
+    "dead_letter",
+    "subscription",
     "integration",
     "event",
     "container",

@@ -71,20 +71,20 @@ pub(crate) struct AuditEntry {
 pub(super) type Position = (i64, i64);
 
 /// A change in a transaction, with what the log says of it.
-pub(super) struct Change<'a> {
+pub(crate) struct Change<'a> {
     writing: Writing,
     actor: &'a Actor,
     action: &'static str,
     object: String,
     id: i64,
     /// When it is made.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// An identifier that nothing else has.
-    pub(super) spare: i64,
+    pub(crate) spare: i64,
 }
 
 impl<'a> Change<'a> {
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         database: &Database,
         actor: &'a Actor,
         action: &'static str,
@@ -97,12 +97,12 @@ impl<'a> Change<'a> {
         Ok(Self { writing, actor, action, object: object.to_owned(), id, at, spare: id + 1 })
     }
 
-    pub(super) fn connection(&mut self) -> &mut AnyConnection {
+    pub(crate) fn connection(&mut self) -> &mut AnyConnection {
         self.writing.connection()
     }
 
     /// Makes it so, and writes it down.
-    pub(super) async fn commit(mut self, account_id: i64, outcome: &str) -> Result<(), AccessError> {
+    pub(crate) async fn commit(mut self, account_id: i64, outcome: &str) -> Result<(), AccessError> {
         let entry = (self.at.as_millisecond(), self.id);
         insert(self.writing.connection(), account_id, entry, self.actor, self.action, &self.object, outcome).await?;
         Ok(self.writing.commit().await?)

@@ -1,9 +1,14 @@
 //! `serve`: the server.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{database_of, open, refused, settings};
-use crate::{app::App, cli, exit::Exit, reap, say, serve};
+use crate::{app::App, cli, exit::Exit, notify, reap, say, serve};
+
+/// How long notifying may take to end.
+const TO_STOP: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
@@ -27,7 +32,7 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         () = signals.stop() => return Ok(Exit::Success),
     };
     let retention = settings.inventory.retention()?;
-    let app = App::new(database, retention);
+    let app = App::new(database, retention, settings.notify.clone());
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -37,9 +42,14 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         Err(error) => return Ok(refused(&error)),
     }
     let reaper = tokio::spawn(reap::always(app.clone()));
+    let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
     reaper.abort();
+    // It has seen that the server stops, and writes down how far it has come.
+    if tokio::time::timeout(TO_STOP, notifying).await.is_err() {
+        say::note("what was notified last was not written down, and will be notified again");
+    }
     Ok(Exit::Success)
 }
 

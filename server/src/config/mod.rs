@@ -12,7 +12,7 @@ use serde_json::Value;
 use stocktake_core::{ConfigError, nearest};
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use self::settings::{Limits, Settings, TlsSettings};
+pub(crate) use self::settings::{Limits, NotifySettings, Settings, TlsSettings};
 
 /// Why a configuration cannot be used: everything that is wrong with it, not only the first.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Invalid {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 4] = ["inventory", "limits", "metrics", "server"];
+const TABLES: [&str; 5] = ["inventory", "limits", "metrics", "notify", "server"];
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Settings, Invalid> {
@@ -58,6 +58,7 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
             "inventory" => settings.inventory = table(key, value, &mut errors),
             "limits" => settings.limits = table(key, value, &mut errors),
             "metrics" => settings.metrics = table(key, value, &mut errors),
+            "notify" => settings.notify = table(key, value, &mut errors),
             other => errors.push(unknown_table(other)),
         }
     }
@@ -109,6 +110,8 @@ fn json(value: &DeValue<'_>) -> Value {
 fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
     let (mut found, mut table) = (None, Some(document));
     for segment in path.split('.') {
+        // Of a list it is where the list is.
+        let segment = segment.split('[').next().unwrap_or_default();
         let Some((key, value)) = table.and_then(|table| table.get_key_value(segment)) else { break };
         found = Some(key.span().start);
         table = value.get_ref().as_table();
@@ -165,6 +168,10 @@ header_timeout = '5s'
 body_timeout = '1m'
 [metrics]
 public = true
+[notify]
+allow_networks = ['10.1.0.0/16', '::1']
+timeout = '3s'
+give_up_after = '24h'
 ";
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
@@ -173,6 +180,12 @@ public = true
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);
+        let notify = NotifySettings {
+            allow_networks: vec!["10.1.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()],
+            timeout: Duration::from_secs(3),
+            give_up_after: Duration::from_hours(24),
+        };
+        assert_eq!(settings.notify, notify);
     }
 
     #[test]
@@ -184,6 +197,8 @@ lisen = '127.0.0.1:1'
 image_ttl_days = -2
 [limits]
 header_timeout = '0s'
+[notify]
+allow_networks = ['localhost']
 [metric]
 ";
         let found = complaints(text);
@@ -198,7 +213,9 @@ header_timeout = '0s'
                 "server.toml:5: inventory.image_ttl_days: expected a number of days, 0 for ever, or -1 for what the \
                  latest reports hold",
                 "server.toml:7: limits.header_timeout: `0s` is not longer than nothing",
-                "server.toml:8: metric: unknown key, expected one of `inventory`, `limits`, `metrics`, `server`; did \
+                "server.toml:9: notify.allow_networks[0]: `localhost` is no network: expected one such as `10.0.0.0/8`, \
+                 `fd00::/8` or `192.0.2.7`",
+                "server.toml:10: metric: unknown key, expected one of `inventory`, `limits`, `metrics`, `notify`, `server`; did \
                  you mean `metrics`?",
             ]
         );

@@ -13,6 +13,7 @@ mod reads;
 mod report;
 mod routes;
 mod shapes;
+mod subscriptions;
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ async fn inventory(database: &Database) {
 }
 
 fn app(database: &Database, ttl_days: i64, history_days: i64) -> App {
-    App::new(database.clone(), Retention { ttl_days, history_days, ..Retention::default() })
+    App::usual(database.clone(), Retention { ttl_days, history_days, ..Retention::default() })
 }
 
 fn container(id: i64, scope: i64, image_use: i64, pod: &str, gone: &str) -> String {
