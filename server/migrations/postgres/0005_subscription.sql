@@ -52,3 +52,16 @@ CREATE TABLE lease (
     version BIGINT NOT NULL
 );
 INSERT INTO lease VALUES ('notify', '', 0, 0);
+
+-- What is computed when it is asked for, and was noted as an event once it was so: agents that are silent, and scopes that are not seen
+-- completely.
+CREATE TABLE noted (
+    account_id BIGINT NOT NULL,
+    -- As of events: 3 agent, 4 scope.
+    entity BIGINT NOT NULL,
+    entity_id BIGINT NOT NULL,
+    -- `silent`, or the scope's coverage.
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, entity, entity_id)
+);
+CREATE INDEX scope_lost ON scope (account_id, id) WHERE coverage <> 'complete' AND gone_at IS NULL;

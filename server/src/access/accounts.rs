@@ -19,7 +19,8 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 25] = [
+pub(super) const TABLES: [&str; 26] = [
+    "noted",
     "dead_letter",
     "subscription",
     "integration",

@@ -32,6 +32,7 @@ const LONGEST: usize = 200;
 
 /// A subscription.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
 pub(super) struct Told {
     id: i64,
     name: String,
@@ -48,6 +49,7 @@ pub(super) struct Told {
 
 /// How deliveries go.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
 pub(super) struct DeliveryTold {
     /// Number of the event up to which all that is wanted was taken. What is not wanted is passed over from time to time.
     taken: i64,
@@ -61,6 +63,7 @@ pub(super) struct DeliveryTold {
 
 /// A subscription that was made or changed.
 #[derive(Serialize, ToSchema)]
+#[schema(as = MadeSubscription)]
 pub(super) struct Made {
     #[serde(flatten)]
     subscription: Told,
@@ -180,7 +183,7 @@ fn none(id: i64) -> Problem {
 }
 
 fn made(one: Subscription, channel: Option<&Channel>) -> Made {
-    let secret = channel.map(|channel| channel.secret().expose_secret().to_owned());
+    let secret = channel.and_then(Channel::secret).map(|secret| secret.expose_secret().to_owned());
     Made { subscription: Told::of(one), secret }
 }
 
@@ -218,7 +221,7 @@ pub(super) async fn create(
     let NewSubscription { name, on, channel, active } = body(new)?;
     check_name(&name)?;
     on.wanted()?;
-    let channel = channel.map(NewChannel::ready).transpose()?;
+    let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
     let mut change = Change::begin(&app.database, &actor, "subscription.create", &name).await?;
     let now = change.at.as_millisecond();
     let (id, account_id) = (change.spare, caller.account_id);
@@ -257,7 +260,7 @@ pub(super) async fn change(
     let SubscriptionChange { name, on, channel, active } = body(wanted)?;
     name.as_deref().map(check_name).transpose()?;
     on.as_ref().map(On::wanted).transpose()?;
-    let channel = channel.map(NewChannel::ready).transpose()?;
+    let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
     let mut change = Change::begin(&app.database, &actor, "subscription.change", &id.to_string()).await?;
     let found = subscription::find(change.connection(), caller.account_id, id).await?;
     let mut one = found.ok_or_else(|| none(id))?;

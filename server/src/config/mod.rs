@@ -172,6 +172,13 @@ public = true
 allow_networks = ['10.1.0.0/16', '::1']
 timeout = '3s'
 give_up_after = '24h'
+[notify.smtp]
+host = 'mail.example.com'
+tls = 'starttls'
+user = 'stocktake'
+password_file = '/p'
+from = 'Stocktake <stocktake@example.com>'
+domains = ['example.com']
 ";
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
@@ -184,7 +191,10 @@ give_up_after = '24h'
             allow_networks: vec!["10.1.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()],
             timeout: Duration::from_secs(3),
             give_up_after: Duration::from_hours(24),
+            smtp: settings.notify.smtp.clone(),
         };
+        let smtp = settings.notify.smtp.as_ref().unwrap();
+        assert_eq!((smtp.host.as_str(), smtp.from.email.as_ref()), ("mail.example.com", "stocktake@example.com"));
         assert_eq!(settings.notify, notify);
     }
 

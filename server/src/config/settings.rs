@@ -7,7 +7,10 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
 use stocktake_core::ConfigError;
 
-use crate::{app::Retention, notify::Network};
+use crate::{
+    app::Retention,
+    notify::{Network, SmtpSettings},
+};
 
 /// Where the server listens where nothing is said. 8228 is where Anchore's own listens, and their agents' documentation.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8228);
@@ -152,11 +155,18 @@ pub(crate) struct NotifySettings {
     /// For how long a notification is tried that its receiver does not take.
     #[serde(deserialize_with = "duration")]
     pub(crate) give_up_after: Duration,
+    /// By which server mail is sent; none is sent without it.
+    pub(crate) smtp: Option<SmtpSettings>,
 }
 
 impl Default for NotifySettings {
     fn default() -> Self {
-        Self { allow_networks: Vec::new(), timeout: Duration::from_secs(10), give_up_after: Duration::from_hours(72) }
+        Self {
+            allow_networks: Vec::new(),
+            timeout: Duration::from_secs(10),
+            give_up_after: Duration::from_hours(72),
+            smtp: None,
+        }
     }
 }
 

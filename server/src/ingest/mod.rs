@@ -32,7 +32,7 @@ pub(crate) use self::{
     elements::key as element_key,
     request::has_nul,
     routes::routes,
-    write::{Removal, remove},
+    write::{Entity, Events, Removal, What, remove},
 };
 use self::{
     known::Known,

@@ -1,12 +1,17 @@
 //! Where notifications go.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::sealed::{self, Unreadable};
+use super::{
+    mail::SmtpSettings,
+    sealed::{self, Unreadable},
+};
 use crate::http::Problem;
 
 /// Before the secrets of webhooks, as <https://www.standardwebhooks.com> has it.
@@ -18,6 +23,9 @@ const MADE: usize = 32;
 
 /// How long a URL may be, in bytes.
 const LONGEST: usize = 2000;
+
+/// How many addresses a mail is sent to.
+const ADDRESSES: usize = 20;
 
 /// Where notifications are to go.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -33,12 +41,26 @@ pub(crate) enum NewChannel {
         #[schema(value_type = Option<String>, format = Password, pattern = "^whsec_[A-Za-z0-9+/=]{32,88}$")]
         secret: Option<SecretString>,
     },
+    /// Lines of text are posted as Slack takes them; several events together, if they come fast.
+    Slack {
+        /// `https://hooks.slack.com/…`, or of another service that takes the same; not told again, but for its host.
+        #[schema(value_type = String, format = Password, max_length = 2000, pattern = "^https?://")]
+        url: SecretString,
+    },
+    /// Lines of text are mailed; several events together, if they come fast.
+    Email {
+        /// Addresses.
+        #[schema(min_items = 1, max_items = 20)]
+        to: Vec<String>,
+    },
 }
 
 /// The same with all that it takes to send.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Channel {
     Webhook { url: Url, key: SigningKey },
+    Slack { url: Url },
+    Email { to: Vec<String> },
 }
 
 /// As it is told.
@@ -50,6 +72,16 @@ pub(crate) enum ChannelView {
         /// Of its URL what is no secret: `https://hooks.example.com`.
         target: String,
     },
+    /// Slack's, or of a service like it.
+    Slack {
+        /// Of its URL what is no secret.
+        target: String,
+    },
+    /// E-mail.
+    Email {
+        /// Addresses.
+        to: Vec<String>,
+    },
 }
 
 /// As it is kept.
@@ -57,6 +89,8 @@ pub(crate) enum ChannelView {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Kept {
     Webhook { url: String, secret: String },
+    Slack { url: String },
+    Email { to: Vec<String> },
 }
 
 /// What webhooks are signed with.
@@ -72,9 +106,16 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
+/// Without what is secret of it.
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
 impl NewChannel {
-    /// Checks it, and makes what is missing.
-    pub(crate) fn ready(self) -> Result<Channel, Problem> {
+    /// Checks it, and makes what is missing. Mail is sent by a mail server, if there is one.
+    pub(crate) fn ready(self, smtp: Option<&SmtpSettings>) -> Result<Channel, Problem> {
         match self {
             Self::Webhook { url, secret } => {
                 let url = target(&url)?;
@@ -85,6 +126,19 @@ impl NewChannel {
                     None => SigningKey::make()?,
                 };
                 Ok(Channel::Webhook { url, key })
+            }
+            Self::Slack { url } => Ok(Channel::Slack { url: target(&url)? }),
+            Self::Email { to } => {
+                let smtp = smtp.ok_or_else(|| {
+                    Problem::bad_request(
+                        "this server sends no e-mail: `[notify.smtp]` of its configuration names no mail server",
+                    )
+                })?;
+                if !(1..=ADDRESSES).contains(&to.len()) {
+                    return Err(Problem::bad_request(format!("`to` has to have 1 to {ADDRESSES} addresses")));
+                }
+                to.iter().try_for_each(|address| smtp.check(address)).map_err(Problem::bad_request)?;
+                Ok(Channel::Email { to })
             }
         }
     }
@@ -115,13 +169,26 @@ impl Channel {
     pub(crate) fn view(&self) -> ChannelView {
         match self {
             Self::Webhook { url, .. } => ChannelView::Webhook { target: url.origin().ascii_serialization() },
+            Self::Slack { url } => ChannelView::Slack { target: url.origin().ascii_serialization() },
+            Self::Email { to } => ChannelView::Email { to: to.clone() },
         }
     }
 
-    /// What has to be told once, since it was made here.
-    pub(crate) fn secret(&self) -> &SecretString {
+    /// What has to be told once, since it may have been made here.
+    pub(crate) fn secret(&self) -> Option<&SecretString> {
         match self {
-            Self::Webhook { key, .. } => &key.secret,
+            Self::Webhook { key, .. } => Some(&key.secret),
+            Self::Slack { .. } | Self::Email { .. } => None,
+        }
+    }
+
+    /// How many events it takes at once, and how long to wait before the next ones.
+    pub(crate) fn pace(&self) -> (usize, Duration) {
+        match self {
+            Self::Webhook { .. } => (1, Duration::ZERO),
+            // Slack takes one message a second (<https://api.slack.com/docs/rate-limits>).
+            Self::Slack { .. } => (20, Duration::from_secs(1)),
+            Self::Email { .. } => (100, Duration::from_mins(1)),
         }
     }
 
@@ -131,6 +198,8 @@ impl Channel {
             Self::Webhook { url, key } => {
                 Kept::Webhook { url: url.to_string(), secret: key.secret.expose_secret().to_owned() }
             }
+            Self::Slack { url } => Kept::Slack { url: url.to_string() },
+            Self::Email { to } => Kept::Email { to: to.clone() },
         };
         let text = serde_json::to_string(&kept).map_err(|error| Problem::from(sqlx::Error::Encode(error.into())))?;
         Ok(sealed::seal(&text.into()))
@@ -139,12 +208,14 @@ impl Channel {
     /// From the database.
     pub(crate) fn open(bytes: &[u8]) -> Result<Self, Unreadable> {
         let text = sealed::open(bytes)?;
-        match serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable)? {
-            Kept::Webhook { url, secret } => Ok(Self::Webhook {
-                url: url.parse().map_err(|_| Unreadable)?,
-                key: SigningKey::of(secret.into()).ok_or(Unreadable)?,
-            }),
-        }
+        let url = |url: String| url.parse().map_err(|_| Unreadable);
+        Ok(match serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable)? {
+            Kept::Webhook { url: to, secret } => {
+                Self::Webhook { url: url(to)?, key: SigningKey::of(secret.into()).ok_or(Unreadable)? }
+            }
+            Kept::Slack { url: to } => Self::Slack { url: url(to)? },
+            Kept::Email { to } => Self::Email { to },
+        })
     }
 }
 
@@ -182,7 +253,7 @@ mod tests {
 
     fn ready(channel: Value) -> Result<Channel, String> {
         let channel: NewChannel = serde_json::from_value(channel).map_err(|error| error.to_string())?;
-        channel.ready().map_err(|problem| problem.title)
+        channel.ready(None).map_err(|problem| problem.title)
     }
 
     /// The example of the specification's own libraries.
@@ -203,13 +274,18 @@ mod tests {
             serde_json::to_value(channel.view()).unwrap(),
             json!({"type": "webhook", "target": "https://hooks.example.com:8443"})
         );
-        let Channel::Webhook { url: kept, key } = Channel::open(&channel.seal().unwrap()).unwrap();
+        let kept = Channel::open(&channel.seal().unwrap()).unwrap();
+        let Channel::Webhook { url: kept, key } = kept else { panic!("{kept:?}") };
         assert_eq!((kept.as_str(), key.secret.expose_secret()), (url, secret));
         assert!(!format!("{key:?}").contains("MfKQ"));
         let made = ready(json!({"type": "webhook", "url": url})).unwrap();
         let another = ready(json!({"type": "webhook", "url": url})).unwrap();
-        assert!(made.secret().expose_secret().starts_with("whsec_"));
-        assert_ne!(made.secret().expose_secret(), another.secret().expose_secret());
+        let secret = |channel: &Channel| channel.secret().unwrap().expose_secret().to_owned();
+        assert!(secret(&made).starts_with("whsec_"));
+        assert_ne!(secret(&made), secret(&another));
+        let slack = ready(json!({"type": "slack", "url": url})).unwrap();
+        assert_eq!(slack.view(), ChannelView::Slack { target: "https://hooks.example.com:8443".into() });
+        assert!(slack.secret().is_none());
         for bytes in [&b""[..], b"\x00{}", b"\x07abc"] {
             assert!(Channel::open(bytes).is_err());
         }
@@ -230,6 +306,8 @@ mod tests {
             let error = ready(json!({"type": "webhook", "url": "https://a", "secret": secret})).unwrap_err();
             assert!(error.contains("24 to 64 bytes"), "{secret}: {error}");
         }
+        let error = ready(json!({"type": "email", "to": ["jo@example.com"]})).unwrap_err();
+        assert!(error.contains("`[notify.smtp]`"), "{error}");
         assert!(ready(json!({"type": "pigeon"})).is_err());
         assert!(ready(json!({"type": "webhook", "url": "https://a", "secrt": "x"})).is_err());
     }

@@ -3,12 +3,15 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::log::Told;
 
 /// Media type of an event.
 pub(crate) const MEDIA_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// How long a line may be, in characters.
+const LINE: usize = 300;
 
 #[derive(Serialize)]
 struct CloudEvent<'a> {
@@ -52,6 +55,33 @@ pub(crate) fn removed(account: &str, first: i64, last: i64) -> Result<Bytes, ser
         datacontenttype: "application/json",
         data: &serde_json::value::to_raw_value(&serde_json::json!({"first": first, "last": last}))?,
     })
+}
+
+/// An event for people, in a line.
+pub(crate) fn line(told: &Told) -> String {
+    let event: Value = serde_json::from_str(told.json.get()).unwrap_or_default();
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let context = told.change.context.as_deref().unwrap_or_default();
+    let change = told.change.change.replace('_', " ");
+    let line = match told.change.entity {
+        "container" => {
+            let name = [text("/container/pod/name"), text("/container/name")];
+            let name = name.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+            let detail = if event["detail"].is_null() { String::new() } else { format!(" {}", event["detail"]) };
+            format!("container {name} ({}) {change} in {context}{detail}", text("/container/image"))
+        }
+        "image" => format!("image {} {change} in {context}", text("/image/image")),
+        "agent" => {
+            let places = event["detail"]["places"].as_array().into_iter().flatten();
+            let places: Vec<&str> = places.filter_map(Value::as_str).collect();
+            format!("agent {} ({}) is {change}", text("/detail/hostname"), places.join(", "))
+        }
+        _ => {
+            let (now, reason) = (text("/detail/coverage/1"), text("/detail/reason"));
+            format!("{change} of {context}: {now} {reason}").trim_end().to_owned()
+        }
+    };
+    line.chars().filter(|character| !character.is_control()).take(LINE).collect()
 }
 
 fn source(account: &str) -> String {

@@ -1,17 +1,20 @@
 //! Tells others what changed, in the order of the event log, each once at the least.
 //!
 //! `pulse` knows that there is something new, `log` reads it once for all who follow, `on` says who wants it. `subscription` keeps who is
-//! told of what, and `deliver` hands it to them.
+//! told of what, and `deliver` hands it to them; `signs` notes as events what no report tells of.
 
 pub(crate) mod channel;
 mod deliver;
 mod guard;
 pub(crate) mod log;
+mod mail;
 mod message;
 pub(crate) mod on;
+mod parcel;
 pub(crate) mod pulse;
 mod sealed;
 pub(crate) mod send;
+mod signs;
 pub(crate) mod subscription;
 
 #[cfg(test)]
@@ -22,8 +25,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::guard::Network;
 use self::{guard::Guard, log::EventLog, pulse::Pulse, send::Sender};
+pub(crate) use self::{guard::Network, mail::SmtpSettings};
 use crate::{app::App, config::NotifySettings};
 
 /// How many streams of events there may be at a time.

@@ -64,6 +64,11 @@ impl Served {
     /// Of a fresh database.
     pub(crate) async fn over(app: App) -> Self {
         assert!(app.access.bootstrap(Some(PASSWORD.into())).await.expect("an admin").is_none());
+        Self::again(app)
+    }
+
+    /// Of a database that has an admin.
+    pub(crate) fn again(app: App) -> Self {
         let mut settings = Settings::default();
         settings.limits.requests_per_second = 0;
         Self { router: router::router(app.clone(), &settings), app }

@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
@@ -15,7 +13,10 @@ use super::{
 };
 use crate::{
     app::App,
-    notify::{channel::Channel, message, send::Outcome},
+    notify::{
+        parcel::{self, Addressee, Letter},
+        send::Outcome,
+    },
 };
 
 /// Until the second attempt, at the least.
@@ -57,14 +58,6 @@ pub(super) struct Courier {
     backoff: ExponentialBackoff,
 }
 
-/// Something in the form in which it is sent.
-struct Message {
-    id: String,
-    body: Bytes,
-    /// When it happened, in milliseconds.
-    at: i64,
-}
-
 impl Courier {
     pub(super) fn new(app: App, lanes: Arc<Lanes>, desk: Arc<Desk>, mailbox: Arc<Mailbox>) -> Self {
         Self { app, lanes, desk, mailbox, backoff: backoff() }
@@ -78,6 +71,7 @@ impl Courier {
 
     async fn deliver_all(&mut self) {
         let _turn = Arc::clone(&self.mailbox.turn).lock_owned().await;
+        let (most, _) = self.mailbox.pace();
         loop {
             let (has_due, next) = {
                 let mut queue = self.mailbox.queue();
@@ -85,12 +79,12 @@ impl Courier {
                     queue.is_running = false;
                     return;
                 }
-                (queue.has_due, queue.next())
+                (queue.has_due, queue.next(most))
             };
-            let done = match (has_due, next) {
+            let done = match (has_due, &next[..]) {
                 (true, _) => self.again().await,
-                (false, Some(item)) => self.deliver(item).await,
-                (false, None) => self.refill().await,
+                (false, []) => self.refill().await,
+                (false, items) => self.deliver(items).await,
             };
             if let Err(wait) = done {
                 tokio::time::sleep(wait).await;
@@ -115,43 +109,50 @@ impl Courier {
             self.mailbox.queue().has_due = false;
             return Ok(());
         };
-        let message = self.message(Item::Event(event)).await?;
-        match self.attempt(&message).await {
+        let letter = self.letter(Item::Event(event)).await?;
+        match self.attempt(&[letter]).await {
             Outcome::Taken => {
                 self.answered(Some(Timestamp::now().as_millisecond()));
                 let noted = letters::taken(&self.app.database, &self.mailbox, event).await;
-                noted.map_err(|error| self.troubled(&error))
+                noted.map_err(|error| self.troubled(&error))?;
+                self.pause()
             }
             Outcome::Later { after, why } if !self.gives_up(i64::MIN) => Err(self.failed(after, &why)),
-            Outcome::Later { why, .. } | Outcome::Refused(why) => self.bury(event, &why, false).await,
-            Outcome::Gone(why) => self.bury(event, &why, true).await,
+            Outcome::Later { why, .. } | Outcome::Refused(why) => self.bury(&[event], &why, false).await,
+            Outcome::Gone(why) => self.bury(&[event], &why, true).await,
         }
     }
 
     /// Makes an attempt with what waits first.
-    async fn deliver(&mut self, item: Item) -> Result<(), Duration> {
-        let message = self.message(item).await?;
-        let error = self.mailbox.queue().delivery.error.clone().unwrap_or_default();
-        if self.gives_up(message.at) {
-            self.bury(item.last(), &format!("it was not taken for too long: {error}"), false).await?;
-            self.mailbox.queue().done();
+    async fn deliver(&mut self, items: &[Item]) -> Result<(), Duration> {
+        let mut letters = Vec::with_capacity(items.len());
+        for item in items {
+            letters.push(self.letter(*item).await?);
+        }
+        let ids: Vec<i64> = letters.iter().map(Letter::last).collect();
+        if self.gives_up(letters[0].at()) {
+            let error = self.mailbox.queue().delivery.error.clone().unwrap_or_default();
+            self.bury(&ids[..1], &format!("it was not taken for too long: {error}"), false).await?;
+            self.mailbox.queue().done(1);
             return Ok(());
         }
-        match self.attempt(&message).await {
-            Outcome::Taken => {
-                self.answered(Some(Timestamp::now().as_millisecond()));
-                self.mailbox.queue().done();
-                Ok(())
-            }
-            Outcome::Later { after, why } => Err(self.failed(after, &why)),
+        match self.attempt(&letters).await {
+            Outcome::Taken => self.answered(Some(Timestamp::now().as_millisecond())),
+            Outcome::Later { after, why } => return Err(self.failed(after, &why)),
             Outcome::Refused(why) => {
-                self.bury(item.last(), &why, false).await?;
+                self.bury(&ids, &why, false).await?;
                 self.answered(None);
-                self.mailbox.queue().done();
-                Ok(())
             }
-            Outcome::Gone(why) => self.bury(item.last(), &why, true).await,
+            Outcome::Gone(why) => return self.bury(&ids, &why, true).await,
         }
+        self.mailbox.queue().done(ids.len());
+        self.pause()
+    }
+
+    /// How long to wait after something was handed over, if at all.
+    fn pause(&self) -> Result<(), Duration> {
+        let (_, pause) = self.mailbox.pace();
+        if pause.is_zero() { Ok(()) } else { Err(pause) }
     }
 
     /// Whether the receiver takes nothing for so long that what happened at a time is not tried any more.
@@ -162,41 +163,30 @@ impl Courier {
         at <= before && since.is_some_and(|since| since <= before)
     }
 
-    async fn message(&mut self, item: Item) -> Result<Message, Duration> {
-        let Mailbox { account, account_id, id, .. } = &*self.mailbox;
-        let found = match item {
-            Item::Event(event) => self.app.notify.log.one(&self.app, *account_id, event).await,
-            Item::Removed { .. } => Ok(None),
-        };
-        let found = found.map_err(|_| PATIENCE_AT_FIRST)?;
-        let (name, body, at) = match (&found, item) {
-            (Some(told), _) => (told.change.id.to_string(), message::event(account, told), told.at()),
-            (None, Item::Event(event) | Item::Removed { last: event, .. }) => {
-                let first = if let Item::Removed { first, .. } = item { first } else { event };
-                let now = Timestamp::now().as_millisecond();
-                (format!("removed-{event}"), message::removed(account, first, event), now)
+    async fn letter(&self, item: Item) -> Result<Letter, Duration> {
+        let (first, last) = match item {
+            Item::Removed { first, last } => (first, last),
+            Item::Event(event) => {
+                let found = self.app.notify.log.one(&self.app, self.mailbox.account_id, event).await;
+                if let Some(told) = found.map_err(|_| PATIENCE_AT_FIRST)? {
+                    return Ok(Letter::Event(told));
+                }
+                (event, event)
             }
         };
-        let id = format!("{id}-{name}");
-        body.map(|body| Message { id, body, at }).map_err(|error| self.troubled(&error))
+        Ok(Letter::Removed { first, last })
     }
 
-    async fn attempt(&self, message: &Message) -> Outcome {
+    async fn attempt(&self, letters: &[Letter]) -> Outcome {
         let is_failing = self.mailbox.queue().delivery.attempts > 0;
         let lane = if is_failing { &self.lanes.slow } else { &self.lanes.fast };
         // They are never closed.
         let _place = lane.acquire().await;
+        let Mailbox { account, id, name, .. } = &*self.mailbox;
         let outcome = match &self.mailbox.channel {
-            Ok(Channel::Webhook { url, key }) => {
-                let sent_at = Timestamp::now().as_second();
-                let signature = key.sign(&message.id, sent_at, &message.body);
-                let mut headers = HeaderMap::new();
-                headers.insert(CONTENT_TYPE, HeaderValue::from_static(message::MEDIA_TYPE));
-                headers.insert("webhook-timestamp", sent_at.into());
-                for (name, value) in [("webhook-id", &message.id), ("webhook-signature", &signature)] {
-                    headers.extend(value.parse().ok().map(|value| (http::HeaderName::from_static(name), value)));
-                }
-                self.app.notify.sender.post(url, headers, message.body.clone()).await
+            Ok(channel) => {
+                let to = Addressee { account, id: *id, name, channel };
+                parcel::send(&self.app.notify, &to, letters).await
             }
             Err(why) => Outcome::Later { after: None, why: why.clone() },
         };
@@ -237,13 +227,13 @@ impl Courier {
         wait
     }
 
-    /// Puts an event among the dead letters.
-    async fn bury(&mut self, event: i64, why: &str, is_gone: bool) -> Result<(), Duration> {
+    /// Puts events among the dead letters.
+    async fn bury(&mut self, events: &[i64], why: &str, is_gone: bool) -> Result<(), Duration> {
         let (account, id) = (self.mailbox.account_id, self.mailbox.id);
         let why: String = why.chars().take(ERROR).collect();
-        let buried = letters::bury(&self.app, &self.mailbox, event, &why, is_gone).await;
+        let buried = letters::bury(&self.app, &self.mailbox, events, &why, is_gone).await;
         buried.map_err(|error| self.troubled(&error))?;
-        tracing::warn!(account, subscription = id, event, "a notification is put among the dead letters: {why}");
+        tracing::warn!(account, subscription = id, ?events, "notifications are put among the dead letters: {why}");
         if is_gone {
             self.mailbox.ended.cancel();
         }

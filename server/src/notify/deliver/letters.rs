@@ -1,35 +1,11 @@
 //! Dead letters: events that a receiver did not take, kept until somebody has them tried again or removes the subscription.
 
-use sqlx::AnyConnection;
-
 use super::mailbox::Mailbox;
 use crate::{
     app::App,
-    database::{Database, DatabaseError},
+    database::{Column, Database, DatabaseError, Rows},
     notify::subscription,
 };
-
-/// Puts an event among them. One that is there has another reason from then on, and is not tried again.
-pub(super) async fn put(
-    connection: &mut AnyConnection,
-    mailbox: &Mailbox,
-    event: i64,
-    at: i64,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO dead_letter (account_id, subscription_id, event_id, at, reason, is_due) VALUES ($1, $2, $3, $4, $5, 0) \
-         ON CONFLICT (account_id, subscription_id, event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, is_due = 0",
-    )
-    .bind(mailbox.account_id)
-    .bind(mailbox.id)
-    .bind(event)
-    .bind(at)
-    .bind(reason.to_owned())
-    .execute(connection)
-    .await
-    .map(drop)
-}
 
 /// The first of those that are to be tried again.
 pub(super) async fn due(database: &Database, mailbox: &Mailbox) -> Result<Option<i64>, sqlx::Error> {
@@ -51,18 +27,22 @@ pub(super) async fn taken(database: &Database, mailbox: &Mailbox, event: i64) ->
     writing.commit().await
 }
 
-/// Puts an event among them. A receiver that takes nothing any more is sent nothing any more, until its subscription is made active
-/// again.
+/// Puts events among them. One that is there has another reason from then on, and is not tried again. A receiver that takes nothing any
+/// more is sent nothing any more, until its subscription is made active again.
 pub(super) async fn bury(
     app: &App,
     mailbox: &Mailbox,
-    event: i64,
+    events: &[i64],
     reason: &str,
     is_gone: bool,
 ) -> Result<(), DatabaseError> {
     let at = jiff::Timestamp::now().as_millisecond();
+    let mut rows = Rows::new(&LETTER);
+    for event in events {
+        rows.push([mailbox.account_id.into(), mailbox.id.into(), (*event).into(), at.into(), reason.into(), 0.into()]);
+    }
     let mut writing = app.database.write().await?;
-    put(writing.connection(), mailbox, event, at, reason).await?;
+    rows.execute(writing.connection(), app.database.dialect(), &[], INSERT).await?;
     if is_gone {
         let error = format!("{reason}: it was made inactive");
         let text = "UPDATE subscription SET active = 0, error = $1 WHERE account_id = $2 AND id = $3 AND revision = $4";
@@ -72,3 +52,12 @@ pub(super) async fn bury(
     }
     writing.commit().await
 }
+
+const LETTER: [Column; 6] =
+    [Column::Integer, Column::Integer, Column::Integer, Column::Integer, Column::Text, Column::Integer];
+
+const INSERT: [&str; 2] = [
+    "INSERT INTO dead_letter (account_id, subscription_id, event_id, at, reason, is_due) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, subscription_id, event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, \
+     is_due = 0",
+];

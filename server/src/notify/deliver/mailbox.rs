@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ pub(super) struct Mailbox {
     /// The account's name.
     pub(super) account: String,
     pub(super) id: i64,
+    pub(super) name: String,
     pub(super) revision: i64,
     pub(super) wanted: Wanted,
     /// Where it goes, or why that is not known.
@@ -91,6 +93,7 @@ impl Mailbox {
             account_id: one.account_id,
             account,
             id: one.id,
+            name: one.name,
             revision: one.revision,
             wanted: one.on.wanted()?,
             channel,
@@ -108,6 +111,11 @@ impl Mailbox {
         queue.taken = queue.taken.max(taken);
         queue.behind = Some(queue.taken);
         self
+    }
+
+    /// How many are handed over at once, and how long to wait then.
+    pub(super) fn pace(&self) -> (usize, Duration) {
+        self.channel.as_ref().map_or((1, Duration::ZERO), Channel::pace)
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -144,9 +152,9 @@ impl Queue {
         }
     }
 
-    /// What is handed over next.
-    pub(super) fn next(&self) -> Option<Item> {
-        self.items.front().copied()
+    /// What is handed over next: so many at the most.
+    pub(super) fn next(&self, most: usize) -> Vec<Item> {
+        self.items.iter().take(most).copied().collect()
     }
 
     /// Nothing waits, in memory or in the log.
@@ -154,10 +162,12 @@ impl Queue {
         self.items.is_empty() && self.behind.is_none() && !self.has_due
     }
 
-    /// The first that waits is done with.
-    pub(super) fn done(&mut self) {
-        if let Some(item) = self.items.pop_front() {
-            self.pass(item.last());
+    /// The first that wait are done with: so many.
+    pub(super) fn done(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(item) = self.items.pop_front() {
+                self.pass(item.last());
+            }
         }
     }
 
@@ -181,10 +191,10 @@ mod tests {
         }
         assert_eq!((queue.items.len(), queue.behind), (WAITING, Some(10 + 256)));
         let mut taken = Vec::new();
-        while let Some(Item::Event(id)) = queue.next() {
+        while let [Item::Event(id), ..] = queue.next(1)[..] {
             taken.push(id);
-            queue.done();
-            if queue.next().is_none()
+            queue.done(1);
+            if queue.next(1).is_empty()
                 && let Some(behind) = queue.behind
             {
                 let until = (behind + 100).min(1000);
@@ -202,7 +212,7 @@ mod tests {
         assert_eq!((queue.taken, queue.behind, queue.is_dirty), (110, Some(110), true));
         queue.refill([Item::Removed { first: 111, last: 120 }], 130, true);
         assert_eq!((queue.taken, queue.behind), (110, None));
-        queue.done();
+        queue.done(1);
         assert_eq!(queue.taken, 120);
     }
 }

@@ -24,7 +24,10 @@ use self::{
     lease::Lease,
     mailbox::Mailbox,
 };
-use super::subscription::{COLUMNS, Subscription};
+use super::{
+    signs,
+    subscription::{COLUMNS, Subscription},
+};
 use crate::{
     api::statement::text,
     app::App,
@@ -91,6 +94,7 @@ impl Office {
             () = self.beat(lease) => true,
             () = self.sort() => false,
             () = self.note(lease.me()) => false,
+            () = signs::always(&self.app) => false,
             () = stopping.cancelled() => false,
         };
         self.ended.cancel();

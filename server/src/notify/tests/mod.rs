@@ -1,7 +1,9 @@
 //! Subscriptions and their delivery, with a receiver of our own on loopback.
 
+mod channels;
 mod delivery;
 mod receiver;
+mod signs;
 mod subscriptions;
 
 use serde_json::{Value, json};
