@@ -144,8 +144,8 @@ Examples:
   stocktake inventory watch list
   stocktake inventory watch deactivate prod/shop
 
-Where notifications go is set by the server's `PATCH /v1/subscriptions/ID`; without that, they are among what
-`stocktake changes --follow` tells.";
+Where notifications go is set by the server's `PATCH /v1/subscriptions/ID`. Without that, they are
+among what `stocktake changes --follow` tells.";
 
 const IMAGES_AFTER_HELP: &str = "\
 Examples:

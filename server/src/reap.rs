@@ -125,6 +125,7 @@ impl Reaper {
                     removed += self.gone(*account, table, unneeded, now).await?;
                 }
                 removed += self.scopes(*account, now).await?;
+                removed += self.no_longer_shared(*account).await?;
             }
         }
         Ok(removed + self.unused(&accounts, now).await?)
@@ -269,13 +270,15 @@ impl Reaper {
             return Ok(0);
         }
         let mut found = Suspects { since: now, images: HashSet::new(), names: HashSet::new(), labels: HashSet::new() };
+        let mut removed = 0;
         for account in accounts {
+            removed += self.no_longer_shared(*account).await?;
             found.images.extend(self.unused_in(*account, UNUSED_IMAGES).await?);
             found.names.extend(self.unused_in(*account, UNUSED_NAMES).await?);
             found.labels.extend(self.unused_in(*account, UNUSED_LABELS).await?);
         }
-        let Some(former) = self.suspects.replace(found) else { return Ok(0) };
-        let Some(found) = &self.suspects else { return Ok(0) };
+        let Some(former) = self.suspects.replace(found) else { return Ok(removed) };
+        let Some(found) = &self.suspects else { return Ok(removed) };
         let both = |a: &HashSet<(i64, i64)>, b: &HashSet<(i64, i64)>| a.intersection(b).copied().collect::<Vec<_>>();
         let (images, names, labels) = (
             both(&former.images, &found.images),
@@ -286,7 +289,34 @@ impl Reaper {
         let images = self.unused_rows(&images, &of_image, IMAGE_UNUSED).await?;
         let names = self.unused_rows(&names, &[("image_name", "id")], NAME_UNUSED).await?;
         let labels = self.unused_rows(&labels, &[("label", "set_id"), ("label_set", "id")], LABELS_UNUSED).await?;
-        Ok(images + names + labels)
+        Ok(removed + images + names + labels)
+    }
+
+    /// Identifiers that several rows had, and no longer have.
+    async fn no_longer_shared(&self, account: i64) -> Result<u64, DatabaseError> {
+        let text = format!(
+            "SELECT h.runtime_id FROM shared_container h WHERE h.account_id = $1 AND {} LIMIT $2",
+            one_row("h.runtime_id")
+        );
+        let found = sqlx::query_scalar(AssertSqlSafe(text)).bind(account).bind(SUSPECTS);
+        let (found, mut removed): (Vec<Vec<u8>>, u64) = (found.fetch_all(self.database.pool()).await?, 0);
+        for batch in found.chunks(usize::try_from(BATCH).unwrap_or(1)) {
+            let (mut writing, dialect) = (self.database.write().await?, self.database.dialect());
+            // Reports note others while they have this lock: none is noted between the look and the removal.
+            let lock = if dialect == Dialect::Postgres { " FOR NO KEY UPDATE" } else { "" };
+            let lock = sqlx::query(AssertSqlSafe(format!("SELECT id FROM account WHERE id = $1{lock}"))).bind(account);
+            lock.execute(writing.connection()).await?;
+            let mut rows = Rows::new(&[Column::Bytes]);
+            for runtime_id in batch {
+                rows.push([runtime_id.clone().into()]);
+            }
+            let after = format!("AS v WHERE {})", one_row("v.column1"));
+            let before = "DELETE FROM shared_container WHERE account_id = $1 AND runtime_id IN (SELECT v.column1 FROM";
+            removed += rows.execute(writing.connection(), dialect, &[account.into()], [before, &after]).await?;
+            writing.commit().await?;
+        }
+        self.metrics.reaped("shared_container", removed);
+        Ok(removed)
     }
 
     async fn unused_in(&self, account: i64, text: &'static str) -> Result<Vec<(i64, i64)>, DatabaseError> {
@@ -341,6 +371,14 @@ impl Reaper {
             }
         }
     }
+}
+
+/// Whether no more than one container has the runtime's identifier.
+fn one_row(runtime_id: &str) -> String {
+    format!(
+        "(SELECT COUNT(*) FROM container c WHERE c.account_id = $1 \
+         AND substr(c.runtime_id, 1, 8) = substr({runtime_id}, 1, 8) AND c.runtime_id = {runtime_id}) < 2"
+    )
 }
 
 const UNUSED_IMAGES: &str = "SELECT i.id FROM image i WHERE i.account_id = $1 AND NOT EXISTS \

@@ -40,13 +40,11 @@ const FIELDS: [&str; 8] = [
 pub(super) async fn run(command: &Watch, client: &Client) -> Result<(), Failure> {
     match command {
         Watch::Activate(Watched { context }) => {
-            match find(context, client).await?.pop() {
-                Some(watch) => set(&watch, true, client).await?,
-                None => {
-                    let new =
-                        json!({"subscription_key": context, "subscription_type": TYPE, "subscription_value": null});
-                    client.change::<Value>(Method::POST, PATH, &new).await?;
-                }
+            if let Some(watch) = find(context, client).await?.pop() {
+                set(&watch, true, client).await?;
+            } else {
+                let new = json!({"subscription_key": context, "subscription_type": TYPE, "subscription_value": null});
+                client.change::<Value>(Method::POST, PATH, &new).await?;
             }
             say::note(&format!("{context} is watched"));
             Ok(())

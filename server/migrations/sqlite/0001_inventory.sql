@@ -344,7 +344,7 @@ CREATE INDEX container_image_use ON container (account_id, image_use_id);
 CREATE INDEX container_pod ON container (account_id, pod_id);
 CREATE INDEX container_workload ON container (account_id, workload_id) WHERE gone_at IS NULL AND workload_id IS NOT NULL;
 CREATE INDEX container_labels ON container (account_id, labels_id) WHERE gone_at IS NULL AND labels_id IS NOT NULL;
-CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8)) WHERE runtime_id IS NOT NULL;
+CREATE INDEX container_runtime_id ON container (account_id, substr(runtime_id, 1, 8));
 CREATE INDEX container_node ON container (account_id, node_name) WHERE node_name IS NOT NULL;
 CREATE INDEX container_name ON container (account_id, name) WHERE gone_at IS NULL;
 -- What is there, in the order of keys, of which the first of a long history are gone: all, what most are not, what was not seen.
@@ -353,6 +353,14 @@ CREATE INDEX container_state ON container (account_id, state, id) WHERE gone_at 
 CREATE INDEX container_kind ON container (account_id, kind, id) WHERE gone_at IS NULL AND kind <> 0;
 CREATE INDEX container_left ON container (account_id, id) WHERE gone_at IS NULL AND last_seen_at IS NOT NULL;
 CREATE INDEX container_gone ON container (account_id, gone_at) WHERE gone_at IS NOT NULL;
+
+-- Identifiers that the rows of several containers have, or had: several sources see that container. Whatever is not here is of one row,
+-- so that nobody need look for another.
+CREATE TABLE shared_container (
+    account_id INTEGER NOT NULL,
+    runtime_id BLOB NOT NULL,
+    PRIMARY KEY (account_id, runtime_id)
+) WITHOUT ROWID;
 
 -- What changed. Written with the change, never altered, removed only with age.
 CREATE TABLE event (

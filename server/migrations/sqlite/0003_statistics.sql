@@ -16,6 +16,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('container', 'container_image_use', '1000000 1000000 20'),
     ('container', 'container_key', '1000000 1000000 20 20'),
     ('container', 'container', '1000000 1000000 1'),
+    ('shared_container', 'shared_container', '10000 10000 1'),
     ('pod', 'pod_left', '1000 1000 1'),
     ('pod', 'pod_there', '500000 500000 1'),
     ('pod', 'pod_name', '500000 500000 20'),

@@ -19,7 +19,7 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 26] = [
+pub(super) const TABLES: [&str; 27] = [
     "noted",
     "dead_letter",
     "subscription",
@@ -40,6 +40,7 @@ pub(super) const TABLES: [&str; 26] = [
     "bundle",
     "body",
     "scope",
+    "shared_container",
     "source",
     "place",
     "agent",

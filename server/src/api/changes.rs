@@ -86,7 +86,7 @@ async fn describe(
     };
     let (of_containers, of_images) = (ids("container"), ids("image"));
     let containers = containers::describe(app, connection, account_id, &of_containers, Shown::All).await?;
-    let images = whereabouts::describe(connection, account_id, app.retention, &of_images).await?;
+    let images = whereabouts::describe(app, connection, account_id, &of_images).await?;
     for change in changes {
         match change.entity {
             "container" => change.container = containers.get(&change.entity_id).cloned(),
@@ -146,11 +146,6 @@ async fn find(account_id: i64, asked: &Asked, connection: &mut AnyConnection) ->
     if let Some(until) = asked.until {
         conditions += &format!(" AND +ev.at < {}", statement.bind(until));
     }
-    if let Some(context) = &asked.context {
-        let context = statement.bind(context.as_str());
-        let scopes = format!("SELECT st.id FROM scope AS st WHERE st.account_id = $1 AND st.context = {context}");
-        conditions += &format!(" AND ev.scope_id IN ({scopes})");
-    }
     let after = statement.bind(asked.after.as_ref().map_or(i64::MIN, |cursor| cursor.id));
     let limit = statement.bind(asked.limit + 1);
     let text = |events: &str, conditions: &str| {
@@ -183,10 +178,32 @@ async fn find(account_id: i64, asked: &Asked, connection: &mut AnyConnection) ->
             };
             conditions += &format!(" AND ev.id >= {} AND ev.id <= {}", statement.bind(first), statement.bind(last));
         }
-        statement.text = text("event", &conditions);
+        statement.text = match &asked.context {
+            None => text("event", &conditions),
+            Some(context) => {
+                let scopes = scopes(account_id, context, connection).await?;
+                let of_scope = |(number, scope): (usize, &i64)| {
+                    let events = text("event", &format!("{conditions} AND ev.scope_id = {}", statement.bind(*scope)));
+                    format!("SELECT * FROM ({events}) AS events_{number}")
+                };
+                let events: Vec<String> = scopes.iter().enumerate().map(of_scope).collect();
+                if events.is_empty() {
+                    return Ok(Vec::new());
+                }
+                format!("{} ORDER BY id LIMIT {limit}", events.join(" UNION ALL "))
+            }
+        };
         rows = statement.fetch(connection).await?;
     }
     Ok(rows)
+}
+
+/// Keys of the scopes of a context: several collectors may tell of one.
+async fn scopes(account_id: i64, context: &str, connection: &mut AnyConnection) -> Result<Vec<i64>, sqlx::Error> {
+    let mut statement = Statement::of_account(account_id);
+    let context = statement.bind(context);
+    statement.text = format!("SELECT st.id AS id FROM scope AS st WHERE st.account_id = $1 AND st.context = {context}");
+    statement.fetch(connection).await?.iter().map(|row| integer(row, "id")).collect()
 }
 
 impl Change {

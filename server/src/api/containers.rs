@@ -17,6 +17,7 @@ use super::{
     asked::{Asked, Asks, Cursor, PAGES},
     filters::Table,
     find::find,
+    shared::{is_shared, rows_of},
     statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, Shown, Visible, named},
 };
@@ -190,7 +191,7 @@ pub(super) async fn describe(
     }
     let mut statement = Statement::of_account(account_id);
     let visible = Visible::new(&mut statement, now(), app.retention);
-    let list = statement.ids(ids.iter().copied());
+    let list = statement.ids(app.database.dialect(), ids.iter().copied());
     let joins = named(JOINS, "");
     statement.text = format!(
         "SELECT c.id AS id, c.runtime_id AS runtime_id, c.name AS name, c.kind AS kind, c.state AS state, \
@@ -206,7 +207,7 @@ pub(super) async fn describe(
          LEFT JOIN workload AS wo ON wo.account_id = $1 AND wo.id = COALESCE(c.workload_id, po.workload_id) \
          LEFT JOIN label_set AS ls ON ls.account_id = $1 AND ls.id = c.labels_id \
          LEFT JOIN label_set AS ps ON ps.account_id = $1 AND ps.id = po.labels_id \
-         WHERE c.account_id = $1 AND c.id IN {list} AND {joined} AND iu.account_id = $1 AND iu.id = c.image_use_id \
+         WHERE c.account_id = $1 AND c.id {list} AND {joined} AND iu.account_id = $1 AND iu.id = c.image_use_id \
          AND ig.account_id = $1 AND ig.id = iu.image_id AND im.account_id = $1 AND im.id = iu.name_id",
         seen_at = named(super::visible::SEEN_AT, ""),
         status = named(&visible.status(), ""),
@@ -218,7 +219,7 @@ pub(super) async fn describe(
         let container = read(row)?;
         known.insert(container.id, container);
     }
-    sightings(app, connection, account_id, &list, shown, &mut known).await?;
+    sightings(app, connection, account_id, ids, shown, &mut known).await?;
     Ok(known)
 }
 
@@ -227,30 +228,27 @@ async fn sightings(
     app: &App,
     connection: &mut AnyConnection,
     account_id: i64,
-    list: &str,
+    ids: &[i64],
     shown: Shown,
     known: &mut BTreeMap<i64, Container>,
 ) -> Result<(), Problem> {
     let mut statement = Statement::of_account(account_id);
     let visible = Visible::new(&mut statement, now(), app.retention);
-    // The list stands in the text.
-    statement.ids([]);
+    let list = statement.ids(app.database.dialect(), ids.iter().copied());
     let columns = format!(
         "dso.id AS source, dsc.collector AS collector, dsc.id AS scope, dsc.context AS context, \
         {} AS status",
         named(&visible.status(), "d")
     );
     let (joins, joined) = (named(JOINS, "d"), named(JOINED, "d"));
-    let random = statement.bind(vec![words::RANDOM]);
+    let [rows, are_rows] = rows_of("c", "dc", app.database.dialect());
     statement.text = format!(
-        "SELECT c.id AS id, {columns} FROM container AS c CROSS JOIN container AS dc{index}{joins} \
-         WHERE c.account_id = $1 AND c.id IN {list} AND substr(c.runtime_id, 1, 1) = {random} AND dc.account_id = $1 \
-         AND dc.runtime_id IS NOT NULL AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) \
-         AND dc.runtime_id = c.runtime_id AND {joined} AND (dc.id = c.id OR {shows}) \
-         UNION ALL SELECT dc.id AS id, {columns} FROM container AS dc{joins} \
-         WHERE dc.account_id = $1 AND dc.id IN {list} \
-         AND (dc.runtime_id IS NULL OR substr(dc.runtime_id, 1, 1) <> {random}) AND {joined} ORDER BY 1, 2, 4",
-        index = app.database.dialect().indexed_by("container_runtime_id"),
+        "SELECT c.id AS id, {columns} FROM container AS c CROSS JOIN shared_container AS sh CROSS JOIN {rows}{joins} \
+         WHERE c.account_id = $1 AND c.id {list} AND sh.account_id = $1 AND sh.runtime_id = c.runtime_id AND {are_rows} AND {joined} \
+         AND (dc.id = c.id OR {shows}) \
+         UNION ALL SELECT dc.id AS id, {columns} FROM container AS dc{joins} WHERE dc.account_id = $1 AND dc.id {list} AND {joined} \
+         AND NOT {is_shared} ORDER BY 1, 2, 4",
+        is_shared = is_shared("dc"),
         shows = named(&visible.shows(shown), "d"),
     );
     for row in &statement.fetch(connection).await? {

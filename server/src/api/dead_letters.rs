@@ -116,9 +116,9 @@ pub(super) async fn replay(
     if subscription::find(change.connection(), caller.account_id, id).await?.is_none() {
         return Err(Problem::not_found(format!("there is no subscription {id}")));
     }
-    let mut statement = Statement::of_account(caller.account_id);
+    let (mut statement, dialect) = (Statement::of_account(caller.account_id), app.database.dialect());
     let id = statement.bind(id);
-    let which = events.map(|events| format!(" AND event_id IN {}", statement.ids(events))).unwrap_or_default();
+    let which = events.map(|events| format!(" AND event_id {}", statement.ids(dialect, events))).unwrap_or_default();
     statement.text = format!(
         "UPDATE dead_letter SET is_due = 1 WHERE account_id = $1 AND subscription_id = {id}{which} RETURNING event_id"
     );

@@ -3,13 +3,14 @@
 //! Each filter is a condition on a row, and most are also a *way*: a statement that finds the rows' ids through an index. The
 //! way of fewest rows is taken if there are few; else rows are looked at in their order, of which a page's are then soon found.
 //! Conditions are asked row by row, and no list is made that grows with the inventory but for one of scopes. They are on
-//! `+column`, so that SQLite does not go by them.
+//! `+column`, so that SQLite does not go by them, and [`of_each`] row, which PostgreSQL would else join with all that could match.
 
 use sqlx::AnyConnection;
 use stocktake_core::model::{ContainerKind, ContainerState};
 
 use super::{
     asked::Asked,
+    fragments::{has_label, in_scopes, of_each, of_pods, places, pod_has, scopes_of_place},
     images_named::{images_of_digest, reference, uses_of_reference},
     statement::{Statement, integer},
     visible::{SEEN_AT, Shown, Visible, named},
@@ -160,7 +161,7 @@ impl Filters {
                  AND im.tag = {tag} AND iu.account_id = $1 AND iu.name_id = im.id"
             );
             let condition = format!(
-                "EXISTS (SELECT 1 FROM image_name AS im WHERE im.account_id = $1 AND im.id = iu.name_id AND im.tag = {tag})"
+                "EXISTS (SELECT 1 FROM image_name AS im WHERE im.account_id = $1 AND im.id = iu.name_id AND im.tag = {tag} LIMIT 1 OFFSET 0)"
             );
             self.image_uses(&uses, &condition);
         }
@@ -169,9 +170,10 @@ impl Filters {
 
     /// Containers of some uses of images, which a condition on `iu` tells, too.
     fn image_uses(&mut self, uses: &str, condition: &str) {
-        self.conditions.push(format!(
-            "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {condition})"
-        ));
+        self.conditions.push(of_each(&format!(
+            "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {} LIMIT 1 OFFSET 0)",
+            of_each(condition)
+        )));
         self.add(uses, OF_USE, format!(
             "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id"
         ));
@@ -190,7 +192,7 @@ impl Filters {
             return self.add(&workloads, 1, workloads.clone());
         }
         let owner = if table == Table::Container { OWNER } else { "+~c.workload_id" };
-        self.conditions.push(format!("{owner} IN ({workloads})"));
+        self.conditions.push(of_each(&format!("{owner} IN ({workloads})")));
         if is_there {
             let of_them = |table: &str| {
                 format!(
@@ -277,7 +279,7 @@ impl Filters {
                 )),
             ),
         };
-        self.conditions.push(format!("(+~c.scope_id IN ({scopes}) OR {condition})"));
+        self.conditions.push(of_each(&format!("+~c.scope_id IN ({scopes}) OR {condition}")));
         match way {
             Some(way) if is_there => self.add(&pods, 2, format!("{by_scope} UNION {way}")),
             Some(_) => {}
@@ -296,18 +298,18 @@ impl Filters {
         let of_pod = pod_has(&format!("po.namespace = {name}"));
         let (condition, own) = match table {
             Table::Pod | Table::Workload => (
-                format!("(~c.namespace = {name} OR ~c.namespace IS NULL AND +~c.scope_id IN ({scopes}))"),
+                format!("~c.namespace = {name} OR ~c.namespace IS NULL AND +~c.scope_id IN ({scopes})"),
                 format!("SELECT po.id FROM {} AS po WHERE po.account_id = $1 AND po.namespace = {name}", table.name()),
             ),
             Table::Container => (
                 format!(
-                    "({of_pod} OR +~c.scope_id IN ({scopes}) AND NOT EXISTS (SELECT 1 FROM pod AS po \
-                     WHERE po.account_id = $1 AND po.id = ~c.pod_id AND po.namespace IS NOT NULL))"
+                    "{of_pod} OR +~c.scope_id IN ({scopes}) AND NOT EXISTS (SELECT 1 FROM pod AS po \
+                     WHERE po.account_id = $1 AND po.id = ~c.pod_id AND po.namespace IS NOT NULL LIMIT 1 OFFSET 0)"
                 ),
                 of_pods(&pods),
             ),
         };
-        self.conditions.push(condition);
+        self.conditions.push(of_each(&condition));
         // Workloads have no index by namespace.
         if table != Table::Workload {
             self.add(&scopes, OF_SCOPE, format!("{by_scope} UNION {own}"));
@@ -323,9 +325,9 @@ impl Filters {
             conditions.push(format!("ssc.place_id IN ({})", places("cluster", &statement.bind(cluster.as_str()))));
         }
         for condition in &conditions {
-            self.conditions.push(format!(
+            self.conditions.push(of_each(&format!(
                 "+~c.scope_id IN (SELECT ssc.id FROM scope AS ssc WHERE ssc.account_id = $1 AND {condition})"
-            ));
+            )));
         }
         self.scopes.append(&mut conditions);
     }
@@ -426,22 +428,6 @@ impl Filters {
 const OTHER_STATES: &str = " AND ~c.state <> 2";
 const OTHER_KINDS: &str = " AND ~c.kind <> 0";
 
-/// Whether a row, or a container's pod, has a label.
-fn has_label(table: Table, key: &str, value: Option<&str>, dialect: Dialect, statement: &mut Statement) -> String {
-    let json = |text: &str| serde_json::Value::from(text).to_string();
-    // As it stands in the set, behind a bracket or a comma.
-    let written = format!("{}:{}", json(key), value.map(json).unwrap_or_default());
-    let (first, other) = (statement.bind(format!("{{{written}")), statement.bind(format!(",{written}")));
-    let has = |set: &str| {
-        let (first, other) = (dialect.position(&first, "ls.labels"), dialect.position(&other, "ls.labels"));
-        format!(
-            "EXISTS (SELECT 1 FROM label_set AS ls WHERE ls.account_id = $1 AND ls.id = {set} AND ({first} > 0 OR {other} > 0))"
-        )
-    };
-    let own = has("~c.labels_id");
-    if table == Table::Container { format!("({own} OR {})", pod_has(&has("po.labels_id"))) } else { own }
-}
-
 /// The workload that a container belongs to: its own, or else its pod's as that is now.
 const OWNER: &str =
     "COALESCE(~c.workload_id, (SELECT po.workload_id FROM pod AS po WHERE po.account_id = $1 AND po.id = ~c.pod_id))";
@@ -464,34 +450,4 @@ fn walk(table: Table, asked: &Asked, is_there: bool) -> Result<Option<&'static s
         (Table::Pod, false) => Some("pod_there"),
         (Table::Workload, _) => None,
     })
-}
-
-/// Whether a container's pod is such.
-fn pod_has(condition: &str) -> String {
-    format!("EXISTS (SELECT 1 FROM pod AS po WHERE po.account_id = $1 AND po.id = ~c.pod_id AND {condition})")
-}
-
-/// Containers of pods.
-fn of_pods(pods: &str) -> String {
-    format!(
-        "SELECT ct.id FROM ({pods}) AS pods CROSS JOIN container AS ct WHERE ct.account_id = $1 AND ct.pod_id = pods.id"
-    )
-}
-
-fn places(kind: &str, name: &str) -> String {
-    format!("SELECT pt.id FROM place AS pt WHERE pt.account_id = $1 AND pt.name = {name} AND pt.kind = '{kind}'")
-}
-
-fn scopes_of_place(kind: &str, name: &str) -> String {
-    format!(
-        "SELECT st.id FROM place AS pt CROSS JOIN scope AS st WHERE pt.account_id = $1 AND pt.name = {name} \
-         AND pt.kind = '{kind}' AND st.account_id = $1 AND st.place_id = pt.id"
-    )
-}
-
-fn in_scopes(table: Table, scopes: &str) -> String {
-    format!(
-        "SELECT co.id FROM ({scopes}) AS scopes CROSS JOIN {} AS co WHERE co.account_id = $1 AND co.scope_id = scopes.id",
-        table.name()
-    )
 }

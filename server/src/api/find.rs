@@ -6,8 +6,9 @@ use super::{
     answer::now,
     asked::{Asked, Cursor},
     filters::{Filters, Table},
+    shared::is_shown,
     statement::{Statement, integer, text},
-    visible::{JOINED, JOINS, RANK, Visible, named},
+    visible::{JOINED, JOINS, Visible, named},
 };
 use crate::{app::App, database::Dialect, http::Problem};
 
@@ -37,10 +38,9 @@ pub(super) async fn find(
     let matches = conditions.join(" AND ");
     let mut rows = named(&format!("{JOINED} AND ~c.account_id = $1 AND {matches}"), "");
     if table == Table::Container {
-        let instead = shown_instead(&matches, dialect, &mut statement);
-        rows.extend([" AND NOT EXISTS (", &instead, ")"]);
+        rows.extend([" AND ", &is_shown(&matches, dialect)]);
     }
-    let search = Search { table, asked, rows };
+    let search = Search { table, asked, dialect, rows };
     if let Some(ids) = some {
         return search.among(ids, &statement, connection).await;
     }
@@ -52,6 +52,7 @@ pub(super) async fn find(
 struct Search<'a> {
     table: Table,
     asked: &'a Asked,
+    dialect: Dialect,
     /// What a row has to be.
     rows: String,
 }
@@ -90,9 +91,10 @@ impl Search<'_> {
         while !rest.is_empty() && all.len() < wanted {
             let (batch, others) = rest.split_at(size.min(rest.len()));
             let mut statement = statement.clone();
-            let (list, left) = (statement.ids(batch.iter().copied()), wanted - all.len());
+            let list = statement.ids(self.dialect, batch.iter().copied());
+            let left = statement.bind(i64::try_from(wanted - all.len()).unwrap_or(i64::MAX));
             statement.text = format!(
-                "SELECT c.id AS id, c.name AS name FROM {} AS c{} WHERE c.id IN {list} AND {} ORDER BY {} LIMIT {left}",
+                "SELECT c.id AS id, c.name AS name FROM {} AS c{} WHERE c.id {list} AND {} ORDER BY {} LIMIT {left}",
                 self.table.name(),
                 named(JOINS, ""),
                 self.rows,
@@ -114,10 +116,10 @@ impl Search<'_> {
         let place = self.asked.after.as_ref().map(Place::of);
         if self.asked.sort.by_name {
             let mut statement = statement.clone();
-            let (list, after) = (statement.ids(ids), self.after("c", place.as_ref(), &mut statement));
+            let (list, after) = (statement.ids(self.dialect, ids), self.after("c", place.as_ref(), &mut statement));
             statement.text = format!(
                 "SELECT string_agg(CAST(c.id AS TEXT), ',' ORDER BY {}) AS ids FROM {} AS c WHERE c.account_id = $1 \
-                 AND c.id IN {list}{after}",
+                 AND c.id {list}{after}",
                 self.order("c"),
                 self.table.name()
             );
@@ -188,23 +190,5 @@ fn shown(visible: &Visible, asked: &Asked, statement: &mut Statement) -> String 
         "~c.first_seen_at <= {at} AND (~c.gone_at IS NULL OR ~c.gone_at > {at}) \
          AND (~sc.gone_at IS NULL OR ~sc.gone_at > {at}) AND {}",
         visible.counted_at(&at)
-    )
-}
-
-/// Rows of the same container that match as well, and that are shown in its place.
-fn shown_instead(matches: &str, dialect: Dialect, statement: &mut Statement) -> String {
-    // An identifier that a person chose may be that of several.
-    let random = statement.bind(vec![crate::words::RANDOM]);
-    format!(
-        "SELECT 1 FROM container AS dc{index}{joins} WHERE dc.account_id = $1 AND dc.runtime_id IS NOT NULL \
-         AND substr(c.runtime_id, 1, 1) = {random} AND substr(dc.runtime_id, 1, 8) = substr(c.runtime_id, 1, 8) \
-         AND dc.runtime_id = c.runtime_id AND dc.id <> c.id \
-         AND {joined} AND {matches} AND ({their_rank} < {rank} OR {their_rank} = {rank} AND dc.id < c.id)",
-        index = dialect.indexed_by("container_runtime_id"),
-        joins = named(JOINS, "d"),
-        joined = named(JOINED, "d"),
-        matches = named(matches, "d"),
-        their_rank = named(RANK, "d"),
-        rank = named(RANK, ""),
     )
 }

@@ -12,6 +12,7 @@ use super::{
     asked::{Asked, Asks, Cursor, PAGES},
     containers::Digests,
     images_named::{images_of_digest, reference, uses_of_reference},
+    shared::Twice,
     statement::{Statement, integer, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, SCOPE_SEEN_AT, SEEN_AT, Shown, Visible, named},
 };
@@ -28,7 +29,7 @@ pub(super) struct Image {
     size_bytes: Option<i64>,
     /// Names that it was asked for by.
     pub(super) names: BTreeSet<String>,
-    /// One that several sources see counts once for each.
+    /// One that several sources see counts once.
     pub(super) containers: i64,
     /// In how many contexts it is in use.
     pub(super) contexts: i64,
@@ -60,18 +61,20 @@ impl View for Images {
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Image>, Problem> {
         let mut statement = Statement::of_account(account_id);
         let visible = Visible::new(&mut statement, now(), app.retention);
-        let matches = named(&format!("{JOINED} AND {}", matches(asked, &visible, &mut statement)), "");
+        let wanted = format!("{JOINED} AND {}", matches(asked, &visible, &mut statement));
+        let matches = named(&wanted, "");
         let after = asked.after.as_ref().and_then(|cursor| cursor.name.as_deref()).unwrap_or_default();
         let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
         let joins = named(JOINS, "");
         let mut connection = app.database.read().await?;
         let way = way(asked, &visible, &mut statement, &mut connection).await?;
+        let question = statement.clone();
         let summary = format!(
             "ig.identity AS identity, COUNT(DISTINCT sc.context) AS contexts, CAST(SUM(c.containers) AS BIGINT) AS containers, \
              MIN(c.first_seen_at) AS first_seen_at, MAX({}) AS last_seen_at",
             named(SEEN_AT, "")
         );
-        statement.text = if let Some(uses) = way {
+        statement.text = if let Some(uses) = &way {
             format!(
                 "SELECT {summary} FROM ({uses}) AS way CROSS JOIN image_use AS c CROSS JOIN image AS ig{joins} WHERE c.account_id = $1 \
                  AND c.id = way.id AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity > {after} AND {matches} \
@@ -96,6 +99,12 @@ impl View for Images {
         let found: Vec<Image> = rows.iter().map(Image::read).collect::<Result<_, _>>()?;
         let mut page = cut(found, asked, |image| Cursor::of_name(&image.identity));
         facts(&mut connection, account_id, &mut page.items).await?;
+        let twice = Twice { uses: way.as_deref(), matches: &wanted, dialect: app.database.dialect() };
+        let twice =
+            twice.count(question, page.items.iter().map(|image| image.identity.as_str()), &mut connection).await?;
+        for image in &mut page.items {
+            image.containers -= twice.get(&image.identity).copied().unwrap_or_default();
+        }
         Ok(page)
     }
 }

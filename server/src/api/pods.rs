@@ -17,12 +17,7 @@ use super::{
     statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
     visible::{JOINED, JOINS, SEEN_AT, Visible, named},
 };
-use crate::{
-    access::Reader,
-    app::{App, Retention},
-    http::Problem,
-    words,
-};
+use crate::{access::Reader, app::App, http::Problem, words};
 
 /// A pod.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -139,7 +134,7 @@ impl View for Pods {
                 wo.kind AS owner_kind, wo.name AS owner_name, ls.labels AS labels";
             let joins = " LEFT JOIN workload AS wo ON wo.account_id = $1 AND wo.id = c.workload_id \
                 LEFT JOIN label_set AS ls ON ls.account_id = $1 AND ls.id = c.labels_id";
-            let rows = rows(connection, Table::Pod, account_id, app.retention, ids, columns, joins).await?;
+            let rows = rows(app, connection, Table::Pod, account_id, ids, columns, joins).await?;
             rows.iter().map(Pod::read).collect()
         })
         .await
@@ -196,7 +191,7 @@ impl View for Workloads {
                  AND ct.gone_at IS NULL) + (SELECT COUNT(*) FROM pod AS po CROSS JOIN container AS ct WHERE po.account_id = $1 \
                  AND po.workload_id = c.id AND po.gone_at IS NULL AND ct.account_id = $1 AND ct.pod_id = po.id \
                  AND ct.gone_at IS NULL AND ct.workload_id IS NULL) AS containers";
-            let rows = rows(connection, Table::Workload, account_id, app.retention, ids, columns, "").await?;
+            let rows = rows(app, connection, Table::Workload, account_id, ids, columns, "").await?;
             rows.iter().map(Workload::read).collect()
         })
         .await
@@ -237,19 +232,19 @@ async fn page<T>(
 }
 
 async fn rows(
+    app: &App,
     connection: &mut AnyConnection,
     table: Table,
     account_id: i64,
-    retention: Retention,
     ids: &[i64],
     columns: &str,
     more: &str,
 ) -> Result<Vec<AnyRow>, sqlx::Error> {
     let mut statement = Statement::of_account(account_id);
-    let visible = Visible::new(&mut statement, now(), retention);
-    let list = statement.ids(ids.iter().copied());
+    let visible = Visible::new(&mut statement, now(), app.retention);
+    let list = statement.ids(app.database.dialect(), ids.iter().copied());
     statement.text = format!(
-        "SELECT c.id AS id, {columns}, {whence} FROM {table} AS c{joins}{more} WHERE c.account_id = $1 AND c.id IN {list} AND {joined}",
+        "SELECT c.id AS id, {columns}, {whence} FROM {table} AS c{joins}{more} WHERE c.account_id = $1 AND c.id {list} AND {joined}",
         whence = Whence::columns(&visible),
         table = table.name(),
         joins = named(JOINS, ""),

@@ -4,20 +4,19 @@ use std::collections::BTreeMap;
 
 use sqlx::{Any, AnyConnection, AssertSqlSafe, any::AnyRow};
 
-use crate::database::Value;
+use crate::database::{Dialect, Value};
 
 /// Text of a statement that grows together with its values, so that nobody counts placeholders.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Statement {
     pub(crate) text: String,
     values: Vec<Value>,
-    once: bool,
 }
 
 impl Statement {
     /// A statement whose `$1` is the account.
     pub(crate) fn of_account(account_id: i64) -> Self {
-        Self { text: String::new(), values: vec![account_id.into()], once: false }
+        Self { text: String::new(), values: vec![account_id.into()] }
     }
 
     /// Keeps a value and says how the text names it. Any number of places may name it.
@@ -26,11 +25,9 @@ impl Statement {
         format!("${}", self.values.len())
     }
 
-    /// A list of row ids, in brackets. They stand in the text, which is then prepared for this once.
-    pub(crate) fn ids(&mut self, ids: impl IntoIterator<Item = i64>) -> String {
-        self.once = true;
-        let list: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
-        format!("({})", if list.is_empty() { "NULL".to_owned() } else { list.join(",") })
+    /// Keeps row ids and says, behind a column, that it is one of them.
+    pub(crate) fn ids(&mut self, dialect: Dialect, ids: impl IntoIterator<Item = i64>) -> String {
+        dialect.one_of(&self.bind(dialect.list(ids)))
     }
 
     pub(crate) fn push(&mut self, text: &str) {
@@ -43,9 +40,8 @@ impl Statement {
     }
 
     pub(crate) async fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
-        let once = self.once;
         let (text, values) = self.compact();
-        let query = sqlx::query::<Any>(AssertSqlSafe(text)).persistent(!once);
+        let query = sqlx::query::<Any>(AssertSqlSafe(text));
         let query = values.into_iter().fold(query, |query, value| match value {
             Value::Integer(value) => query.bind(value),
             Value::Text(value) => query.bind(value),

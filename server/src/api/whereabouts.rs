@@ -17,11 +17,7 @@ use super::{
     statement::{Statement, integer, text},
     visible::{JOINED, JOINS, Visible, named},
 };
-use crate::{
-    access::Reader,
-    app::{App, Retention},
-    http::Problem,
-};
+use crate::{access::Reader, app::App, http::Problem};
 
 /// An image in use in a scope, under a name.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -90,7 +86,7 @@ impl View for Whereabouts {
         let found = find(asked, &uses, &shows, &statement, &mut connection).await?;
         let page = cut(found, asked, |(id, _)| Cursor::new(asked.sort, *id, ""));
         let ids: Vec<i64> = page.items.iter().map(|(id, _)| *id).collect();
-        let mut known = describe(&mut connection, account_id, app.retention, &ids).await?;
+        let mut known = describe(app, &mut connection, account_id, &ids).await?;
         let line = |(id, by): &(i64, i64)| {
             let found_by = usize::try_from(*by).ok().and_then(|by| FOUND_BY.get(by)).copied();
             known.remove(id).map(|known| Use { found_by, ..known })
@@ -181,20 +177,20 @@ fn uses_of_digest(digest: &str) -> String {
 
 /// All that is told of some uses of images.
 pub(super) async fn describe(
+    app: &App,
     connection: &mut AnyConnection,
     account_id: i64,
-    retention: Retention,
     ids: &[i64],
 ) -> Result<BTreeMap<i64, Use>, Problem> {
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
     let mut statement = Statement::of_account(account_id);
-    let visible = Visible::new(&mut statement, now(), retention);
-    let list = statement.ids(ids.iter().copied());
+    let visible = Visible::new(&mut statement, now(), app.retention);
+    let list = statement.ids(app.database.dialect(), ids.iter().copied());
     statement.text = format!(
         "SELECT c.id AS id, c.containers AS containers, im.name AS image, ig.identity AS image_identity, ig.facts AS facts, {whence} \
-         FROM image_use AS c{joins} CROSS JOIN image AS ig CROSS JOIN image_name AS im WHERE c.account_id = $1 AND c.id IN {list} \
+         FROM image_use AS c{joins} CROSS JOIN image AS ig CROSS JOIN image_name AS im WHERE c.account_id = $1 AND c.id {list} \
          AND {joined} AND ig.account_id = $1 AND ig.id = c.image_id AND im.account_id = $1 AND im.id = c.name_id",
         whence = Whence::columns(&visible),
         joins = named(JOINS, ""),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{database_of, open, refused, settings};
-use crate::{app::App, cli, exit::Exit, notify, reap, say, serve};
+use crate::{app::App, cli, database::statistics, exit::Exit, notify, reap, say, serve};
 
 /// How long notifying may take to end.
 const TO_STOP: Duration = Duration::from_secs(10);
@@ -41,11 +41,13 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         )),
         Err(error) => return Ok(refused(&error)),
     }
-    let reaper = tokio::spawn(reap::always(app.clone()));
     let notifying = tokio::spawn(notify::always(app.clone()));
+    let tasks = [tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
-    reaper.abort();
+    for task in tasks {
+        task.abort();
+    }
     // It has seen that the server stops, and writes down how far it has come.
     if tokio::time::timeout(TO_STOP, notifying).await.is_err() {
         say::note("what was notified last was not written down, and will be notified again");

@@ -10,6 +10,22 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// What a connection is set to.
+    pub(super) fn settings(self) -> &'static str {
+        match self {
+            // `synchronous=FULL`: an acknowledged report survives a power cut.
+            Self::Sqlite => {
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; \
+                 PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;"
+            }
+            // Tables are joined in the order in which statements name them, as SQLite does it, too: PostgreSQL would look for a better
+            // order of ten tables for longer than the answer takes. So do compiling and starting workers, which pay for reports of hours.
+            Self::Postgres => {
+                "SET join_collapse_limit = 1; SET from_collapse_limit = 1; SET jit = off; SET max_parallel_workers_per_gather = 0;"
+            }
+        }
+    }
+
     /// The type of a column of bytes.
     pub(crate) fn bytes(self) -> &'static str {
         match self {
@@ -31,6 +47,23 @@ impl Dialect {
         match self {
             Self::Sqlite => format!("instr({within}, {what})"),
             Self::Postgres => format!("strpos({within}, {what})"),
+        }
+    }
+
+    /// Behind a column: that it is one of the integers of a parameter, a text that [`Self::list`] makes.
+    pub(crate) fn one_of(self, parameter: &str) -> String {
+        match self {
+            Self::Sqlite => format!("IN (SELECT value FROM json_each({parameter}))"),
+            Self::Postgres => format!("= ANY (CAST(string_to_array({parameter}, ',') AS BIGINT[]))"),
+        }
+    }
+
+    /// Integers as a text that is one parameter, so that the statement is the same for any number of them.
+    pub(crate) fn list(self, integers: impl IntoIterator<Item = i64>) -> String {
+        let integers: Vec<String> = integers.into_iter().map(|integer| integer.to_string()).collect();
+        match self {
+            Self::Sqlite => format!("[{}]", integers.join(",")),
+            Self::Postgres => integers.join(","),
         }
     }
 

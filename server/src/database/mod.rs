@@ -4,6 +4,7 @@ mod dialect;
 mod ids;
 mod rows;
 mod schema;
+pub(crate) mod statistics;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -96,9 +97,7 @@ impl Database {
         });
         let options = options.after_connect(move |connection, _| {
             Box::pin(async move {
-                if let Dialect::Sqlite = dialect {
-                    connection.execute(sqlx::raw_sql(PRAGMAS)).await?;
-                }
+                connection.execute(sqlx::raw_sql(dialect.settings())).await?;
                 Ok(())
             })
         });
@@ -172,10 +171,6 @@ impl Writing {
         Ok(self.transaction.commit().await?)
     }
 }
-
-/// What a connection to SQLite is set to. `synchronous=FULL`: an acknowledged report survives a power cut.
-const PRAGMAS: &str = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; PRAGMA foreign_keys=ON; \
-    PRAGMA cache_size=-8000; PRAGMA temp_store=MEMORY;";
 
 fn address(url: &str) -> Result<(Dialect, String), DatabaseError> {
     if url.starts_with("postgres:") || url.starts_with("postgresql:") {

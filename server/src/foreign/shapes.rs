@@ -202,12 +202,12 @@ async fn uids(app: &App, account: i64, table: &str, wanted: &BTreeSet<(i64, Stri
     }
     let mut statement = Statement::of_account(account);
     let places: BTreeSet<i64> = wanted.iter().map(|(place, _)| *place).collect();
-    let places = statement.ids(places);
+    let places = statement.ids(app.database.dialect(), places);
     let names: BTreeSet<&str> = wanted.iter().map(|(_, name)| name.as_str()).collect();
     let names: Vec<String> = names.into_iter().map(|name| statement.bind(name)).collect();
     statement.text = format!(
         "SELECT s.place_id AS place_id, n.name AS name, n.facts AS facts FROM scope AS s CROSS JOIN {table} AS n \
-         WHERE s.account_id = $1 AND s.place_id IN {places} AND n.account_id = $1 AND n.scope_id = s.id AND n.name IN ({}) \
+         WHERE s.account_id = $1 AND s.place_id {places} AND n.account_id = $1 AND n.scope_id = s.id AND n.name IN ({}) \
          ORDER BY CASE WHEN n.gone_at IS NULL THEN 1 ELSE 0 END, n.id",
         names.join(",")
     );

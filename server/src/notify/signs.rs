@@ -76,9 +76,7 @@ async fn note(app: &App, account: i64, now: i64) -> Result<bool, DatabaseError> 
             events.push(at, what, sign.entity, [sign.id, sign.scope], Some(&sign.detail));
         }
     }
-    if !events.is_empty() {
-        events.write(writing.connection(), app.database.dialect(), account).await?;
-    }
+    events.write(writing.connection(), app.database.dialect(), account).await?;
     writing.commit().await?;
     app.notify.pulse.nudge();
     Ok(i64::try_from(signs.len()).is_ok_and(|count| count >= MOST))

@@ -217,6 +217,24 @@ async fn names_and_labels_go_if_nothing_has_used_them_for_a_day() {
 }
 
 #[tokio::test]
+async fn what_is_seen_once_is_no_longer_noted_as_seen_by_several() {
+    for database in databases().await {
+        inventory(&database).await;
+        let [twice, once, never] = ["0301", "0302", "0303"].map(|id| bytes(&database, id));
+        let mut text = format!("INSERT INTO shared_container VALUES (7, {twice}), (7, {once}), (7, {never});");
+        for (id, runtime_id) in [(1, &twice), (2, &twice), (3, &once)] {
+            text += &container(id, 1, 1, "NULL", "NULL");
+            text += &format!("UPDATE container SET runtime_id = {runtime_id} WHERE id = {id};");
+        }
+        run(&database, &text).await;
+        Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap();
+        let left = sqlx::query_scalar("SELECT runtime_id FROM shared_container").fetch_all(database.pool());
+        let left: Vec<Vec<u8>> = left.await.unwrap();
+        assert_eq!(left, [[3, 1]]);
+    }
+}
+
+#[tokio::test]
 async fn one_replica_removes_at_a_time() {
     for database in databases().await.into_iter().filter(|database| database.dialect() == Dialect::Postgres) {
         inventory(&database).await;

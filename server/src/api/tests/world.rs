@@ -190,6 +190,7 @@ impl World {
                (1, 86, 11, 6, 46, NULL, NULL, NULL, NULL, 'old', 0, 5, 5, {days_ago}, {gone}),
                (1, 87, 11, 7, 41, 71, 61, NULL, NULL, 'setup', 1, 5, {days_ago}, {missed}, NULL),
                (1, 88, 13, 8, 45, NULL, NULL, NULL, {two}, 'cache', 0, 2, 5, NULL, NULL);
+             INSERT INTO shared_container VALUES (1, {one});
              INSERT INTO event VALUES (1, 1, {days_ago}, 1, 1, 81, 11, NULL), (1, 2, {gone}, 2, 1, 86, 11, NULL),
                (1, 3, {gone}, 2, 2, 46, 11, NULL), (1, 4, {now}, 3, 1, 83, 12, '{{\"state\":[\"waiting\",\"running\"]}}'),
                (1, 5, {now}, 1, 1, 999, 12, NULL);",

@@ -10,8 +10,8 @@ use sqlx::Row as _;
 use stocktake_core::{
     Digest,
     model::{
-        Agent, Cluster, Container, ContainerState, Coverage, Image, MissingReason, Pod, Report, SCHEMA_VERSION, Scope,
-        ScopeEntry, ScopeId, Shown, Source, Workload,
+        Agent, Cluster, Container, ContainerState, Coverage, Host, Image, MissingReason, Pod, Report, SCHEMA_VERSION,
+        Scope, ScopeEntry, ScopeId, Shown, Source, Workload,
     },
     normalise,
     wire::{Outcome, append_frame},

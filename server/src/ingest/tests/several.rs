@@ -99,3 +99,39 @@ async fn two_agents_of_one_cluster_that_report_at_once_leave_what_was_seen_last(
         }
     }
 }
+
+/// Containers whose identifiers a runtime has drawn.
+fn drawn(numbers: impl Iterator<Item = u32>) -> Scope {
+    let pods = numbers.map(|number| (number.to_string(), (ContainerState::Running, "nginx:1".to_owned()))).collect();
+    let mut scope = scope(&pods);
+    for container in &mut scope.containers {
+        let pod: u32 = container.pod_uid.as_deref().unwrap().parse().unwrap();
+        container.id = Some(format!("{pod:064x}").into());
+    }
+    scope
+}
+
+#[tokio::test]
+async fn containers_that_several_sources_see_are_noted_whoever_comes_first() {
+    for database in databases().await {
+        let replicas = [Ingest::new(database.clone()), Ingest::new(database.clone())];
+        let (mut cluster, mut node) = (Made::new(1), Made::new(2));
+        for round in 0..20 {
+            // All but one of the cluster's run on the node, which has one more; all of them are new.
+            let first = 100 * round;
+            let told = |numbers| (ScopeId::namespace("a"), Coverage::Complete, Some(drawn(numbers)));
+            let of_cluster = cluster.report(&[told(first..first + 10)], Coverage::Complete);
+            let mut of_node = node.report(&[told(first + 1..first + 11)], Coverage::Complete);
+            let source = &mut of_node.report.sources[0];
+            (source.cluster, source.collector, source.kind) = (None, "containerd".into(), "containerd".into());
+            source.host = Some(Host { machine_id: Some("m-1".into()), hostname: Some("node-1".into()) });
+            of_node.manifest = None;
+            let (one, other) = tokio::join!(replicas[0].take(1, &of_cluster), replicas[1].take(1, &of_node));
+            assert_eq!((one.unwrap().outcome, other.unwrap().outcome), (Outcome::Accepted, Outcome::Accepted));
+            let noted = sqlx::query_scalar("SELECT runtime_id FROM shared_container").fetch_all(database.pool());
+            let noted: BTreeSet<Vec<u8>> = noted.await.unwrap().into_iter().collect();
+            let expected = (0..=round).flat_map(|round| 100 * round + 1..100 * round + 10);
+            assert_eq!(noted, expected.map(|number| words::pack(&format!("{number:064x}"))).collect(), "{round}");
+        }
+    }
+}

@@ -232,6 +232,10 @@ async fn containers(
         let own = container.workload.as_deref().and_then(|id| workloads.get(&(one.scope, key(&[id])))).copied();
         let usage = one.content.delta.uses.get(&container_key);
         let usage = usage.and_then(|usage| uses.get(&(one.scope, usage))).copied();
+        let runtime_id = container.id.as_deref().map(words::pack);
+        if let Some(id) = &runtime_id {
+            writer.named.push(id);
+        }
         rows.push([
             writer.account.into(),
             id.into(),
@@ -241,7 +245,7 @@ async fn containers(
             pod.into(),
             own.into(),
             writer.ids.labels(&container.labels).into(),
-            container.id.as_deref().map(words::pack).into(),
+            runtime_id.into(),
             name_value(&container.name),
             words::kind_number(container.kind).into(),
             words::state_number(container.state).into(),

@@ -48,12 +48,7 @@ impl Events {
         self.0.push(Event { at, what, entity, id, scope, detail: detail.map(ToString::to_string) });
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Numbers and writes them. It is the last thing of a transaction, as nobody else can number theirs until it is committed.
+    /// Numbers and writes them, near the end of a transaction, as nobody else can number theirs until it is committed.
     pub(crate) async fn write(
         self,
         connection: &mut AnyConnection,

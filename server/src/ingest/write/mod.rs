@@ -5,6 +5,7 @@ mod events;
 mod present;
 mod remove;
 mod scope;
+mod shared;
 mod sources;
 mod uses;
 
@@ -58,6 +59,7 @@ struct Writer<'a> {
     next: i64,
     ids: &'a Ids,
     events: events::Events,
+    named: shared::Named,
 }
 
 impl Writer<'_> {
@@ -80,8 +82,8 @@ pub(super) async fn write(
     let bodies = bodies(account, incoming, plan);
     let mut writing: Writing = database.write().await?;
     let dialect = database.dialect();
-    let mut writer =
-        Writer { connection: writing.connection(), dialect, account, next, ids, events: events::Events::default() };
+    let (events, named) = (events::Events::default(), shared::Named::default());
+    let mut writer = Writer { connection: writing.connection(), dialect, account, next, ids, events, named };
     if !is_still_so(&mut writer, incoming, known, plan).await? {
         return Ok(Written::Overtaken);
     }
@@ -111,6 +113,7 @@ pub(super) async fn write(
     sources::bump_others(&mut writer, known, plan).await?;
     let events = std::mem::take(&mut writer.events);
     events.write(writer.connection, dialect, account).await?;
+    shared::note(&mut writer).await?;
     writing.commit().await?;
     Ok(Written::Done)
 }

@@ -196,7 +196,10 @@ async fn what_a_receiver_refuses_is_a_dead_letter_that_can_be_tried_again() {
         let letter = letters().await.remove(0);
         assert_eq!((&letter["event"], &letter["replaying"]), (&json!(refused), &json!(false)));
         assert!(letter["reason"].as_str().unwrap().contains("422"), "{letter}");
-        let replay = json!({"subscription": made["id"]});
+        let replay = json!({"subscription": made["id"], "events": [refused + 1000]});
+        let answer = served.ask("POST", "/v1/dead-letters/replay", writer, replay).await;
+        assert_eq!(answer.json(), json!({"events": 0}), "{}", answer.text);
+        let replay = json!({"subscription": made["id"], "events": [refused]});
         let answer = served.ask("POST", "/v1/dead-letters/replay", writer, replay).await;
         assert_eq!(answer.json(), json!({"events": 1}), "{}", answer.text);
         let got = receiver.wait(4).await;
