@@ -60,7 +60,9 @@ async fn listen(
 ) -> Result<(), Failure> {
     let mut response = client.listen(PATH, query, stream.last.as_deref()).await?;
     stream.begin();
-    while let Some(chunk) = client.chunk(&mut response).await? {
+    // What broke off is taken up again: why it did matters less than that it did.
+    let broken = |_| Failure::Unavailable("the stream broke off".into());
+    while let Some(chunk) = client.chunk(&mut response).await.map_err(broken)? {
         for event in stream.read(&chunk)? {
             print(&event, form, out)?;
         }
