@@ -26,8 +26,8 @@ const FEW_OF_SEVERAL: i64 = 60_000;
 /// A way that finds more than this is none after all.
 const MOST: i64 = 60_000;
 
-/// How many rows a scope, a workload, an image in use and a set of labels are taken to have. A guess is enough; more than there are
-/// where rows are the dearer to find.
+/// How many rows a scope, a workload and a set of labels are taken to have. A guess is enough; more than there are where rows are the
+/// dearer to find. Uses of images say how many they have, and have as many on the average.
 const OF_SCOPE: i64 = 250;
 const OF_WORKLOAD: i64 = 30;
 const OF_USE: i64 = 4;
@@ -50,10 +50,30 @@ pub(super) struct Filters {
 struct Way {
     /// Finds what rows belong to: scopes, workloads.
     heads: String,
-    /// How many rows each has, more or less.
-    each: i64,
+    /// How many rows each has, more or less; none where heads are uses of images, which say so themselves.
+    each: Option<i64>,
     /// Finds the rows' ids, some of them perhaps twice.
     rows: String,
+}
+
+impl Way {
+    /// Counts heads, or the rows that they say they have; something above `most` rows if there are more.
+    fn count(&self, most: i64) -> String {
+        let heads = &self.heads;
+        match self.each {
+            Some(each) => format!(
+                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({heads}) AS heads LIMIT {}) AS counted",
+                most / each + 1
+            ),
+            // What is gone says 0. That there are too many is to be known sooner than all have been looked at.
+            None => format!(
+                "SELECT CASE WHEN COUNT(*) > {enough} THEN {most} + 1 ELSE \
+                 CAST(COALESCE(SUM(CASE WHEN iu.containers > 1 THEN iu.containers ELSE 1 END), 0) AS BIGINT) END AS count \
+                 FROM (SELECT heads.id AS id FROM ({heads}) AS heads LIMIT {enough} + 1) AS counted CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.id = counted.id",
+                enough = most / OF_USE,
+            ),
+        }
+    }
 }
 
 /// A table whose rows are listed.
@@ -108,15 +128,12 @@ impl Filters {
         let mut best: Option<(i64, &Way)> = None;
         let few = if self.ways.len() > 1 { FEW_OF_SEVERAL } else { FEW };
         for way in &self.ways {
-            let most = best.map_or(few, |(rows, _)| rows) / way.each + 1;
-            let count = format!(
-                "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM ({}) AS heads LIMIT {most}) AS counted",
-                way.heads
-            );
-            let rows = statement.with_text(count).fetch(connection).await?;
-            let count = rows.first().map_or(Ok(0), |row| integer(row, "count"))?;
-            if count < most {
-                best = Some((count * way.each, way));
+            let most = best.map_or(few, |(rows, _)| rows);
+            let count = way.count(most);
+            let found = statement.with_text(count).fetch(connection).await?;
+            let count = found.first().map_or(Ok(0), |row| integer(row, "count"))? * way.each.unwrap_or(1);
+            if count <= most {
+                best = Some((count, way));
             }
         }
         let Some((_, way)) = best else { return Ok(None) };
@@ -130,7 +147,7 @@ impl Filters {
     }
 
     fn add(&mut self, heads: &str, each: i64, rows: String) {
-        self.ways.push(Way { heads: heads.to_owned(), each, rows });
+        self.ways.push(Way { heads: heads.to_owned(), each: Some(each), rows });
     }
 
     fn images(&mut self, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
@@ -174,9 +191,10 @@ impl Filters {
             "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {} LIMIT 1 OFFSET 0)",
             of_each(condition)
         )));
-        self.add(uses, OF_USE, format!(
+        let rows = format!(
             "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id"
-        ));
+        );
+        self.ways.push(Way { heads: uses.to_owned(), each: None, rows });
     }
 
     fn owner(&mut self, table: Table, asked: &Asked, statement: &mut Statement, is_there: bool) {

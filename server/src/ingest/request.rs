@@ -318,10 +318,8 @@ impl Position {
 
 /// Whether a JSON document has a text with a NUL character, which can stand there as `\u0000` only.
 pub(crate) fn has_nul(document: &[u8]) -> bool {
-    // What is no UTF-8 is no JSON, either, and refused as that.
-    let Ok(text) = std::str::from_utf8(document) else { return false };
-    text.match_indices("u0000")
-        .any(|(at, _)| document[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1)
+    memchr::memmem::find_iter(document, "u0000")
+        .any(|at| document[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1)
 }
 
 #[cfg(test)]

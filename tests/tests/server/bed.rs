@@ -65,6 +65,13 @@ fn tells_what_was_seen(server: &Server) {
     let twice = told.iter().filter(|container| container["seen"].as_array().unwrap().len() > 1).count();
     assert!(twice > 10, "only {twice} containers were seen by several");
 
+    let images: Vec<Value> = serde_json::from_str(&ask(&["images", "-o", "json"])).unwrap();
+    assert!(images.len() > 5, "{} images on the whole bed", images.len());
+    for image in &images {
+        let lines = told.iter().filter(|container| container["image_identity"] == image["identity"]).count();
+        assert_eq!(image["containers"], lines, "{image}");
+    }
+
     // An image that was loaded from a file has no digest but the configuration's to Kubernetes; containerd knows its manifest.
     let side =
         told.iter().find(|container| container["pod"]["name"] == "side" && container["kind"] == "regular").unwrap();
