@@ -137,6 +137,16 @@ Examples:
   stocktake inventory delete --type kubernetes --context prod/shop
   stocktake inventory delete --type docker --context host-1 -y          in a script";
 
+const WATCH_AFTER_HELP: &str = "\
+Examples:
+  stocktake inventory watch activate prod              the whole cluster
+  stocktake inventory watch activate prod/shop
+  stocktake inventory watch list
+  stocktake inventory watch deactivate prod/shop
+
+Where notifications go is set by the server's `PATCH /v1/subscriptions/ID`. Without that, they are
+among what `stocktake changes --follow` tells.";
+
 const IMAGES_AFTER_HELP: &str = "\
 Examples:
   stocktake images --cluster prod
@@ -153,7 +163,11 @@ Examples:
 const CHANGES_AFTER_HELP: &str = "\
 Examples:
   stocktake changes --since 24h
-  stocktake changes --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z --context prod/shop";
+  stocktake changes --since 2026-05-04T00:00:00Z --until 2026-05-05T00:00:00Z --context prod/shop
+  stocktake changes --follow --context prod/shop       what changes from now on
+  stocktake changes --follow --since 1h -o json        each change a line
+
+`--follow` goes on where it was cut off, for as long as it runs.";
 
 const SUBMIT_AFTER_HELP: &str = "\
 Examples:
@@ -193,6 +207,32 @@ pub(crate) enum Inventory {
     /// Take a context, or one image of it, out of the inventory. It comes back when it is reported again.
     #[command(after_help = INVENTORY_DELETE_AFTER_HELP)]
     Delete(InventoryDelete),
+    /// Watch clusters and namespaces: the server tells of images that are new in them.
+    #[command(subcommand, after_help = WATCH_AFTER_HELP)]
+    Watch(Watch),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watch {
+    /// Watch a cluster or a namespace.
+    Activate(Watched),
+    /// Watch it no longer. What was set up stays for when it is watched again.
+    Deactivate(Watched),
+    /// List what is watched or was.
+    List {
+        /// Only of this context.
+        #[arg(short, long, env = "ANCHORECTL_SUBSCRIPTION_KEY", value_name = "CONTEXT")]
+        key: Option<String>,
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watched {
+    /// The cluster, or `cluster/namespace`.
+    #[arg(env = "ANCHORECTL_INVENTORY_CONTEXT", value_name = "CONTEXT")]
+    pub(crate) context: String,
 }
 
 #[derive(Debug, Args)]
@@ -334,8 +374,11 @@ pub(crate) struct Where {
 #[derive(Debug, Args)]
 pub(crate) struct Changes {
     /// Since this time (RFC 3339), or so long ago (`24h`, `7d`).
-    #[arg(long, value_name = "TIME|DURATION", value_parser = moment)]
-    pub(crate) since: Timestamp,
+    #[arg(long, value_name = "TIME|DURATION", value_parser = moment, required_unless_present = "follow")]
+    pub(crate) since: Option<Timestamp>,
+    /// Go on with what changes from now on, as it comes to be known. `json` is then a line each.
+    #[arg(long, conflicts_with_all = ["until", "limit"])]
+    pub(crate) follow: bool,
     /// Before this time, or so long ago.
     #[arg(long, value_name = "TIME|DURATION", value_parser = moment)]
     pub(crate) until: Option<Timestamp>,

@@ -85,7 +85,13 @@ impl Client {
         self.send(self.request(Method::GET, path, query)).await
     }
 
-    /// The next piece of what [`Self::stream`] has begun.
+    /// Asks for a stream of events, from behind the one of that number.
+    pub(crate) async fn listen(&self, path: &str, query: &Query, last: Option<&str>) -> Result<Response, Failure> {
+        let request = self.request(Method::GET, path, query);
+        self.send(last.into_iter().fold(request, |request, last| request.header("last-event-id", last))).await
+    }
+
+    /// The next piece of what [`Self::stream`] or [`Self::listen`] has begun.
     pub(crate) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Failure> {
         response.chunk().await.map_err(|error| self.broken(&error))
     }
@@ -93,6 +99,19 @@ impl Client {
     /// Has something removed.
     pub(crate) async fn delete(&self, path: &str, query: &Query) -> Result<(), Failure> {
         self.send(self.request(Method::DELETE, path, query)).await.map(drop)
+    }
+
+    /// Has something made or changed: the answer, which says how it is then.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, Failure> {
+        let request = self.request(method, path, &Query::new()).header(CONTENT_TYPE, "application/json");
+        let response = self.send(request.body(body.to_string())).await?;
+        let bytes = response.bytes().await.map_err(|error| self.broken(&error))?;
+        self.read(&bytes)
     }
 
     /// Hands a report over, as the frames that it travels in.

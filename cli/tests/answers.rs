@@ -4,7 +4,7 @@
 mod fake;
 
 use axum::http::Method;
-use fake::{Fake, Program, csv, json};
+use fake::{Fake, Program, csv, events, json};
 
 const INVENTORIES: &str = r#"{"items":[
     {"inventory_type":"kubernetes","context":"prod/shop","image_tag":"nginx:1.25","image_digest":"sha256:ab","created_at":"2026-05-01T00:00:00Z","last_updated":"2026-05-04T10:00:00Z","last_seen":"2026-05-04T10:00:00.5Z"},
@@ -37,6 +37,46 @@ fn filters_of_the_inventory_are_the_servers() {
     let arguments = ["--type", "kubernetes", "--image-digest", "sha256:ab", "--context", "prod/shop"];
     let ended = server.run(&[["inventory", "list"].as_slice(), &arguments].concat());
     assert_eq!(ended.printed(), "IMAGE TAG  IMAGE DIGEST  CONTEXT  LAST SEEN AT  INVENTORY TYPE\n");
+}
+
+#[test]
+fn contexts_are_watched_and_not() {
+    let found = r#"{"items":[{"subscription_id":"7","subscription_key":"prod/shop","subscription_type":"runtime_inventory","active":false,
+        "subscription_value":null,"account_name":"a","created_at":"2026-05-01T00:00:00Z","last_updated":"2026-05-04T10:00:00.5Z"}]}"#;
+    let one = "v2/subscriptions?subscription_type=runtime_inventory&subscription_key=";
+    let server = Fake::start(&[
+        json(&format!("{one}prod"), 200, r#"{"items":[]}"#),
+        json(&format!("{one}prod/shop"), 200, found),
+        json("v2/subscriptions?subscription_type=runtime_inventory", 200, found),
+        json("v2/subscriptions", 200, "{}"),
+        json("v2/subscriptions/7", 200, "{}"),
+    ]);
+    let run = |arguments: &[&str]| server.run(&[["inventory", "watch"].as_slice(), arguments].concat());
+    assert_eq!(run(&["activate", "prod"]).err, "prod is watched\n");
+    assert_eq!(run(&["activate", "prod/shop"]).err, "prod/shop is watched\n");
+    assert_eq!(run(&["deactivate", "prod/shop"]).err, "prod/shop is watched no longer\n");
+    run(&["deactivate", "prod"]).failed(1, "`prod` is not watched");
+    let changes: Vec<(Method, String, String)> = server
+        .asked()
+        .into_iter()
+        .filter(|asked| asked.method != Method::GET)
+        .map(|asked| (asked.method, asked.target, String::from_utf8(asked.body.to_vec()).unwrap()))
+        .collect();
+    let new = r#"{"subscription_key":"prod","subscription_type":"runtime_inventory","subscription_value":null}"#;
+    let of_7 = |body: &str| (Method::PUT, "v2/subscriptions/7".to_owned(), body.to_owned());
+    let expected = [
+        (Method::POST, "v2/subscriptions".to_owned(), new.to_owned()),
+        of_7(r#"{"active":true}"#),
+        of_7(r#"{"active":false}"#),
+    ];
+    assert_eq!(changes, expected);
+    let table = "\
+CONTEXT    ACTIVE  LAST UPDATED          ID
+prod/shop  no      2026-05-04T10:00:00Z  7
+";
+    assert_eq!(run(&["list"]).printed(), table);
+    assert_eq!(run(&["list", "-k", "prod/shop"]).printed(), table);
+    assert!(run(&["list", "-o", "csv"]).printed().contains("7,prod/shop,runtime_inventory,,a,no,"));
 }
 
 #[test]
@@ -132,6 +172,47 @@ AT                    CHANGE   WHAT       CONTEXT  POD  CONTAINER  IMAGE    DETA
     server.run(&["changes", "--since", "24h"]).failed(1, "nothing at v1/changes?since=");
     server.run(&["changes", "--since", "yesterday"]).failed(2, "expected a time");
     server.run(&["changes"]).failed(2, "--since");
+}
+
+#[test]
+fn changes_are_followed_and_taken_up_where_they_ended() {
+    let event = |id: u32, name: &str| {
+        format!(
+            "id: {id}\ndata: {{\"id\":{id},\"at\":\"2026-05-04T10:00:00.9Z\",\"change\":\"appeared\",\"entity\":\"container\",\
+             \"context\":\"h\",\"container\":{{\"name\":\"{name}\",\"image\":\"nginx:1\"}}}}\n\n"
+        )
+    };
+    let target = "v1/events?since=2026-05-04T00:00:00Z&context=h";
+    let second = format!("{}event: removed\nid: 6\ndata: {{\"first\":5,\"last\":6}}\n\n", event(4, "c"));
+    let server = Fake::start(&[
+        events(target, &format!(": here\n\n{}{}id: 4\ndata: {{\"id\"", event(2, "a"), event(3, "b\u{7f}"))),
+        json(target, 503, r#"{"title":"the server is busy"}"#),
+        events(target, &second),
+        json(target, 400, r#"{"title":"there is no such event"}"#),
+    ]);
+    let arguments = ["changes", "--follow", "--since", "2026-05-04T00:00:00Z", "--context", "h"];
+    let ended = server.run(&arguments);
+    ended.failed(1, "there is no such event");
+    let line = |name: &str| format!("2026-05-04T10:00:00Z  appeared  container  h  -  {name}  nginx:1  -\n");
+    assert_eq!(ended.out, [line("a"), line("b\u{fffd}"), line("c")].concat());
+    assert_eq!(ended.err.matches("the server has ended the stream; trying again").count(), 2, "{}", ended.err);
+    assert!(ended.err.contains("changes 5 to 6 were removed"), "{}", ended.err);
+    let lasts: Vec<Option<String>> = server
+        .asked()
+        .iter()
+        .map(|asked| asked.headers.get("last-event-id").map(|id| id.to_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(lasts, [None, Some("3".into()), Some("3".into()), Some("6".into())]);
+}
+
+#[test]
+fn what_is_followed_has_no_end_and_needs_a_server() {
+    let server = Fake::start(&[json("v1/events", 503, r#"{"title":"the server is busy"}"#)]);
+    server.run(&["changes", "--follow"]).failed(69, "the server is busy");
+    server.run(&["changes", "--follow", "-o", "csv"]).failed(2, "csv has an end");
+    server.run(&["changes", "--follow", "--until", "1h"]).failed(2, "--until");
+    server.run(&["changes", "--follow", "--limit", "5"]).failed(2, "--limit");
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{access::Access, agentless::Agentless, database::Database, ingest::Ingest, metrics::Metrics};
+use crate::{
+    access::Access, agentless::Agentless, config::NotifySettings, database::Database, ingest::Ingest, metrics::Metrics,
+    notify::Notify,
+};
 
 /// The server's parts, shared by all requests.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct App {
     pub(crate) retention: Retention,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
+    /// Tells others what changed.
+    pub(crate) notify: Arc<Notify>,
 }
 
 /// How long what is kept counts.
@@ -43,9 +48,18 @@ impl Default for Retention {
 
 impl App {
     /// The server over a database whose schema is up to date.
-    pub(crate) fn new(database: Database, retention: Retention) -> Self {
+    pub(crate) fn new(database: Database, retention: Retention, notify: NotifySettings) -> Self {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
-        Self { database, access, ingest, agentless: Arc::default(), retention, metrics: Arc::default() }
+        let notify = Arc::new(Notify::new(ingest.written(), notify));
+        Self { database, access, ingest, agentless: Arc::default(), retention, metrics: Arc::default(), notify }
+    }
+}
+
+#[cfg(test)]
+impl App {
+    /// The same, with what is so where nothing is said.
+    pub(crate) fn usual(database: Database, retention: Retention) -> Self {
+        Self::new(database, retention, NotifySettings::default())
     }
 }

@@ -18,6 +18,8 @@ mod ingest;
 mod logging;
 mod memory;
 mod metrics;
+mod network;
+mod notify;
 mod reap;
 mod say;
 mod serve;

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::database::Database;
+use crate::{database::Database, notify::send::Outcome};
 
 /// The media type of `OpenMetrics`, which who asks for it gets.
 pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
     reports: Family<Labels<1>, Counter>,
     reaped: Family<Labels<1>, Counter>,
+    notifications: Family<Labels<1>, Counter>,
 }
 
 /// What became of a report.
@@ -43,6 +44,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             reports: Family::default(),
             reaped: Family::default(),
+            notifications: Family::default(),
         }
     }
 }
@@ -72,6 +74,16 @@ impl Metrics {
         self.reaped.get_or_create(&[("table", table.to_owned())]).inc_by(rows);
     }
 
+    /// An attempt to notify a receiver was made.
+    pub(crate) fn notification(&self, outcome: &Outcome) {
+        let outcome = match outcome {
+            Outcome::Taken => "taken",
+            Outcome::Later { .. } => "later",
+            Outcome::Refused(_) | Outcome::Gone(_) => "refused",
+        };
+        self.notifications.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
     /// All of it and how the database's connections are, and its media type.
     pub(crate) fn exposed(&self, database: &Database, is_open_metrics: bool) -> Result<(String, String), fmt::Error> {
         let mut registry = Registry::with_prefix("stocktake_server");
@@ -80,6 +92,8 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, self.durations.clone());
         registry.register("reports", "Reports that came, by what became of them", self.reports.clone());
         registry.register("rows_reaped", "Rows that were removed because they count no more", self.reaped.clone());
+        let help = "Attempts to notify receivers of what changed, by what became of them";
+        registry.register("notifications", help, self.notifications.clone());
         let (open, idle) = (Gauge::<i64>::default(), Gauge::<i64>::default());
         open.set(i64::from(database.pool().size()));
         idle.set(i64::try_from(database.pool().num_idle()).unwrap_or(i64::MAX));

@@ -118,6 +118,7 @@ impl Reaper {
             if self.retention.history_days > 0 {
                 removed += self.events(*account, now).await?;
                 removed += self.integrations(*account, now).await?;
+                removed += self.dead_letters(*account, now).await?;
                 removed +=
                     self.older(*account, "bundle", "received_at", now - self.retention.history_days * DAY).await?;
                 self.run_out(*account, now).await?;
@@ -152,6 +153,13 @@ impl Reaper {
         let text = "DELETE FROM integration WHERE account_id = $1 AND uuid IN (SELECT uuid FROM integration \
             WHERE account_id = $1 AND registered_at < $2 AND (health_at IS NULL OR health_at < $2) LIMIT $3)";
         self.batches("integration", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
+    }
+
+    /// Dead letters that nobody has seen to: the events that they are of go by then, too.
+    async fn dead_letters(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {
+        let text = "DELETE FROM dead_letter WHERE account_id = $1 AND (subscription_id, event_id) IN (\
+            SELECT subscription_id, event_id FROM dead_letter WHERE account_id = $1 AND at < $2 LIMIT $3)";
+        self.batches("dead_letter", text, &[account, now - self.retention.history_days * DAY, BATCH]).await
     }
 
     /// Rows that are older than a time, and that nothing needs.

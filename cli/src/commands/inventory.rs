@@ -6,11 +6,10 @@ use serde_json::Value;
 
 use super::{client, list};
 use crate::{
-    cli::{Form, InventoryDelete, InventoryList, Server},
+    cli::{InventoryDelete, InventoryList, Server},
     client::{Client, Page, Query},
     failure::Failure,
     json::text,
-    output::Output,
     say,
     time::to_the_second,
 };
@@ -39,32 +38,7 @@ pub(super) async fn list(asked: &InventoryList, client: &Client) -> Result<(), F
         [("inventory_type", &asked.inventory_type), ("image_digest", &asked.image_digest), ("context", &asked.context)];
     let query: Query = parameters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let Page { items, .. }: Page<Value> = client.get(PATH, &query).await?;
-    let mut out = Output::of_process();
-    match asked.shape.output {
-        Form::Table => {
-            let limit = list::limit(&asked.shape);
-            let rows: Vec<Vec<String>> = items.iter().take(limit).map(|line| list::row(COLUMNS, line)).collect();
-            list::show(COLUMNS, &rows, items.len() > limit, &mut out)?;
-        }
-        Form::Json => {
-            for (index, item) in items.iter().enumerate() {
-                out.write_all(if index == 0 { b"[\n" } else { b",\n" })?;
-                serde_json::to_writer(&mut out, item).map_err(io::Error::from)?;
-            }
-            out.write_all(if items.is_empty() { b"[]\n" } else { b"\n]\n" })?;
-        }
-        Form::Csv => {
-            let mut csv = csv::Writer::from_writer(&mut out);
-            csv.write_record(FIELDS).map_err(io::Error::from)?;
-            for item in &items {
-                let record = FIELDS.map(|field| item.get(field).map(|field| text(field, "")).unwrap_or_default());
-                csv.write_record(record).map_err(io::Error::from)?;
-            }
-            csv.flush()?;
-        }
-    }
-    out.flush()?;
-    Ok(())
+    list::items(&items, &asked.shape, COLUMNS, &FIELDS)
 }
 
 /// Takes a context, or one image of it, out of the inventory.

@@ -1,6 +1,6 @@
 //! Lists: a page after the other, as a table, as one array, or as the server's CSV.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use serde_json::{Value, value::RawValue};
 
@@ -8,6 +8,7 @@ use crate::{
     cli::{Form, Shape},
     client::{Client, Page, Query},
     failure::Failure,
+    json::text,
     output::Output,
     say, table,
 };
@@ -109,6 +110,38 @@ impl List {
         query.extend(after.map(|after| ("after", after)));
         client.get(self.path, &query).await
     }
+}
+
+/// Prints a list that came whole: Anchore's interface has neither pages nor CSV. `fields` are the columns of CSV, by the names that the
+/// server gives them.
+pub(super) fn items(items: &[Value], shape: &Shape, columns: &[Column], fields: &[&str]) -> Result<(), Failure> {
+    let mut out = Output::of_process();
+    match shape.output {
+        Form::Table => {
+            let limit = limit(shape);
+            let rows: Vec<Vec<String>> = items.iter().take(limit).map(|line| row(columns, line)).collect();
+            show(columns, &rows, items.len() > limit, &mut out)?;
+        }
+        Form::Json => {
+            for (index, item) in items.iter().enumerate() {
+                out.write_all(if index == 0 { b"[\n" } else { b",\n" })?;
+                serde_json::to_writer(&mut out, item).map_err(io::Error::from)?;
+            }
+            out.write_all(if items.is_empty() { b"[]\n" } else { b"\n]\n" })?;
+        }
+        Form::Csv => {
+            let mut csv = csv::Writer::from_writer(&mut out);
+            csv.write_record(fields).map_err(io::Error::from)?;
+            for item in items {
+                let record =
+                    fields.iter().map(|field| item.get(field).map(|field| text(field, "")).unwrap_or_default());
+                csv.write_record(record).map_err(io::Error::from)?;
+            }
+            csv.flush()?;
+        }
+    }
+    out.flush()?;
+    Ok(())
 }
 
 /// An option that would have no effect is a mistake.

@@ -1,10 +1,12 @@
 //! The commands, each in its file, and what they share.
 
 mod contexts;
+mod follow;
 mod inventory;
 mod list;
 mod submit;
 mod views;
+mod watch;
 
 use std::{
     ffi::OsString,
@@ -62,6 +64,7 @@ async fn ask(command: Command, server: &Server) -> Result<(), Failure> {
     match command {
         Command::Inventory(Inventory::List(arguments)) => inventory::list(&arguments, &client(server)?).await,
         Command::Inventory(Inventory::Delete(arguments)) => inventory::delete(&arguments, server).await,
+        Command::Inventory(Inventory::Watch(command)) => watch::run(&command, &client(server)?).await,
         Command::Images(arguments) => {
             views::images(&arguments).print(&arguments.shape, &client(server)?).await.map(drop)
         }
@@ -69,6 +72,7 @@ async fn ask(command: Command, server: &Server) -> Result<(), Failure> {
             views::containers(&arguments).print(&arguments.shape, &client(server)?).await.map(drop)
         }
         Command::Where(arguments) => views::whereabouts(&arguments, &client(server)?).await,
+        Command::Changes(arguments) if arguments.follow => follow::run(&arguments, &client(server)?).await,
         Command::Changes(arguments) => {
             views::changes(&arguments).print(&arguments.shape, &client(server)?).await.map(drop)
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::list::List;
+use super::list::{Column, List};
 use crate::{
     cli::{Changes, Containers, Images, OfImage, Place, Sightings, Sources, Where},
     client::{Client, Query},
@@ -93,23 +93,23 @@ pub(super) async fn whereabouts(asked: &Where, client: &Client) -> Result<(), Fa
 }
 
 pub(super) fn changes(asked: &Changes) -> List {
-    let mut query = vec![("since", asked.since.to_string())];
-    push(&mut query, [("until", asked.until.map(|until| until.to_string())), ("context", asked.context.clone())]);
-    List {
-        path: "v1/changes",
-        query,
-        columns: &[
-            ("AT", |line| time(line, "/at")),
-            ("CHANGE", |line| text(line, "/change")),
-            ("WHAT", |line| text(line, "/entity")),
-            ("CONTEXT", |line| text(line, "/context")),
-            ("POD", |line| text(line, "/container/pod/name")),
-            ("CONTAINER", |line| text(line, "/container/name")),
-            ("IMAGE", |line| first(line, &["/container/image", "/image/image"])),
-            ("DETAIL", |line| text(line, "/detail")),
-        ],
-    }
+    let mut query = Query::new();
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    push(&mut query, [("since", time(asked.since)), ("until", time(asked.until)), ("context", asked.context.clone())]);
+    List { path: "v1/changes", query, columns: CHANGES }
 }
+
+/// Columns of a change.
+pub(super) const CHANGES: &[Column] = &[
+    ("AT", |line| time(line, "/at")),
+    ("CHANGE", |line| text(line, "/change")),
+    ("WHAT", |line| text(line, "/entity")),
+    ("CONTEXT", |line| text(line, "/context")),
+    ("POD", |line| text(line, "/container/pod/name")),
+    ("CONTAINER", |line| text(line, "/container/name")),
+    ("IMAGE", |line| first(line, &["/container/image", "/image/image"])),
+    ("DETAIL", |line| text(line, "/detail")),
+];
 
 pub(super) fn agents() -> List {
     List {

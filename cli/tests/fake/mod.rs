@@ -58,6 +58,11 @@ pub fn csv(target: &str, body: &str) -> Answer {
     Answer { target: target.to_owned(), status: 200, kind: "text/csv; charset=utf-8", body: body.to_owned() }
 }
 
+/// A stream of events, which ends.
+pub fn events(target: &str, body: &str) -> Answer {
+    Answer { target: target.to_owned(), status: 200, kind: "text/event-stream", body: body.to_owned() }
+}
+
 impl Fake {
     pub fn start(answers: &[Answer]) -> Self {
         let runtime = Runtime::new().unwrap();
@@ -93,7 +98,11 @@ async fn answer(State(known): State<Known>, request: Request) -> Response<axum::
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let asked = Asked { method: parts.method, target: target.clone(), headers: parts.headers, body };
     known.asked.lock().unwrap().push(asked);
-    let found = known.answers.iter().find(|answer| answer.target == target).cloned();
+    // What it is asked again, it answers with the next that it was told, and at last always with that.
+    let before = known.asked.lock().unwrap().iter().filter(|asked| asked.target == target).count() - 1;
+    let mut found: Vec<&Answer> = known.answers.iter().filter(|answer| answer.target == target).collect();
+    found.truncate(before + 1);
+    let found = found.pop().cloned();
     let answer = found.unwrap_or_else(|| json(&target, 404, &format!(r#"{{"title":"nothing at {target}"}}"#)));
     Response::builder()
         .status(StatusCode::from_u16(answer.status).unwrap())

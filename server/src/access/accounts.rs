@@ -19,8 +19,11 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 25] = [
+pub(super) const TABLES: [&str; 28] = [
     "agentless",
+    "noted",
+    "dead_letter",
+    "subscription",
     "integration",
     "event",
     "container",

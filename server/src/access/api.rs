@@ -2,15 +2,11 @@
 
 use axum::{
     Json,
-    extract::{
-        FromRequestParts, Path, Query, State,
-        rejection::{JsonRejection, QueryRejection},
-    },
+    extract::{FromRequestParts, Path, Query, State, rejection::QueryRejection},
     http::{StatusCode, request::Parts},
 };
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -18,7 +14,10 @@ use super::{
     Account, Actor, Admin, Caller, NewToken, NewUser, Role, SYSTEM, Token, User, UserChange,
     audit::{AuditEntry, Position},
 };
-use crate::{app::App, http::Problem};
+use crate::{
+    app::App,
+    http::{Body, Problem, body},
+};
 
 /// Entries of the log on a page, at the most and if nothing is said.
 const PAGE: i64 = 1000;
@@ -69,19 +68,6 @@ fn system_only(caller: &Caller) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::forbidden(format!("accounts are seen to by admins of account `{SYSTEM}`, without naming another one")))
-}
-
-/// A body as it came.
-type Body = Result<Json<Box<RawValue>>, JsonRejection>;
-
-/// Reads a body. It is an object, though serde would also take a list of the values of its fields.
-fn body<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let Json(body) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    if !body.get().starts_with('{') {
-        return Err(Problem::bad_request("the body is no JSON object"));
-    }
-    serde_json::from_str(body.get())
-        .map_err(|error| Problem::bad_request(format!("the body is not what belongs here: {error}")))
 }
 
 /// Some of something.

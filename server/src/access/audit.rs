@@ -78,7 +78,7 @@ pub(crate) struct Change<'a> {
     object: String,
     id: i64,
     /// When it is made.
-    pub(super) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// An identifier that nothing else has.
     pub(crate) spare: i64,
 }

@@ -156,6 +156,24 @@ macro_rules! allowed {
         }
     };
 }
+
+/// Somebody who may change what is set up, and what the audit log calls them.
+pub(crate) struct Manager(pub(crate) Caller, pub(crate) Actor);
+
+impl FromRequestParts<App> for Manager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (caller, actor) = app.access.asking(parts).await?;
+        match caller.role {
+            Role::Admin | Role::ReadWrite => Ok(Self(caller, actor)),
+            Role::ReadOnly | Role::InventoryAgent => {
+                Err(Problem::forbidden(format!("`{}` is not allowed to do this", caller.name)))
+            }
+        }
+    }
+}
+
 allowed!(Reporter, Admin | ReadWrite | InventoryAgent);
 allowed!(Reader, Admin | ReadWrite | ReadOnly);
 allowed!(Writer, Admin | ReadWrite);

@@ -28,7 +28,7 @@ pub(crate) use self::{
     api::{body, routes},
     keys::KeySource,
     managed::{Change, Given, create, named, remove},
-    networks::{Network, USUALLY_REFUSED},
+    networks::USUALLY_REFUSED,
     rotate::rotate,
     schedule::always,
     store::{Source, list},

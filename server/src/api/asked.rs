@@ -48,6 +48,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("sort", "`first_seen` or `name`; `-` before it for descending."),
     ("state", "What the container does: `running`, `exited`, …"),
     ("status", "`present`, `stale`, `gone` or `all`; present and stale ones if not said."),
+    ("subscription", "Number of the subscription."),
     ("tag", "Tag of the image."),
     ("until", "Before this time (RFC 3339)."),
 ];
@@ -82,6 +83,7 @@ pub(super) struct Asked {
     pub(super) sort: Sort,
     pub(super) state: Option<ContainerState>,
     pub(super) shown: Option<Shown>,
+    pub(super) subscription: Option<i64>,
     pub(super) tag: Option<String>,
     pub(super) until: Option<i64>,
 }
@@ -217,6 +219,9 @@ impl Asked {
                     _ => return Err(invalid("`present`, `stale`, `gone` or `all`")),
                 });
             }
+            "subscription" => {
+                self.subscription = Some(value.parse().map_err(|_| invalid("the number of a subscription"))?);
+            }
             "label" => self.labels.push(value),
             "cluster" => self.cluster = Some(value),
             "context" => self.context = Some(value),
@@ -292,17 +297,27 @@ impl Format {
     }
 }
 
-/// The parameters of a view.
+/// What can be asked with parameters.
+pub(super) trait Takes: Send + Sync + 'static {
+    /// Their names.
+    const NAMES: &'static [&'static [&'static str]];
+}
+
+impl<V: View> Takes for V {
+    const NAMES: &'static [&'static [&'static str]] = V::TAKES;
+}
+
+/// The parameters of a question.
 pub(super) struct Asks<V>(pub(super) Asked, pub(super) PhantomData<V>);
 
-impl<V: View> FromRequestParts<App> for Asks<V> {
+impl<V: Takes> FromRequestParts<App> for Asks<V> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|error| Problem::bad_request(format!("the parameters cannot be read: {error}")))?;
         let asks_format = pairs.iter().any(|(name, _)| name == "format");
-        let mut asked = Asked::read(pairs, V::TAKES)?;
+        let mut asked = Asked::read(pairs, V::NAMES)?;
         if !asks_format {
             asked.format = Format::accepted(parts);
         }
@@ -310,10 +325,10 @@ impl<V: View> FromRequestParts<App> for Asks<V> {
     }
 }
 
-impl<V: View> IntoParams for Asks<V> {
+impl<V: Takes> IntoParams for Asks<V> {
     fn into_params(_place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let known = |name: &&str| PARAMETERS.iter().find(|(known, _)| known == name);
-        let names: Vec<&str> = V::TAKES.concat();
+        let names: Vec<&str> = V::NAMES.concat();
         names.iter().filter_map(known).map(|(name, about)| parameter(name, about)).collect()
     }
 }
@@ -326,6 +341,7 @@ fn parameter(name: &str, about: &str) -> Parameter {
             let number = ObjectBuilder::new().schema_type(Type::Integer);
             Schema::Object(number.minimum(Some(1)).maximum(Some(MOST)).build())
         }
+        "subscription" => Schema::Object(ObjectBuilder::new().schema_type(Type::Integer).build()),
         "label" => Schema::Array(ArrayBuilder::new().items(text().build()).build()),
         "format" => words(&["json", "ndjson", "csv"]),
         "status" => words(&["present", "stale", "gone", "all"]),
@@ -340,7 +356,7 @@ fn parameter(name: &str, about: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Query)
-        .required(if name == "image" { Required::True } else { Required::False })
+        .required(if ["image", "subscription"].contains(&name) { Required::True } else { Required::False })
         .description(Some(about))
         .schema(Some(schema))
         .build()

@@ -19,23 +19,24 @@ use crate::{access::Reader, app::App, http::Problem};
 /// Something that changed.
 #[expect(clippy::struct_field_names, reason = "as the answer names it")]
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Change {
-    pub(super) id: i64,
-    at: String,
-    /// `appeared`, `disappeared` or `changed`.
-    pub(super) change: &'static str,
-    /// `container` or `image`.
-    pub(super) entity: &'static str,
+pub(crate) struct Change {
+    pub(crate) id: i64,
+    pub(crate) at: String,
+    /// `appeared`, `disappeared` or `changed`; of an agent `silent` or `heard` again; of a scope `coverage_lost` or
+    /// `coverage_regained`.
+    pub(crate) change: &'static str,
+    /// `container`, `image`, `agent` or `scope`.
+    pub(crate) entity: &'static str,
     entity_id: i64,
     /// What changed, from what to what.
     detail: Option<Value>,
-    context: Option<String>,
-    /// Key of the scope.
-    scope: i64,
+    pub(crate) context: Option<String>,
+    /// Key of the scope; none of an agent's.
+    scope: Option<i64>,
     /// The container as it is known now; none once it was removed.
-    pub(super) container: Option<Container>,
+    pub(crate) container: Option<Container>,
     /// The image's use as it is known now; none once it was removed.
-    pub(super) image: Option<Use>,
+    pub(crate) image: Option<Use>,
 }
 
 /// So many events are looked at before the bounds of times are looked for.
@@ -71,20 +72,71 @@ impl View for Changes {
         let rows = find(account_id, asked, &mut connection).await?;
         let changes: Vec<Change> = rows.iter().map(Change::read).collect::<Result<_, _>>()?;
         let mut page = cut(changes, asked, |change| Cursor::new(asked.sort, change.id, ""));
-        let ids = |entity: &str| -> Vec<i64> {
-            page.items.iter().filter(|change| change.entity == entity).map(|change| change.entity_id).collect()
-        };
-        let (of_containers, of_images) = (ids("container"), ids("image"));
-        let containers = containers::describe(app, &mut connection, account_id, &of_containers, Shown::All).await?;
-        let images = whereabouts::describe(app, &mut connection, account_id, &of_images).await?;
-        for change in &mut page.items {
-            match change.entity {
-                "container" => change.container = containers.get(&change.entity_id).cloned(),
-                _ => change.image = images.get(&change.entity_id).cloned(),
-            }
-        }
+        describe(app, &mut connection, account_id, &mut page.items).await?;
         Ok(page)
     }
+}
+
+/// Adds what is known now of what they are of.
+async fn describe(
+    app: &App,
+    connection: &mut AnyConnection,
+    account_id: i64,
+    changes: &mut [Change],
+) -> Result<(), Problem> {
+    let ids = |entity: &str| -> Vec<i64> {
+        changes.iter().filter(|change| change.entity == entity).map(|change| change.entity_id).collect()
+    };
+    let (of_containers, of_images) = (ids("container"), ids("image"));
+    let containers = containers::describe(app, connection, account_id, &of_containers, Shown::All).await?;
+    let images = whereabouts::describe(app, connection, account_id, &of_images).await?;
+    for change in changes {
+        match change.entity {
+            "container" => change.container = containers.get(&change.entity_id).cloned(),
+            "image" => change.image = images.get(&change.entity_id).cloned(),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Columns that [`Change::read`] reads of an event, and of its scope if that is still there.
+const CHANGE: &str = "ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, \
+    ev.scope_id AS scope_id, ev.detail AS detail, sc.context AS context";
+
+/// Events behind one up to another, in their order: some, at the most.
+pub(crate) async fn following(
+    app: &App,
+    connection: &mut AnyConnection,
+    account_id: i64,
+    [after, until]: [i64; 2],
+    most: i64,
+) -> Result<Vec<Change>, Problem> {
+    let mut statement = Statement::of_account(account_id);
+    let (after, until, most) = (statement.bind(after), statement.bind(until), statement.bind(most));
+    statement.text = format!(
+        "SELECT {CHANGE} FROM event AS ev LEFT JOIN scope AS sc ON sc.account_id = $1 AND sc.id = ev.scope_id \
+         WHERE ev.account_id = $1 AND ev.id > {after} AND ev.id <= {until} ORDER BY ev.id LIMIT {most}"
+    );
+    let rows = statement.fetch(connection).await?;
+    let mut changes: Vec<Change> = rows.iter().map(Change::read).collect::<Result<_, _>>()?;
+    describe(app, connection, account_id, &mut changes).await?;
+    Ok(changes)
+}
+
+/// The number before that of the first event at a time or later; none if there is no such event.
+pub(crate) async fn before(
+    connection: &mut AnyConnection,
+    account_id: i64,
+    since: i64,
+) -> Result<Option<i64>, sqlx::Error> {
+    let mut statement = Statement::of_account(account_id);
+    let since = statement.bind(since);
+    statement.text =
+        format!("SELECT MIN(ev.id) AS first FROM event AS ev WHERE ev.account_id = $1 AND ev.at >= {since}");
+    let rows = statement.fetch(connection).await?;
+    let first = rows.first().map(|row| maybe_integer(row, "first")).transpose()?.flatten();
+    Ok(first.map(|first| first - 1))
 }
 
 /// The events of a page, and one more if there is another page.
@@ -101,8 +153,7 @@ async fn find(account_id: i64, asked: &Asked, connection: &mut AnyConnection) ->
     let limit = statement.bind(asked.limit + 1);
     let text = |events: &str, conditions: &str| {
         format!(
-            "SELECT ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, \
-             ev.scope_id AS scope_id, ev.detail AS detail, sc.context AS context FROM {events} AS ev \
+            "SELECT {CHANGE} FROM {events} AS ev \
              LEFT JOIN scope AS sc ON sc.account_id = $1 AND sc.id = ev.scope_id \
              WHERE ev.account_id = $1 AND ev.id > {after}{conditions} ORDER BY ev.id LIMIT {limit}"
         )
@@ -176,13 +227,22 @@ impl Change {
             change: match integer(row, "kind")? {
                 1 => "appeared",
                 2 => "disappeared",
+                4 => "silent",
+                5 => "heard",
+                6 => "coverage_lost",
+                7 => "coverage_regained",
                 _ => "changed",
             },
-            entity: if integer(row, "entity")? == 1 { "container" } else { "image" },
+            entity: match integer(row, "entity")? {
+                1 => "container",
+                2 => "image",
+                3 => "agent",
+                _ => "scope",
+            },
             entity_id: integer(row, "entity_id")?,
             detail: maybe_text(row, "detail")?.and_then(|detail| serde_json::from_str(&detail).ok()),
             context: maybe_text(row, "context")?,
-            scope: integer(row, "scope_id")?,
+            scope: Some(integer(row, "scope_id")?).filter(|scope| *scope != 0),
             container: None,
             image: None,
         })

@@ -25,7 +25,7 @@ use crate::{access::Reader, app::App, http::Problem, words};
 
 /// A container.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Container {
+pub(crate) struct Container {
     pub(super) id: i64,
     /// The runtime's identifier; none while the runtime has not made it.
     pub(super) runtime_id: Option<String>,

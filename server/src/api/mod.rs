@@ -7,9 +7,11 @@
 
 mod answer;
 mod asked;
-mod changes;
+pub(crate) mod changes;
 mod containers;
+mod dead_letters;
 mod document;
+mod events;
 mod filters;
 mod find;
 mod fragments;
@@ -19,6 +21,7 @@ mod pods;
 mod shared;
 mod sources;
 pub(crate) mod statement;
+mod subscriptions;
 pub(crate) mod visible;
 mod whereabouts;
 
@@ -45,6 +48,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(images::images))
         .routes(routes!(whereabouts::whereabouts))
         .routes(routes!(changes::changes))
+        .routes(routes!(events::events))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(subscriptions::list, subscriptions::create))
+        .routes(routes!(subscriptions::one, subscriptions::change, subscriptions::delete))
 }
 
 /// Where the description is served.

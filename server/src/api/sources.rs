@@ -322,7 +322,7 @@ impl Scope {
 }
 
 /// A page of a list that is ordered by its keys.
-async fn page<T: Keyed>(
+pub(super) async fn page<T: Keyed>(
     app: &App,
     asked: &Asked,
     mut statement: Statement,
@@ -339,7 +339,7 @@ async fn page<T: Keyed>(
 }
 
 /// What has a key.
-trait Keyed {
+pub(super) trait Keyed {
     fn key(&self) -> i64;
 }
 

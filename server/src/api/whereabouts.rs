@@ -21,7 +21,7 @@ use crate::{access::Reader, app::App, http::Problem};
 
 /// An image in use in a scope, under a name.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Use {
+pub(crate) struct Use {
     pub(super) id: i64,
     /// The name that it was asked for by.
     pub(super) image: String,

@@ -1,6 +1,6 @@
 //! `serve`: the server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -11,8 +11,11 @@ use crate::{
     cli,
     database::statistics,
     exit::Exit,
-    reap, say, serve,
+    notify, reap, say, serve,
 };
+
+/// How long notifying may take to end.
+const TO_STOP: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
@@ -38,7 +41,7 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     };
     let retention = settings.inventory.retention()?;
     let agentless = Arc::new(Agentless::new(settings.agentless.clone(), vault));
-    let app = App { agentless, ..App::new(database, retention) };
+    let app = App { agentless, ..App::new(database, retention, settings.notify.clone()) };
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -53,10 +56,15 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     if !app.agentless.vault.is_locked() {
         tasks.push(tokio::spawn(agentless::always(app.clone())));
     }
+    let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
     for task in tasks {
         task.abort();
+    }
+    // It has seen that the server stops, and writes down how far it has come.
+    if tokio::time::timeout(TO_STOP, notifying).await.is_err() {
+        say::note("what was notified last was not written down, and will be notified again");
     }
     Ok(Exit::Success)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use stocktake_core::{ConfigError, nearest};
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use self::settings::{AgentlessSettings, Limits, Settings, TlsSettings};
+pub(crate) use self::settings::{AgentlessSettings, Limits, NotifySettings, Settings, TlsSettings};
 
 /// Why a configuration cannot be used: everything that is wrong with it, not only the first.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Invalid {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 5] = ["agentless", "inventory", "limits", "metrics", "server"];
+const TABLES: [&str; 6] = ["agentless", "inventory", "limits", "metrics", "notify", "server"];
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Settings, Invalid> {
@@ -59,6 +59,7 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
             "inventory" => settings.inventory = table(key, value, &mut errors),
             "limits" => settings.limits = table(key, value, &mut errors),
             "metrics" => settings.metrics = table(key, value, &mut errors),
+            "notify" => settings.notify = table(key, value, &mut errors),
             other => errors.push(unknown_table(other)),
         }
     }
@@ -109,7 +110,9 @@ fn json(value: &DeValue<'_>) -> Value {
 /// Where in the text the setting at `path` begins, or what is nearest outside it.
 fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
     let (mut found, mut table) = (None, Some(document));
-    for segment in path.split('.').map(|segment| segment.split('[').next().unwrap_or_default()) {
+    for segment in path.split('.') {
+        // Of a list it is where the list is.
+        let segment = segment.split('[').next().unwrap_or_default();
         let Some((key, value)) = table.and_then(|table| table.get_key_value(segment)) else { break };
         found = Some(key.span().start);
         table = value.get_ref().as_table();
@@ -172,6 +175,17 @@ looks_at_once = 0
 look_timeout = '2m'
 look_bytes = '1MiB'
 refused_networks = ['127.0.0.0/8']
+[notify]
+allow_networks = ['10.1.0.0/16', '::1']
+timeout = '3s'
+give_up_after = '24h'
+[notify.smtp]
+host = 'mail.example.com'
+tls = 'starttls'
+user = 'stocktake'
+password_file = '/p'
+from = 'Stocktake <stocktake@example.com>'
+domains = ['example.com']
 ";
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
@@ -183,6 +197,15 @@ refused_networks = ['127.0.0.0/8']
         assert_eq!(settings.agentless.key_file, Some(PathBuf::from("/key")));
         assert_eq!(settings.agentless.look_timeout, Duration::from_mins(2));
         assert_eq!((settings.agentless.looks_at_once, settings.agentless.refused_networks.len()), (0, 1));
+        let notify = NotifySettings {
+            allow_networks: vec!["10.1.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()],
+            timeout: Duration::from_secs(3),
+            give_up_after: Duration::from_hours(24),
+            smtp: settings.notify.smtp.clone(),
+        };
+        let smtp = settings.notify.smtp.as_ref().unwrap();
+        assert_eq!((smtp.host.as_str(), smtp.from.email.as_ref()), ("mail.example.com", "stocktake@example.com"));
+        assert_eq!(settings.notify, notify);
     }
 
     #[test]
@@ -194,9 +217,11 @@ lisen = '127.0.0.1:1'
 image_ttl_days = -2
 [limits]
 header_timeout = '0s'
+[notify]
+allow_networks = ['localhost']
 [metric]
 [agentless]
-refused_networks = ['10.0.0.0']
+refused_networks = ['10.0.0.300']
 ";
         let found = complaints(text);
         assert!(
@@ -210,10 +235,12 @@ refused_networks = ['10.0.0.0']
                 "server.toml:5: inventory.image_ttl_days: expected a number of days, 0 for ever, or -1 for what the \
                  latest reports hold",
                 "server.toml:7: limits.header_timeout: `0s` is not longer than nothing",
-                "server.toml:8: metric: unknown key, expected one of `agentless`, `inventory`, `limits`, `metrics`, `server`; \
-                 did you mean `metrics`?",
-                "server.toml:10: agentless.refused_networks[0]: `10.0.0.0` is no network: expected an address and a number of \
-                 bits, as in `169.254.0.0/16`",
+                "server.toml:9: notify.allow_networks[0]: `localhost` is no network: expected one such as `10.0.0.0/8`, \
+                 `fd00::/8` or `192.0.2.7`",
+                "server.toml:10: metric: unknown key, expected one of `agentless`, `inventory`, `limits`, `metrics`, `notify`, \
+                 `server`; did you mean `metrics`?",
+                "server.toml:12: agentless.refused_networks[0]: `10.0.0.300` is no network: expected one such as `10.0.0.0/8`, \
+                 `fd00::/8` or `192.0.2.7`",
             ]
         );
     }

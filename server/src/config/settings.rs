@@ -7,10 +7,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, de};
 use stocktake_core::ConfigError;
 
-use crate::{
-    agentless::{Network, USUALLY_REFUSED},
-    app::Retention,
-};
+use crate::{agentless::USUALLY_REFUSED, app::Retention, network::Network, notify::SmtpSettings};
 
 /// Where the server listens where nothing is said. 8228 is where Anchore's own listens, and their agents' documentation.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8228);
@@ -23,6 +20,7 @@ pub(crate) struct Settings {
     pub(crate) inventory: InventorySettings,
     pub(crate) limits: Limits,
     pub(crate) metrics: MetricsSettings,
+    pub(crate) notify: NotifySettings,
 }
 
 /// What `[server]` holds.
@@ -169,6 +167,33 @@ impl Default for AgentlessSettings {
             look_timeout: Duration::from_mins(1),
             look_bytes: ByteSize::mib(64),
             refused_networks: USUALLY_REFUSED.to_vec(),
+        }
+    }
+}
+
+/// What `[notify]` holds: how others are told of what changes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NotifySettings {
+    /// Networks of this machine or around it that are sent to all the same, such as `10.1.0.0/16`.
+    pub(crate) allow_networks: Vec<Network>,
+    /// How long a receiver may take for one notification.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) timeout: Duration,
+    /// For how long a notification is tried that its receiver does not take.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) give_up_after: Duration,
+    /// By which server mail is sent; none is sent without it.
+    pub(crate) smtp: Option<SmtpSettings>,
+}
+
+impl Default for NotifySettings {
+    fn default() -> Self {
+        Self {
+            allow_networks: Vec::new(),
+            timeout: Duration::from_secs(10),
+            give_up_after: Duration::from_hours(72),
+            smtp: None,
         }
     }
 }

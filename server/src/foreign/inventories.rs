@@ -267,5 +267,6 @@ pub(super) async fn delete(
     if remove(&app.database, caller.account_id, what, now).await.map_err(Problem::from)? == 0 {
         return Err(Problem::not_found(format!("there is nothing of type `{kind}` in context `{context}`")).into());
     }
+    app.notify.pulse.nudge();
     Ok(StatusCode::NO_CONTENT)
 }

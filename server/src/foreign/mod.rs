@@ -14,6 +14,7 @@ mod reads;
 mod report;
 mod routes;
 mod shapes;
+mod subscriptions;
 
 #[cfg(test)]
 mod tests;

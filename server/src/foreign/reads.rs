@@ -184,5 +184,6 @@ pub(super) async fn delete_namespaces(
     if remove(&app.database, caller.account_id, what, now).await.map_err(Problem::from)? == 0 {
         return Err(Problem::not_found(format!("there is nothing of cluster `{cluster_name}`")).into());
     }
+    app.notify.pulse.nudge();
     Ok(StatusCode::NO_CONTENT)
 }

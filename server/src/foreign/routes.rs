@@ -16,7 +16,7 @@ use super::{
     inventories::{self, Wanted},
     kai::InventoryReport,
     kubernetes::KubernetesInventory,
-    reads,
+    reads, subscriptions,
 };
 use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming};
 
@@ -41,6 +41,8 @@ pub(crate) fn table() -> Vec<(String, MethodRouter<App>)> {
         ("/v2/ecs-services", get(reads::services)),
         ("/v2/ecs-tasks", get(reads::tasks)),
         ("/v2/ecs-containers", get(reads::ecs_containers)),
+        ("/v2/subscriptions", get(subscriptions::list).post(subscriptions::create)),
+        ("/v2/subscriptions/{id}", get(subscriptions::get).put(subscriptions::change).delete(subscriptions::delete)),
         ("/v2/system/integrations", get(integrations::list)),
         ("/v2/system/integrations/registration", post(integrations::register)),
         ("/v2/system/integrations/{uuid}", get(integrations::get).delete(integrations::delete)),

@@ -1,5 +1,9 @@
 //! What all that is served over HTTP has in common.
 
+mod body;
 mod problem;
 
-pub(crate) use problem::Problem;
+pub(crate) use self::{
+    body::{Body, body},
+    problem::Problem,
+};

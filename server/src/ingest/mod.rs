@@ -26,12 +26,13 @@ use stocktake_core::{
     model::{Report, Source},
     wire::{Outcome, Receipt, Stored, problem},
 };
+use tokio::sync::Notify;
 
 pub(crate) use self::{
     elements::key as element_key,
     request::has_nul,
     routes::routes,
-    write::{Removal, remove},
+    write::{Entity, Events, Removal, What, remove},
 };
 use self::{
     known::Known,
@@ -51,6 +52,7 @@ pub(crate) struct Ingest {
     interned: intern::Interned,
     recent: Arc<recent::Recent>,
     heartbeats: heartbeat::Heartbeats,
+    written: Arc<Notify>,
 }
 
 /// A report as it came, whoever sent it.
@@ -87,7 +89,12 @@ impl Ingest {
     pub(crate) fn new(database: Database) -> Self {
         let recent = Arc::new(recent::Recent::new());
         let heartbeats = heartbeat::Heartbeats::new(database.clone(), Arc::clone(&recent));
-        Self { database, interned: intern::Interned::default(), recent, heartbeats }
+        Self { database, interned: intern::Interned::default(), recent, heartbeats, written: Arc::default() }
+    }
+
+    /// Notified whenever events may have been written.
+    pub(crate) fn written(&self) -> Arc<Notify> {
+        Arc::clone(&self.written)
     }
 
     /// Forgets which images, names and labels are in the database: some of them may be there no longer.
@@ -144,6 +151,7 @@ impl Ingest {
             };
             match write(&self.database, account, incoming, &known, &mut plan, &interned).await {
                 Ok(Written::Done) => {
+                    self.written.notify_one();
                     self.recent.learn(account, incoming, &known, &plan);
                     return Ok(Outcome::Accepted);
                 }

@@ -51,7 +51,7 @@ async fn inventory(database: &Database) {
 }
 
 fn app(database: &Database, ttl_days: i64, history_days: i64) -> App {
-    App::new(database.clone(), Retention { ttl_days, history_days, ..Retention::default() })
+    App::usual(database.clone(), Retention { ttl_days, history_days, ..Retention::default() })
 }
 
 fn container(id: i64, scope: i64, image_use: i64, pod: &str, gone: &str) -> String {
@@ -266,17 +266,19 @@ async fn what_nobody_tells_of_any_more_goes_with_its_scope() {
 }
 
 #[tokio::test]
-async fn who_did_what_and_which_bundles_came_is_kept_for_so_long() {
+async fn who_did_what_which_bundles_came_and_what_was_not_taken_is_kept_for_so_long() {
     for database in databases().await {
         inventory(&database).await;
         let mut text = String::new();
         for (id, at) in [(1, NOW - 400 * DAY - 1), (2, NOW - 400 * DAY)] {
             text += &format!("INSERT INTO audit VALUES (7, {at}, {id}, 'w', NULL, 'a', 'o', 'ok');");
             text += &format!("INSERT INTO bundle VALUES (7, '{id}', {at});");
+            text += &format!("INSERT INTO dead_letter VALUES (7, 1, {id}, {at}, 'r', 0);");
         }
         run(&database, &text).await;
         Reaper::new(&app(&database, 0, 400)).run(NOW).await.unwrap();
         assert_eq!(ids(&database, "audit").await, [2]);
         assert_eq!(count(&database, "bundle").await, 1);
+        assert_eq!(count(&database, "dead_letter").await, 1);
     }
 }

@@ -113,6 +113,7 @@ impl Listening {
         let Self { listener, tls, .. } = self;
         let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
         let limits = settings.limits.clone();
+        let stopping = app.notify.stopping.clone();
         let serving = Serving { router: router::router(app, settings), builder: builder(&limits), tls, limits };
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
@@ -140,6 +141,8 @@ impl Listening {
             }
         }
         drop(listener);
+        // Streams of events would go on for ever.
+        stopping.cancel();
         tracing::info!("stopping: requests that are under way may end");
         tokio::select! {
             () = graceful.shutdown() => {}
@@ -167,6 +170,10 @@ impl Serving {
         // Answers are small and waited for; without it there is nothing worse than a delay.
         let _ = stream.set_nodelay(true);
         let (header, body) = (self.limits.header_timeout, self.limits.body_timeout);
+        // What nobody acknowledges is not written to for longer: whoever listens to a stream is written to from time to time.
+        if let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(body)) {
+            tracing::debug!(%peer, "a connection whose other side is gone may stay for long: {error}");
+        }
         let stream = Patient::new(stream, header, body);
         let Some(tls) = self.tls.as_ref().map(|tls| tls.current()) else {
             return self.requests(stream, peer, watcher).await;

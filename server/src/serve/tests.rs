@@ -12,7 +12,7 @@ use super::*;
 use crate::{app::Retention, testing};
 
 async fn app() -> App {
-    App::new(testing::databases().await.swap_remove(0), Retention::default())
+    App::usual(testing::databases().await.swap_remove(0), Retention::default())
 }
 
 async fn ask(

@@ -1,14 +1,17 @@
 //! A whole server, asked as clients ask it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, BodyDataStream, to_bytes},
     extract::ConnectInfo,
     http::{HeaderMap, Method, Request, StatusCode},
+    response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -59,15 +62,19 @@ impl Served {
         for database in databases().await {
             let vault = Vault::new(KeySource::Environment(KEY.into()));
             let agentless = Arc::new(Agentless::new(AgentlessSettings::default(), vault));
-            let app = App { agentless, ..App::new(database, Retention::default()) };
-            assert!(app.access.bootstrap(Some(PASSWORD.into())).await.expect("an admin").is_none());
-            all.push(Self::over(app));
+            all.push(Self::over(App { agentless, ..App::usual(database, Retention::default()) }).await);
         }
         all
     }
 
-    /// All that is served of an app.
-    pub(crate) fn over(app: App) -> Self {
+    /// Of a fresh database.
+    pub(crate) async fn over(app: App) -> Self {
+        assert!(app.access.bootstrap(Some(PASSWORD.into())).await.expect("an admin").is_none());
+        Self::again(app)
+    }
+
+    /// Of a database that has an admin.
+    pub(crate) fn again(app: App) -> Self {
         let mut settings = Settings::default();
         settings.limits.requests_per_second = 0;
         Self { router: router::router(app.clone(), &settings), app }
@@ -105,7 +112,7 @@ impl Served {
         self.send(account, method, path, who, "application/json", body.to_string().into_bytes()).await
     }
 
-    /// Asks with any body, unless its type is empty.
+    /// Asks with any body, unless its type is empty. A stream of events is read until all is sent that there is.
     pub(crate) async fn send(
         &self,
         account: &str,
@@ -124,11 +131,77 @@ impl Served {
             }
         }
         let request = request.body(Body::from(body)).expect("a request");
-        let response = self.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, 1 << 24).await.expect("a body");
-        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (parts, body) = self.response(request).await.into_parts();
+        let is_stream = parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let text = if is_stream {
+            Listener(body.into_data_stream()).all().await
+        } else {
+            String::from_utf8_lossy(&to_bytes(body, 1 << 24).await.expect("a body")).into_owned()
+        };
         Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Reports that these containers run in cluster `prod`, each with its namespace and image.
+    pub(crate) async fn report(&self, agent: &str, containers: &[(&str, &str, &str)]) {
+        let uid = |prefix: &str, name: &str| {
+            let end: u64 = name.bytes().fold(0, |sum, byte| (sum * 31 + u64::from(byte)) % 1_000_000_000_000);
+            format!("{prefix}-0000-4000-8000-{end:012}")
+        };
+        let pod = |(name, namespace, _): &(&str, &str, &str)| {
+            json!({"uid": uid("00000001", name), "name": name, "namespace_uid": uid("00000002", namespace),
+                "labels": {"app": name}})
+        };
+        let container = |(name, _, image): &(&str, &str, &str)| {
+            json!({"id": format!("containerd://{name}"), "name": "app", "image_tag": image,
+                "pod_uid": uid("00000001", name)})
+        };
+        let namespace = |name: &str| json!({"uid": uid("00000002", name), "name": name});
+        let body = json!({"cluster_name": "prod", "timestamp": Timestamp::now().to_string(),
+            "namespaces": [namespace("shop"), namespace("back")],
+            "pods": containers.iter().map(pod).collect::<Vec<_>>(),
+            "containers": containers.iter().map(container).collect::<Vec<_>>()});
+        let answer = self.ask("POST", "/v2/kubernetes-inventory", agent, body).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+    }
+
+    async fn response(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.expect("an answer")
+    }
+
+    /// Listens to a stream of events, from behind one.
+    pub(crate) async fn listen(&self, path: &str, who: &str, last: Option<&str>) -> Result<Listener, StatusCode> {
+        let mut request = Request::builder().uri(path).header("authorization", who);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = self.response(request.body(Body::empty()).expect("a request")).await;
+        match response.status() {
+            StatusCode::OK => Ok(Listener(response.into_body().into_data_stream())),
+            status => Err(status),
+        }
+    }
+}
+
+/// A stream of events.
+pub(crate) struct Listener(BodyDataStream);
+
+impl Listener {
+    /// What is sent next; none at its end.
+    pub(crate) async fn next(&mut self) -> Option<String> {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await.expect("something in time");
+        next.map(|chunk| String::from_utf8(chunk.expect("a chunk").to_vec()).expect("UTF-8"))
+    }
+
+    /// All that there is.
+    pub(crate) async fn all(&mut self) -> String {
+        let mut all = String::new();
+        while let Some(chunk) = self.next().await {
+            all.push_str(&chunk);
+            if chunk.starts_with(": here\n") {
+                break;
+            }
+        }
+        all
     }
 }
 

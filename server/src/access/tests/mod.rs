@@ -47,7 +47,7 @@ async fn beds() -> Vec<Bed> {
 }
 
 fn bed(database: Database) -> Bed {
-    let app = App::new(database, Retention::default());
+    let app = App::usual(database, Retention::default());
     let (router, _) = api::routes().split_for_parts();
     let router = router
         .route("/report", get(async |Reporter(caller): Reporter| caller.account))

@@ -153,7 +153,7 @@ async fn link_local_addresses_are_not_looked_at() {
 async fn without_a_key_nothing_is_stored_and_it_says_what_to_do() {
     let served = Served::all().await.swap_remove(0);
     let app = crate::app::App { agentless: std::sync::Arc::default(), ..served.app.clone() };
-    let served = Served::over(app);
+    let served = Served::again(app);
     let refused = add(&served, nobody("prod")).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);
     assert!(refused.text.contains("openssl rand -base64 32"), "{}", refused.text);

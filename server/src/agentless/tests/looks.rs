@@ -39,7 +39,7 @@ impl Looking {
         let settings = AgentlessSettings { look_timeout, looks_at_once: 2, ..AgentlessSettings::default() };
         let app = App { agentless: Agentless::new(settings, vault).into(), ..app };
         let task = tokio::spawn(schedule::always(app.clone())).abort_handle();
-        Self { served: Served::over(app), task }
+        Self { served: Served::again(app), task }
     }
 
     async fn status(&self, name: &str) -> Value {

@@ -1,5 +1,6 @@
 //! The questions, asked of an inventory on each database that is at hand.
 
+mod events;
 mod paging;
 mod time;
 mod views;

@@ -36,7 +36,7 @@ pub(super) async fn worlds() -> Vec<World> {
     let mut worlds = Vec::new();
     for database in databases().await {
         let now = crate::api::answer::now();
-        let world = World { app: App::new(database, Retention::default()), now };
+        let world = World { app: App::usual(database, Retention::default()), now };
         world.fill().await;
         worlds.push(world);
     }

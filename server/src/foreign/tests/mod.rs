@@ -139,7 +139,7 @@ async fn tasks_of_ecs_are_pods_and_services_own_them() {
 #[tokio::test]
 async fn the_inventory_lists_what_the_time_to_live_lets_stand() {
     for database in databases().await {
-        let app = App::new(database.clone(), Retention::default());
+        let app = App::usual(database.clone(), Retention::default());
         let now = Timestamp::now();
         let at = |minutes: i64| (now - SignedDuration::from_mins(minutes)).to_string();
         let both = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);
@@ -189,7 +189,7 @@ async fn events(database: &Database) -> Vec<(i64, i64, i64)> {
 #[tokio::test]
 async fn what_was_removed_has_disappeared_until_it_is_reported_again() {
     for database in databases().await {
-        let app = App::new(database.clone(), Retention { ttl_days: 0, ..Retention::default() });
+        let app = App::usual(database.clone(), Retention { ttl_days: 0, ..Retention::default() });
         app.ingest.take(1, &batch("alpha", "0", "aa")).await.unwrap();
         let now = Timestamp::now().as_millisecond();
         let removed = async |account, what| remove(&database, account, what, now).await.unwrap();
@@ -219,7 +219,7 @@ async fn what_was_removed_has_disappeared_until_it_is_reported_again() {
 #[tokio::test]
 async fn an_image_that_is_gone_is_removed_by_its_digest() {
     for database in databases().await {
-        let app = App::new(database.clone(), Retention::default());
+        let app = App::usual(database.clone(), Retention::default());
         let now = Timestamp::now();
         let at = |minutes: i64| (now - SignedDuration::from_mins(minutes)).to_string();
         let both = json!([{"tag": "alpine:3", "repoDigest": DIGEST}, {"tag": "nginx:1.25"}]);

@@ -7,22 +7,32 @@ use crate::database::{Column, DatabaseError, Dialect, Rows, Value};
 
 /// What happened. The numbers are those of the schema.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum What {
+pub(crate) enum What {
     Appeared = 1,
     Disappeared = 2,
     Changed = 3,
+    /// An agent's next report is overdue.
+    Silent = 4,
+    /// It has reported again.
+    Heard = 5,
+    /// A scope is not seen completely.
+    CoverageLost = 6,
+    /// It is again.
+    CoverageRegained = 7,
 }
 
 /// To what. The numbers are those of the schema.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Entity {
+pub(crate) enum Entity {
     Container = 1,
     Image = 2,
+    Agent = 3,
+    Scope = 4,
 }
 
 /// Events of a transaction, in their order.
 #[derive(Default)]
-pub(super) struct Events(Vec<Event>);
+pub(crate) struct Events(Vec<Event>);
 
 struct Event {
     at: i64,
@@ -34,12 +44,12 @@ struct Event {
 }
 
 impl Events {
-    pub(super) fn push(&mut self, at: i64, what: What, entity: Entity, [id, scope]: [i64; 2], detail: Option<&Json>) {
+    pub(crate) fn push(&mut self, at: i64, what: What, entity: Entity, [id, scope]: [i64; 2], detail: Option<&Json>) {
         self.0.push(Event { at, what, entity, id, scope, detail: detail.map(ToString::to_string) });
     }
 
     /// Numbers and writes them, near the end of a transaction, as nobody else can number theirs until it is committed.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         self,
         connection: &mut AnyConnection,
         dialect: Dialect,

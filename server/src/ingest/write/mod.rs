@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 
 use sqlx::Row as _;
 
-pub(crate) use self::remove::{Removal, remove};
+pub(crate) use self::{
+    events::{Entity, Events, What},
+    remove::{Removal, remove},
+};
 
 use super::{
     Incoming,

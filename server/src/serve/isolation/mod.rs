@@ -71,7 +71,11 @@ async fn documented(served: &Served, red: &Red, route: &str) -> Vec<String> {
     let document = served.get("/v1/openapi.json", reader).await.json();
     let parameters = document["paths"][route]["get"]["parameters"].as_array().cloned().unwrap_or_default();
     let names: Vec<&str> = parameters.iter().filter_map(|parameter| parameter["name"].as_str()).collect();
-    let needed = if route == "/v1/where" { format!("image={}", red::DIGEST) } else { String::new() };
+    let needed = match route {
+        "/v1/where" => format!("image={}", red::DIGEST),
+        "/v1/dead-letters" => format!("subscription={}", red.subscription),
+        _ => String::new(),
+    };
     let mut queries = vec![needed.clone()];
     for name in &names {
         queries.extend(red.value(route, name).iter().map(|value| format!("{name}={value}")));
@@ -80,9 +84,9 @@ async fn documented(served: &Served, red: &Red, route: &str) -> Vec<String> {
     if let Some(next) = page["next"].as_str() {
         queries.push(format!("after={next}"));
     }
-    if route == "/v1/where" {
+    if let Some((name, _)) = needed.split_once('=') {
         for query in &mut queries[1..] {
-            if !query.starts_with("image=") {
+            if !query.starts_with(&format!("{name}=")) {
                 *query = format!("{needed}&{query}");
             }
         }
@@ -104,6 +108,11 @@ fn bodies(red: &Red, method: &str, route: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("PATCH", "/v1/agentless/sources/{name}") => json(json!({"interval_seconds": 600})),
         ("POST", "/v1/agentless/sources/{name}/test") => vec![("", Vec::new())],
         ("POST", "/v1/enterprise/inventories/clusters") => json(red::cluster()),
+        ("POST", "/v1/subscriptions") => json(red::subscription()),
+        ("PATCH", "/v1/subscriptions/{id}") => json(json!({"name": "another", "active": false})),
+        ("POST", "/v2/subscriptions") => json(red::watch()),
+        ("PUT", "/v2/subscriptions/{id}") => json(json!({"active": true, "subscription_value": "another"})),
+        ("POST", "/v1/dead-letters/replay") => json(json!({"subscription": red.subscription})),
         ("PATCH", "/v1/sources/{id}") => json(json!({"image_ttl_days": 1})),
         ("POST", "/v2/kubernetes-inventory" | "/v1/enterprise/kubernetes-inventory") => {
             json(of("kubernetes-inventory"))

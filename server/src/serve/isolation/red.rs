@@ -19,7 +19,7 @@ use crate::testing::{Account, PASSWORD, Served};
 pub(super) const DIGEST: &str = "sha256:7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7";
 
 /// Words that stand in what it is answered, and in no other account's answers.
-pub(super) const MARKS: [&str; 15] = [
+pub(super) const MARKS: [&str; 18] = [
     "redcluster",
     "redspace",
     "rednode",
@@ -31,6 +31,9 @@ pub(super) const MARKS: [&str; 15] = [
     "redowner",
     "redintegration",
     "redagentless",
+    "redsubscription",
+    "redhooks",
+    "redreason",
     "red-user",
     "red-read-only",
     "7ed7ed7ed7ed",
@@ -52,6 +55,9 @@ pub(super) struct Red {
     /// Keys of a source and a container.
     pub(super) source: i64,
     pub(super) container: i64,
+    /// Of a subscription and a watch.
+    pub(super) subscription: i64,
+    pub(super) watch: String,
 }
 
 /// What Anchore's agents send of it: path and body.
@@ -88,6 +94,15 @@ pub(super) fn cluster() -> Value {
     let config =
         json!({"credential_type": "token", "cluster_server": "https://127.0.0.1:1", "credential": "redsecret"});
     json!({"cluster_name": "redagentless", "inventory_type": "kubernetes", "cluster_config": config})
+}
+
+pub(super) fn subscription() -> Value {
+    json!({"name": "redsubscription", "on": {"cluster": "redcluster"},
+        "channel": {"type": "webhook", "url": "https://redhooks.example.com/"}})
+}
+
+pub(super) fn watch() -> Value {
+    json!({"subscription_type": "runtime_inventory", "subscription_key": "redcluster/redspace"})
 }
 
 /// A host with a container, and the manifest that names it, as `stocktake-agent` sends them.
@@ -176,7 +191,16 @@ impl Red {
         assert!(made.status.is_success(), "{}", made.text);
         let first = async |path: &str| served.get(path, admin).await.json()["items"][0]["id"].as_i64().unwrap();
         let (source, container) = (first("/v1/sources").await, first("/v1/containers").await);
-        Self { account, report, manifest, integration, source, container }
+        let made = served.ask("POST", "/v1/subscriptions", admin, subscription()).await;
+        assert!(made.status.is_success(), "{}", made.text);
+        let subscription = made.json()["id"].as_i64().unwrap();
+        let letter =
+            "INSERT INTO dead_letter SELECT account_id, id, 1, 0, 'redreason', 0 FROM subscription WHERE id = $1";
+        sqlx::query(letter).bind(subscription).execute(served.app.database.pool()).await.unwrap();
+        let made = served.ask("POST", "/v2/subscriptions", admin, watch()).await;
+        assert!(made.status.is_success(), "{}", made.text);
+        let watch = made.json()["subscription_id"].as_str().unwrap().to_owned();
+        Self { account, report, manifest, integration, source, container, subscription, watch }
     }
 
     /// What parameters of paths and questions are where they mean something of this account.
@@ -184,6 +208,8 @@ impl Red {
         let one = |text: &str| vec![text.to_owned()];
         match (path, name) {
             ("/v1/sources/{id}", "id") => vec![self.source.to_string()],
+            ("/v1/subscriptions/{id}", "id") | (_, "subscription") => vec![self.subscription.to_string()],
+            ("/v2/subscriptions/{id}", "id") => one(&self.watch),
             (_, "id") => vec![self.container.to_string()],
             ("/v1/accounts/{name}", "name") => one("red"),
             ("/v1/tokens/{name}", "name") => one("red-read-only"),

@@ -2,7 +2,7 @@
 
 /// Method, path, and the roles that may: (a)dmin, read-(w)rite, (r)ead-only, (i)nventory-agent; `s`: only admins of the account
 /// `admin`; `*`: everybody, without credentials.
-pub(super) const ROUTES: [(&str, &str, &str); 67] = [
+pub(super) const ROUTES: [(&str, &str, &str); 80] = [
     ("GET", "/livez", "*"),
     ("GET", "/readyz", "*"),
     ("GET", "/version", "*"),
@@ -19,6 +19,14 @@ pub(super) const ROUTES: [(&str, &str, &str); 67] = [
     ("GET", "/v1/images", "awr"),
     ("GET", "/v1/where", "awr"),
     ("GET", "/v1/changes", "awr"),
+    ("GET", "/v1/events", "awr"),
+    ("GET", "/v1/subscriptions", "awr"),
+    ("POST", "/v1/subscriptions", "aw"),
+    ("GET", "/v1/subscriptions/{id}", "awr"),
+    ("PATCH", "/v1/subscriptions/{id}", "aw"),
+    ("DELETE", "/v1/subscriptions/{id}", "aw"),
+    ("GET", "/v1/dead-letters", "awr"),
+    ("POST", "/v1/dead-letters/replay", "aw"),
     ("GET", "/v1/accounts", "s"),
     ("POST", "/v1/accounts", "s"),
     ("DELETE", "/v1/accounts/{name}", "s"),
@@ -63,6 +71,11 @@ pub(super) const ROUTES: [(&str, &str, &str); 67] = [
     ("GET", "/v2/ecs-services", "awr"),
     ("GET", "/v2/ecs-tasks", "awr"),
     ("GET", "/v2/ecs-containers", "awr"),
+    ("GET", "/v2/subscriptions", "awr"),
+    ("POST", "/v2/subscriptions", "aw"),
+    ("GET", "/v2/subscriptions/{id}", "awr"),
+    ("PUT", "/v2/subscriptions/{id}", "aw"),
+    ("DELETE", "/v2/subscriptions/{id}", "aw"),
     ("GET", "/v2/system/integrations", "awr"),
     ("POST", "/v2/system/integrations/registration", "awi"),
     ("GET", "/v2/system/integrations/{uuid}", "awr"),
@@ -90,6 +103,7 @@ pub(super) fn questions(path: &str) -> &'static [&'static str] {
         | "/v2/ecs-services"
         | "/v2/ecs-tasks"
         | "/v2/ecs-containers" => &["page=1", "page=1&page_size=2"],
+        "/v2/subscriptions" => &["subscription_key=redcluster/redspace", "subscription_type=runtime_inventory"],
         "/v2/system/integrations" => &["only_degraded=false"],
         "/v2/system/integrations/{uuid}" => &["force=true"],
         _ => &[],

@@ -1,0 +1,217 @@
+//! Changes as they come to be known: a stream of server-sent events.
+//!
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. The `id` of each is its number, from which a client goes on that
+//! was cut off.
+
+use std::{convert::Infallible, fmt::Write as _, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts as _, State},
+    http::{StatusCode, header, request::Parts},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    asked::{Asked, Asks, Takes},
+    changes::before,
+};
+use crate::{
+    access::Reader,
+    app::App,
+    http::Problem,
+    notify::{
+        log::Entry,
+        on::{On, Wanted},
+        pulse::Latest,
+    },
+};
+
+/// How long nothing is said, at the most: who listens sees that the server is there, and the server that somebody listens.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether who listens still may.
+const ASKED_AGAIN: Duration = Duration::from_mins(1);
+
+/// `GET /v1/events`.
+pub(super) struct Events;
+
+impl Takes for Events {
+    const NAMES: &'static [&'static [&'static str]] =
+        &[&["cluster", "context", "digest", "label", "repository", "since"]];
+}
+
+#[utoipa::path(get, path = "/v1/events", tag = "inventory",
+    params(Asks<Events>, ("last-event-id" = Option<i64>, Header, description = "Number of the event behind which to go on; \
+        goes before `since`.")),
+    description = "What changes, as it comes to be known, as server-sent events: `data` is what `GET /v1/changes` has in a line, `id` its \
+        number. Without `since` and `Last-Event-ID` it begins with what comes next. An event `removed` says which numbers were removed \
+        with age before they were sent.",
+    responses((status = 200, body = String, content_type = "text/event-stream"),
+        (status = 400, description = "A parameter is wrong, or there is no such event yet.")))]
+pub(super) async fn events(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Asks(asked, ..): Asks<Events>,
+    parts: Parts,
+) -> Result<Response, Problem> {
+    let Ok(place) = app.notify.streams.clone().try_acquire_owned() else {
+        let title = "there are too many streams of events; try again later";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(30));
+    };
+    let on = On {
+        cluster: asked.cluster.clone(),
+        context: asked.context.clone(),
+        image: asked.digest.clone(),
+        repository: asked.repository.clone(),
+        labels: asked.labels.clone(),
+        ..On::default()
+    };
+    let (wanted, account_id) = (on.wanted()?, caller.account_id);
+    // Before it is asked what is there, so that nothing comes unnoticed in between.
+    let news = app.notify.pulse.listen();
+    let after = begin(&app, account_id, &asked, &parts).await?;
+    let now = Instant::now();
+    let following = Following {
+        app,
+        parts,
+        account_id,
+        wanted,
+        after,
+        told: after,
+        news,
+        is_waiting: false,
+        ask_again: now + ASKED_AGAIN,
+        _place: place,
+    };
+    let chunks = stream::unfold(following, |mut following| async move {
+        let chunk = following.chunk().await?;
+        Some((Ok::<_, Infallible>(chunk), following))
+    });
+    // Proxies that keep answers back until they are whole would keep this one for ever.
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    let mut response = (headers, Body::from_stream(chunks)).into_response();
+    response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The number behind which the stream begins.
+async fn begin(app: &App, account_id: i64, asked: &Asked, parts: &Parts) -> Result<i64, Problem> {
+    let latest = app.notify.pulse.ask(&app.database, account_id).await?;
+    if let Some(last) = parts.headers.get("last-event-id") {
+        let last: Option<i64> = last.to_str().ok().and_then(|last| last.trim().parse().ok());
+        let last = last.filter(|last| (0..=latest).contains(last));
+        return last.ok_or_else(|| {
+            let title = format!("`Last-Event-ID` is the number of no event: expected 0 to {latest}");
+            Problem::bad_request(title)
+        });
+    }
+    let Some(since) = asked.since else { return Ok(latest) };
+    let mut connection = app.database.read().await?;
+    Ok(before(&mut connection, account_id, since).await?.unwrap_or(latest))
+}
+
+/// A client that listens.
+struct Following {
+    app: App,
+    /// Of its request: it is asked again whether it still may.
+    parts: Parts,
+    account_id: i64,
+    wanted: Wanted,
+    /// The number up to which all was looked at, and the one that the client knows of.
+    after: i64,
+    told: i64,
+    news: watch::Receiver<Latest>,
+    /// Whether it has all that is there, and knows.
+    is_waiting: bool,
+    ask_again: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Following {
+    /// What the client is sent next; none at the end of the stream.
+    async fn chunk(&mut self) -> Option<Bytes> {
+        loop {
+            if self.app.notify.stopping.is_cancelled() || !self.may_still().await {
+                return None;
+            }
+            let latest = self.app.notify.pulse.latest(self.account_id);
+            if latest > self.after {
+                let chunk = self.read(latest).await?;
+                if !chunk.is_empty() {
+                    return Some(chunk.into());
+                }
+                continue;
+            }
+            if !std::mem::replace(&mut self.is_waiting, true) || self.wait().await {
+                return Some(self.sign());
+            }
+        }
+    }
+
+    /// Events that are wanted of those that come next.
+    async fn read(&mut self, latest: i64) -> Option<String> {
+        let part = self.app.notify.log.after(&self.app, self.account_id, self.after, latest).await;
+        let part = part.inspect_err(|problem| tracing::debug!(%problem, "a stream of events ends")).ok()?;
+        self.after = part.until;
+        let mut chunk = String::new();
+        for entry in part.entries {
+            // Writing into a `String` cannot fail.
+            let _ = match entry {
+                Entry::Event(told) if self.wanted.is_met(&told.facets) => {
+                    self.told = told.change.id;
+                    write!(chunk, "id: {}\ndata: {}\n\n", told.change.id, told.json)
+                }
+                Entry::Event(_) => Ok(()),
+                Entry::Removed { first, last } => {
+                    self.told = last;
+                    write!(chunk, "event: removed\nid: {last}\ndata: {{\"first\":{first},\"last\":{last}}}\n\n")
+                }
+            };
+        }
+        Some(chunk)
+    }
+
+    /// Waits for news, and says whether it was so long that the client has to hear something.
+    async fn wait(&mut self) -> bool {
+        let until = Instant::now() + SILENCE;
+        let stopping = self.app.notify.stopping.clone();
+        let news = async {
+            // The server has an end of it for as long as it runs.
+            while self.news.changed().await.is_ok() {
+                if self.news.borrow_and_update().get(&self.account_id).is_some_and(|latest| *latest > self.after) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            waited = timeout_at(until, news) => waited.is_err(),
+            () = stopping.cancelled() => false,
+        }
+    }
+
+    /// A comment; with the number of the latest event that was looked at, though it was not wanted.
+    fn sign(&mut self) -> Bytes {
+        if self.after > self.told {
+            self.told = self.after;
+            return format!(": here\nid: {}\n\n", self.after).into();
+        }
+        Bytes::from_static(b": here\n\n")
+    }
+
+    /// Whether it may still read of the account: tokens are revoked, and users removed.
+    async fn may_still(&mut self) -> bool {
+        if Instant::now() < self.ask_again {
+            return true;
+        }
+        self.ask_again = Instant::now() + ASKED_AGAIN;
+        let caller = Reader::from_request_parts(&mut self.parts, &self.app).await;
+        caller.is_ok_and(|Reader(caller)| caller.account_id == self.account_id)
+    }
+}

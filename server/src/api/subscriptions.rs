@@ -1,0 +1,300 @@
+//! Subscriptions: who is told of what changes.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Page, View, answer, time},
+    asked::{Asked, Asks, PAGES},
+    sources::{Keyed, page},
+    statement::Statement,
+};
+use crate::{
+    access::{Change, Manager, Reader, Writer},
+    app::App,
+    http::{Body, Problem, body},
+    notify::{
+        channel::{Channel, ChannelView, NewChannel},
+        on::On,
+        subscription::{self, COLUMNS, Delivery, Subscription},
+    },
+};
+
+/// How long a name may be, in bytes.
+const LONGEST: usize = 200;
+
+/// A subscription.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub(super) struct Told {
+    id: i64,
+    name: String,
+    /// Of a watch (`/v2/subscriptions`): the cluster, or cluster and namespace.
+    watch: Option<String>,
+    on: On,
+    /// Where it goes; nowhere if there is none.
+    channel: Option<ChannelView>,
+    active: bool,
+    created_at: String,
+    updated_at: String,
+    delivery: DeliveryTold,
+}
+
+/// How deliveries go.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub(super) struct DeliveryTold {
+    /// Number of the event up to which all that is wanted was taken. What is not wanted is passed over from time to time.
+    taken: i64,
+    delivered_at: Option<String>,
+    failing_since: Option<String>,
+    /// How often the next event was tried.
+    attempts: i64,
+    next_attempt_at: Option<String>,
+    error: Option<String>,
+}
+
+/// A subscription that was made or changed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MadeSubscription)]
+pub(super) struct Made {
+    #[serde(flatten)]
+    subscription: Told,
+    /// What its webhooks are signed with, where the channel is a new one; not to be had again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// A subscription that is to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewSubscription {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    #[serde(default)]
+    on: On,
+    #[serde(default)]
+    channel: Option<NewChannel>,
+    #[serde(default = "yes")]
+    active: bool,
+}
+
+/// What is to change of a subscription; what is not said stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SubscriptionChange {
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 200)]
+    name: Option<String>,
+    /// Not of a watch: its key says it.
+    #[serde(default)]
+    on: Option<On>,
+    #[serde(default)]
+    channel: Option<NewChannel>,
+    /// One that is made active begins with what comes next.
+    #[serde(default)]
+    active: Option<bool>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `GET /v1/subscriptions`.
+pub(super) struct Subscriptions;
+
+impl View for Subscriptions {
+    type Line = Told;
+    const TAKES: &'static [&'static [&'static str]] = &[PAGES];
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "name",
+        "watch",
+        "on",
+        "channel/type",
+        "channel/target",
+        "active",
+        "created_at",
+        "updated_at",
+        "delivery/taken",
+        "delivery/delivered_at",
+        "delivery/failing_since",
+        "delivery/attempts",
+        "delivery/next_attempt_at",
+        "delivery/error",
+    ];
+
+    async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Told>, Problem> {
+        let mut statement = Statement::of_account(account_id);
+        statement.text = format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1");
+        page(app, asked, statement, "sb.id", |row| Subscription::read(row).map(Told::of)).await
+    }
+}
+
+impl Keyed for Told {
+    fn key(&self) -> i64 {
+        self.id
+    }
+}
+
+impl Told {
+    fn of(one: Subscription) -> Self {
+        let Delivery { delivered_at, failing_since, attempts, next_at, error } = one.delivery;
+        Self {
+            id: one.id,
+            name: one.name,
+            watch: one.watch.map(|watch| watch.key),
+            on: one.on,
+            channel: one.channel,
+            active: one.active,
+            created_at: time(one.created_at),
+            updated_at: time(one.updated_at),
+            delivery: DeliveryTold {
+                taken: one.taken,
+                delivered_at: delivered_at.map(time),
+                failing_since: failing_since.map(time),
+                attempts,
+                next_attempt_at: next_at.map(time),
+                error,
+            },
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    if name.trim().is_empty() || name.len() > LONGEST || name.chars().any(char::is_control) {
+        return Err(Problem::bad_request(format!(
+            "`name` has to have 1 to {LONGEST} bytes, and no control characters"
+        )));
+    }
+    Ok(())
+}
+
+fn none(id: i64) -> Problem {
+    Problem::not_found(format!("there is no subscription {id}"))
+}
+
+fn made(one: Subscription, channel: Option<&Channel>) -> Made {
+    let secret = channel.and_then(Channel::secret).map(|secret| secret.expose_secret().to_owned());
+    Made { subscription: Told::of(one), secret }
+}
+
+#[utoipa::path(get, path = "/v1/subscriptions", params(Asks<Subscriptions>), tag = "notifications",
+    responses((status = 200, body = Page<Told>), (status = 400, description = "A parameter is wrong.")))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Asks(asked, ..): Asks<Subscriptions>,
+) -> Result<Response, Problem> {
+    answer::<Subscriptions>(app, caller.account_id, asked).await
+}
+
+#[utoipa::path(get, path = "/v1/subscriptions/{id}", params(("id" = i64, Path)), tag = "notifications",
+    responses((status = 200, body = Told), (status = 404, description = "There is none.")))]
+pub(super) async fn one(
+    State(app): State<App>,
+    Reader(caller): Reader,
+    Path(id): Path<i64>,
+) -> Result<Json<Told>, Problem> {
+    let mut connection = app.database.read().await?;
+    let found = subscription::find(&mut connection, caller.account_id, id).await?;
+    found.map(|one| Json(Told::of(one))).ok_or_else(|| none(id))
+}
+
+#[utoipa::path(post, path = "/v1/subscriptions", tag = "notifications", request_body = NewSubscription,
+    description = "Subscribes to what comes from now on.",
+    responses((status = CREATED, body = Made, description = "it was made"),
+        (status = BAD_REQUEST, description = "what it is on or its channel cannot be that")))]
+pub(super) async fn create(
+    State(app): State<App>,
+    Manager(caller, actor): Manager,
+    new: Body,
+) -> Result<(StatusCode, Json<Made>), Problem> {
+    let NewSubscription { name, on, channel, active } = body(new)?;
+    check_name(&name)?;
+    on.wanted()?;
+    let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
+    let mut change = Change::begin(&app.database, &actor, "subscription.create", &name).await?;
+    let now = change.at.as_millisecond();
+    let (id, account_id) = (change.spare, caller.account_id);
+    let mut one = Subscription {
+        account_id,
+        id,
+        name,
+        watch: None,
+        on,
+        channel: None,
+        sealed: None,
+        active,
+        created_at: now,
+        updated_at: now,
+        revision: id,
+        taken: subscription::latest(change.connection(), account_id).await?,
+        delivery: Delivery::default(),
+    };
+    one.send_to(channel.as_ref())?;
+    subscription::save(change.connection(), &one).await?;
+    change.commit(account_id, &id.to_string()).await?;
+    Ok((StatusCode::CREATED, Json(made(one, channel.as_ref()))))
+}
+
+#[utoipa::path(patch, path = "/v1/subscriptions/{id}", params(("id" = i64, Path)), tag = "notifications",
+    request_body = SubscriptionChange, description = "Changes a subscription. What waits for delivery goes where it says from then on.",
+    responses((status = OK, body = Made, description = "as it is now"),
+        (status = BAD_REQUEST, description = "what it is on or its channel cannot be that"),
+        (status = NOT_FOUND, description = "there is none")))]
+pub(super) async fn change(
+    State(app): State<App>,
+    Manager(caller, actor): Manager,
+    Path(id): Path<i64>,
+    wanted: Body,
+) -> Result<Json<Made>, Problem> {
+    let SubscriptionChange { name, on, channel, active } = body(wanted)?;
+    name.as_deref().map(check_name).transpose()?;
+    on.as_ref().map(On::wanted).transpose()?;
+    let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
+    let mut change = Change::begin(&app.database, &actor, "subscription.change", &id.to_string()).await?;
+    let found = subscription::find(change.connection(), caller.account_id, id).await?;
+    let mut one = found.ok_or_else(|| none(id))?;
+    if on.is_some() && one.watch.is_some() {
+        return Err(Problem::bad_request("this is a watch, whose key says what it is on; make another subscription"));
+    }
+    if active == Some(true) && !one.active {
+        one.taken = subscription::latest(change.connection(), caller.account_id).await?;
+    }
+    (one.updated_at, one.revision) = (change.at.as_millisecond(), change.spare);
+    one.active = active.unwrap_or(one.active);
+    one.name = name.unwrap_or(one.name);
+    one.on = on.unwrap_or(one.on);
+    if channel.is_some() {
+        one.send_to(channel.as_ref())?;
+    }
+    subscription::save(change.connection(), &one).await?;
+    change.commit(caller.account_id, if one.active { "active" } else { "inactive" }).await?;
+    one.delivery = Delivery { delivered_at: one.delivery.delivered_at, ..Delivery::default() };
+    Ok(Json(made(one, channel.as_ref())))
+}
+
+#[utoipa::path(delete, path = "/v1/subscriptions/{id}", params(("id" = i64, Path)), tag = "notifications",
+    responses((status = NO_CONTENT, description = "it is gone, with its dead letters"),
+        (status = NOT_FOUND, description = "there is none")))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Writer(caller): Writer,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, Problem> {
+    let mut writing = app.database.write().await?;
+    if !subscription::remove(writing.connection(), caller.account_id, id).await? {
+        return Err(none(id));
+    }
+    writing.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

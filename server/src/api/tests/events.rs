@@ -1,0 +1,119 @@
+//! The stream of events.
+
+use serde_json::{Value, json};
+
+use crate::{
+    notify,
+    testing::{Listener, Served},
+};
+
+/// What a text of the stream says: number and data of each event.
+fn told(text: &str) -> Vec<(i64, Value)> {
+    let field = |event: &str, name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    let events = text.split("\n\n").filter_map(|event| Some((field(event, "id: ")?, field(event, "data: ")?)));
+    events.map(|(id, data)| (id.parse().unwrap(), serde_json::from_str(&data).unwrap())).collect()
+}
+
+/// So many events of a stream.
+async fn some(listener: &mut Listener, count: usize) -> Vec<(i64, Value)> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        all.extend(told(&listener.next().await.expect("the stream goes on")));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_stream_has_all_in_its_order_and_goes_on_where_it_ended() {
+    for served in Served::all().await {
+        let account = served.account("shop").await;
+        let (reader, agent) = (account.with("read-only"), account.with("inventory-agent"));
+        let following = tokio::spawn(notify::always(served.app.clone()));
+        let mut live = served.listen("/v1/events", reader, None).await.unwrap();
+        assert_eq!(live.next().await.unwrap(), ": here\n\n");
+        served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
+        let first = some(&mut live, 4).await;
+        drop(live);
+        served.report(agent, &[("web", "shop", "nginx:2"), ("db", "back", "redis:7")]).await;
+        let changes = served.get("/v1/changes", reader).await.json()["items"].as_array().unwrap().clone();
+        assert!(changes.len() > 4, "{changes:?}");
+        let last = first[3].0.to_string();
+        let mut again = served.listen("/v1/events?since=2020-01-01T00:00:00Z", reader, Some(&last)).await.unwrap();
+        let rest = some(&mut again, changes.len() - 4).await;
+        let all: Vec<(i64, Value)> = first.into_iter().chain(rest).collect();
+        assert_eq!(all.iter().map(|(id, _)| *id).collect::<Vec<_>>(), (1..).take(all.len()).collect::<Vec<i64>>());
+        for ((id, told), change) in all.iter().zip(&changes) {
+            let same = ["id", "at", "change", "entity", "entity_id", "context", "detail", "scope"];
+            assert!(same.iter().all(|key| told[key] == change[key]) && *id == told["id"], "{told} {change}");
+        }
+        assert_eq!(again.next().await.unwrap(), ": here\n\n");
+        served.app.notify.stopping.cancel();
+        assert_eq!(again.next().await, None, "it ends when the server stops");
+        following.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_what_is_asked_for_and_tells_how_far_it_looked() {
+    for served in Served::all().await {
+        let account = served.account("shop").await;
+        let (reader, agent) = (account.with("read-only"), account.with("inventory-agent"));
+        served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
+        let all = told(&served.get("/v1/events?since=2020-01-01T00:00:00Z", reader).await.text);
+        assert_eq!(all.len(), 4);
+        for (query, expected) in [
+            ("cluster=prod", 4),
+            ("cluster=test", 0),
+            ("context=prod/shop", 2),
+            ("context=prod", 4),
+            ("repository=redis", 2),
+            ("label=app=web", 1),
+        ] {
+            let answer = served.get(&format!("/v1/events?since=2020-01-01T00:00:00Z&{query}"), reader).await;
+            assert_eq!(told(&answer.text).len(), expected, "{query}: {}", answer.text);
+            let last = answer.text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back();
+            assert_eq!(last, Some("4"), "{query}: {}", answer.text);
+            assert_eq!(answer.headers["content-type"], "text/event-stream");
+        }
+        // Of another account, nothing.
+        let other = served.account("other").await;
+        let answer = served.get("/v1/events?since=2020-01-01T00:00:00Z", other.with("admin")).await;
+        assert_eq!(answer.text, ": here\n\n");
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_before_it_was_sent_is_told() {
+    for served in Served::all().await {
+        let account = served.account("shop").await;
+        let (reader, agent) = (account.with("read-only"), account.with("inventory-agent"));
+        served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
+        let removed = |first: i64, last: i64| json!({"first": first, "last": last});
+        sqlx::query("DELETE FROM event WHERE id IN (1, 2)").execute(served.app.database.pool()).await.unwrap();
+        let told_after_one = told(&served.listen("/v1/events", reader, Some("1")).await.unwrap().all().await);
+        assert_eq!(told_after_one[0], (2, removed(2, 2)));
+        assert_eq!(told_after_one.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 3, 4]);
+        sqlx::query("DELETE FROM event").execute(served.app.database.pool()).await.unwrap();
+        // Another process, which remembers nothing.
+        let app = crate::app::App::usual(served.app.database.clone(), crate::app::Retention::default());
+        let part = app.notify.log.after(&app, account_id(&served).await, 2, 4).await.unwrap();
+        assert!(matches!(part.entries[..], [notify::log::Entry::Removed { first: 3, last: 4 }]));
+        assert_eq!(part.until, 4);
+    }
+}
+
+async fn account_id(served: &Served) -> i64 {
+    let query = sqlx::query_scalar("SELECT id FROM account WHERE name = 'shop'");
+    query.fetch_one(served.app.database.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_number_that_is_of_no_event_is_refused() {
+    for served in Served::all().await {
+        let account = served.account("shop").await;
+        for last in ["7", "-1", "x"] {
+            let refused = served.listen("/v1/events", account.with("read-only"), Some(last)).await;
+            assert_eq!(refused.err(), Some(axum::http::StatusCode::BAD_REQUEST), "{last}");
+        }
+    }
+}

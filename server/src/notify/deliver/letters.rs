@@ -1,0 +1,63 @@
+//! Dead letters: events that a receiver did not take, kept until somebody has them tried again or removes the subscription.
+
+use super::mailbox::Mailbox;
+use crate::{
+    app::App,
+    database::{Column, Database, DatabaseError, Rows},
+    notify::subscription,
+};
+
+/// The first of those that are to be tried again.
+pub(super) async fn due(database: &Database, mailbox: &Mailbox) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT MIN(event_id) FROM dead_letter WHERE account_id = $1 AND subscription_id = $2 AND is_due = 1",
+    )
+    .bind(mailbox.account_id)
+    .bind(mailbox.id)
+    .fetch_one(database.pool())
+    .await
+}
+
+/// It was taken after all.
+pub(super) async fn taken(database: &Database, mailbox: &Mailbox, event: i64) -> Result<(), DatabaseError> {
+    let mut writing = database.write().await?;
+    let text = "DELETE FROM dead_letter WHERE account_id = $1 AND subscription_id = $2 AND event_id = $3";
+    let query = sqlx::query(text).bind(mailbox.account_id).bind(mailbox.id).bind(event);
+    query.execute(writing.connection()).await?;
+    writing.commit().await
+}
+
+/// Puts events among them. One that is there has another reason from then on, and is not tried again. A receiver that takes nothing any
+/// more is sent nothing any more, until its subscription is made active again.
+pub(super) async fn bury(
+    app: &App,
+    mailbox: &Mailbox,
+    events: &[i64],
+    reason: &str,
+    is_gone: bool,
+) -> Result<(), DatabaseError> {
+    let at = jiff::Timestamp::now().as_millisecond();
+    let mut rows = Rows::new(&LETTER);
+    for event in events {
+        rows.push([mailbox.account_id.into(), mailbox.id.into(), (*event).into(), at.into(), reason.into(), 0.into()]);
+    }
+    let mut writing = app.database.write().await?;
+    rows.execute(writing.connection(), app.database.dialect(), &[], INSERT).await?;
+    if is_gone {
+        let error = format!("{reason}: it was made inactive");
+        let text = "UPDATE subscription SET active = 0, error = $1 WHERE account_id = $2 AND id = $3 AND revision = $4";
+        let query = sqlx::query(text).bind(error).bind(mailbox.account_id).bind(mailbox.id).bind(mailbox.revision);
+        query.execute(writing.connection()).await?;
+        subscription::changed(writing.connection()).await?;
+    }
+    writing.commit().await
+}
+
+const LETTER: [Column; 6] =
+    [Column::Integer, Column::Integer, Column::Integer, Column::Integer, Column::Text, Column::Integer];
+
+const INSERT: [&str; 2] = [
+    "INSERT INTO dead_letter (account_id, subscription_id, event_id, at, reason, is_due) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, subscription_id, event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, \
+     is_due = 0",
+];

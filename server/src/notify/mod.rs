@@ -1,0 +1,67 @@
+//! Tells others what changed, in the order of the event log, each once at the least.
+//!
+//! `pulse` knows that there is something new, `log` reads it once for all who follow, `on` says who wants it. `subscription` keeps who is
+//! told of what, and `deliver` hands it to them; `signs` notes as events what no report tells of.
+
+pub(crate) mod channel;
+mod deliver;
+mod guard;
+pub(crate) mod log;
+mod mail;
+mod message;
+pub(crate) mod on;
+mod parcel;
+pub(crate) mod pulse;
+mod sealed;
+pub(crate) mod send;
+mod signs;
+pub(crate) mod subscription;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::mail::SmtpSettings;
+use self::{guard::Guard, log::EventLog, pulse::Pulse, send::Sender};
+use crate::{app::App, config::NotifySettings};
+
+/// How many streams of events there may be at a time.
+const STREAMS: usize = 2048;
+
+/// What all who follow the event log share.
+pub(crate) struct Notify {
+    pub(crate) pulse: Pulse,
+    pub(crate) log: EventLog,
+    /// Places for streams of events.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Cancelled once the server is to stop.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) settings: NotifySettings,
+    pub(crate) sender: Sender,
+}
+
+impl Notify {
+    /// `written` is notified by whoever writes events in this process.
+    pub(crate) fn new(written: Arc<tokio::sync::Notify>, settings: NotifySettings) -> Self {
+        Self {
+            sender: Sender::new(Guard::new(&settings.allow_networks), settings.timeout),
+            settings,
+            pulse: Pulse::new(written),
+            log: EventLog::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            stopping: CancellationToken::new(),
+        }
+    }
+}
+
+/// Follows the event log and delivers, until the server stops.
+pub(crate) async fn always(app: App) {
+    tokio::select! {
+        () = app.notify.pulse.always(&app.database) => {}
+        () = deliver::always(app.clone()) => {}
+    }
+}

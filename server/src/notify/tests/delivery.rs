@@ -1,0 +1,288 @@
+//! Delivery: each event once at the least, in order, whatever happens in between.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{receiver::Receiver, servers, settings, subscribe};
+use crate::{
+    app::{App, Retention},
+    config::NotifySettings,
+    notify,
+    testing::Served,
+};
+
+/// Begins to deliver.
+fn deliver(served: &Served) -> JoinHandle<()> {
+    tokio::spawn(notify::always(served.app.clone()))
+}
+
+/// Another process over the same database.
+fn restarted(served: &Served, settings: NotifySettings) -> App {
+    App::new(served.app.database.clone(), Retention::default(), settings)
+}
+
+/// Numbers of the account's events, of a kind.
+async fn events(served: &Served, who: &str, entity: &str) -> Vec<i64> {
+    let changes = served.get("/v1/changes?limit=1000", who).await.json();
+    let changes = changes["items"].as_array().unwrap().clone();
+    changes.iter().filter(|change| change["entity"] == entity).map(|change| change["id"].as_i64().unwrap()).collect()
+}
+
+async fn told(served: &Served, who: &str, made: &Value) -> Value {
+    served.get(&format!("/v1/subscriptions/{}", made["id"]), who).await.json()
+}
+
+/// Waits until something holds of a subscription.
+async fn until(served: &Served, who: &str, made: &Value, holds: impl Fn(&Value) -> bool) -> Value {
+    for _ in 0..200 {
+        let told = told(served, who, made).await;
+        if holds(&told) {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it does not come to that: {}", told(served, who, made).await);
+}
+
+#[tokio::test]
+async fn a_watch_fires_on_a_new_image_with_a_signature_that_can_be_checked() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        let delivering = deliver(&served);
+        served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
+        let watch = json!({"subscription_type": "runtime_inventory", "subscription_key": "prod/shop"});
+        let watch = served.ask("POST", "/v2/subscriptions", writer, watch).await.json();
+        let path = format!("/v1/subscriptions/{}", watch["subscription_id"].as_str().unwrap());
+        let channel = json!({"channel": {"type": "webhook", "url": receiver.url()}});
+        let made = served.ask("PATCH", &path, writer, channel).await.json();
+        served.report(agent, &[("web", "shop", "nginx:2"), ("db", "back", "redis:8")]).await;
+        let got = receiver.wait(1).await.remove(0);
+        let event = got.json();
+        for (field, expected) in [
+            ("specversion", json!("1.0")),
+            ("type", json!("stocktake.image.appeared")),
+            ("source", json!("/stocktake/accounts/shop")),
+            ("subject", json!("prod/shop")),
+            ("datacontenttype", json!("application/json")),
+        ] {
+            assert_eq!(event[field], expected, "{event}");
+        }
+        assert_eq!(event["data"]["image"]["image"], "nginx:2");
+        assert_eq!(got.header("content-type"), "application/cloudevents+json; charset=utf-8");
+        // By the specification, and not by what signs.
+        let secret = STANDARD.decode(made["secret"].as_str().unwrap().strip_prefix("whsec_").unwrap()).unwrap();
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret);
+        let signed = [got.header("webhook-id"), ".", got.header("webhook-timestamp"), "."].concat();
+        let signed = [signed.as_bytes(), &got.body].concat();
+        let signature = STANDARD.decode(got.header("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
+        ring::hmac::verify(&key, &signed, &signature).unwrap();
+        let sent_at: i64 = got.header("webhook-timestamp").parse().unwrap();
+        assert!((jiff::Timestamp::now().as_second() - sent_at).abs() < 60);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(receiver.got().len(), 1, "nothing else is of it");
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_was_down_gets_all_in_order_and_each_once() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        let made = subscribe(&served, writer, json!({"cluster": "prod"}), &receiver.url()).await;
+        let delivering = deliver(&served);
+        served.report(agent, &[("web", "shop", "nginx:1")]).await;
+        receiver.wait(2).await;
+        let down = receiver.down().await;
+        for version in 2..30 {
+            served.report(agent, &[("web", "shop", &format!("nginx:{version}")), ("db", "back", "redis:7")]).await;
+        }
+        let failing = until(&served, writer, &made, |told| told["delivery"]["attempts"].as_i64() > Some(0)).await;
+        assert!(failing["delivery"]["error"].as_str().unwrap().contains("refused"), "{failing}");
+        assert!(failing["delivery"]["failing_since"].is_string() && failing["delivery"]["next_attempt_at"].is_string());
+        let receiver = down.up().await;
+        let all = [events(&served, writer, "container").await, events(&served, writer, "image").await].concat();
+        let last = *all.iter().max().unwrap();
+        receiver.wait(all.len()).await;
+        assert_eq!(receiver.taken(), (1..=last).collect::<Vec<_>>());
+        let well = until(&served, writer, &made, |told| told["delivery"]["taken"] == last).await;
+        assert_eq!((&well["delivery"]["attempts"], &well["delivery"]["error"]), (&json!(0), &Value::Null));
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_goes_on_where_it_was() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        // The third is not taken, and in between the server is killed.
+        receiver.answer(&[(204, None), (204, None), (503, Some("3600"))]);
+        let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        let delivering = deliver(&served);
+        served
+            .report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1"), ("c", "shop", "c:1"), ("d", "shop", "d:1")])
+            .await;
+        receiver.wait(3).await;
+        until(&served, writer, &made, |told| told["delivery"]["attempts"] == 1).await;
+        delivering.abort();
+        let _ = delivering.await;
+        served.report(agent, &[("e", "shop", "e:1")]).await;
+        // Nobody has given the lease back: over PostgreSQL another process waits until it is sure.
+        let app = restarted(&served, settings());
+        let delivering = tokio::spawn(notify::always(app));
+        receiver.wait(6).await;
+        let images = events(&served, writer, "image").await;
+        let appeared: Vec<i64> =
+            images.into_iter().filter(|id| receiver.got().iter().any(|got| got.event() == *id)).collect();
+        assert_eq!(appeared.len(), 5);
+        assert_eq!(receiver.taken(), appeared, "in order, and none twice");
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn one_replica_delivers_and_another_takes_its_place_at_once_if_it_stops() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        let first = deliver(&served);
+        served.report(agent, &[("a", "shop", "a:1")]).await;
+        receiver.wait(1).await;
+        let second = if served.app.database.dialect() == crate::database::Dialect::Postgres {
+            Some(tokio::spawn(notify::always(restarted(&served, settings()))))
+        } else {
+            None
+        };
+        served.report(agent, &[("b", "shop", "b:1")]).await;
+        receiver.wait(2).await;
+        served.app.notify.stopping.cancel();
+        first.await.unwrap();
+        served.report(agent, &[("c", "shop", "c:1")]).await;
+        let second = second.unwrap_or_else(|| tokio::spawn(notify::always(restarted(&served, settings()))));
+        receiver.wait(3).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let taken = receiver.taken();
+        let mut once = taken.clone();
+        once.dedup();
+        assert_eq!((taken.len(), &once), (3, &taken));
+        second.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_a_receiver_refuses_is_a_dead_letter_that_can_be_tried_again() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        receiver.answer(&[(204, None), (422, None), (204, None)]);
+        let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        let delivering = deliver(&served);
+        served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1"), ("c", "shop", "c:1")]).await;
+        let got = receiver.wait(3).await;
+        let refused = got[1].event();
+        let path = format!("/v1/dead-letters?subscription={}", made["id"]);
+        let letters = async || served.get(&path, writer).await.json()["items"].as_array().unwrap().clone();
+        let letter = letters().await.remove(0);
+        assert_eq!((&letter["event"], &letter["replaying"]), (&json!(refused), &json!(false)));
+        assert!(letter["reason"].as_str().unwrap().contains("422"), "{letter}");
+        let replay = json!({"subscription": made["id"], "events": [refused + 1000]});
+        let answer = served.ask("POST", "/v1/dead-letters/replay", writer, replay).await;
+        assert_eq!(answer.json(), json!({"events": 0}), "{}", answer.text);
+        let replay = json!({"subscription": made["id"], "events": [refused]});
+        let answer = served.ask("POST", "/v1/dead-letters/replay", writer, replay).await;
+        assert_eq!(answer.json(), json!({"events": 1}), "{}", answer.text);
+        let got = receiver.wait(4).await;
+        assert_eq!(got[3].event(), refused);
+        assert_eq!(got[3].header("webhook-id"), got[1].header("webhook-id"));
+        for _ in 0..100 {
+            if letters().await.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(letters().await, [json!(null); 0]);
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_is_sent_nothing_any_more() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        receiver.answer(&[(410, None)]);
+        let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        let delivering = deliver(&served);
+        served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
+        let told = until(&served, writer, &made, |told| told["active"] == false).await;
+        assert!(told["delivery"]["error"].as_str().unwrap().contains("410"), "{told}");
+        let path = format!("/v1/subscriptions/{}", made["id"]);
+        served.ask("PATCH", &path, writer, json!({"active": true})).await;
+        served.report(agent, &[("c", "shop", "c:1")]).await;
+        let got = receiver.wait(2).await;
+        assert_eq!(got[1].json()["data"]["image"]["image"], "c:1");
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_taken_for_too_long_is_a_dead_letter_and_what_is_new_is_tried() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let down = Receiver::start().await.down().await;
+        let url = "http://127.0.0.1:1/hook";
+        let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), url).await;
+        let settings = NotifySettings { give_up_after: Duration::from_secs(1), ..settings() };
+        let delivering = tokio::spawn(notify::always(restarted(&served, settings)));
+        served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
+        let path = format!("/v1/dead-letters?subscription={}", made["id"]);
+        for _ in 0..200 {
+            if served.get(&path, writer).await.json()["items"].as_array().unwrap().len() == 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let letters = served.get(&path, writer).await.json();
+        assert_eq!(letters["items"].as_array().unwrap().len(), 2, "{letters}");
+        assert!(letters["items"][0]["reason"].as_str().unwrap().contains("not taken for too long"), "{letters}");
+        let receiver = down.up().await;
+        let channel = json!({"channel": {"type": "webhook", "url": receiver.url()}});
+        served.ask("PATCH", &format!("/v1/subscriptions/{}", made["id"]), writer, channel).await;
+        served.report(agent, &[("c", "shop", "c:1")]).await;
+        assert_eq!(receiver.wait(1).await[0].json()["data"]["image"]["image"], "c:1");
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_with_age_before_it_was_sent_is_told() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
+        let images = events(&served, writer, "image").await;
+        let delete = sqlx::query("DELETE FROM event WHERE id <= $1").bind(images[0]);
+        delete.execute(served.app.database.pool()).await.unwrap();
+        let delivering = deliver(&served);
+        let got = receiver.wait(2).await;
+        assert_eq!(got[0].json()["type"], "stocktake.events.removed");
+        assert_eq!(got[0].json()["data"], json!({"first": 1, "last": images[0]}));
+        assert_eq!(got[1].event(), images[1]);
+        delivering.abort();
+    }
+}

@@ -1,0 +1,37 @@
+//! Subscriptions and their delivery, with a receiver of our own on loopback.
+
+mod channels;
+mod delivery;
+mod receiver;
+mod signs;
+mod subscriptions;
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, Retention},
+    config::NotifySettings,
+    testing::{Served, databases},
+};
+
+/// A server that may send to loopback.
+async fn servers() -> Vec<Served> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut servers = Vec::new();
+    for database in databases().await {
+        servers.push(Served::over(App::new(database, Retention::default(), settings())).await);
+    }
+    servers
+}
+
+fn settings() -> NotifySettings {
+    NotifySettings { allow_networks: vec!["127.0.0.0/8".parse().unwrap()], ..NotifySettings::default() }
+}
+
+/// Subscribes, and returns the answer.
+async fn subscribe(served: &Served, who: &str, on: Value, url: &str) -> Value {
+    let body = json!({"name": "a test's", "on": on, "channel": {"type": "webhook", "url": url}});
+    let made = served.ask("POST", "/v1/subscriptions", who, body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    made.json()
+}
