@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a look may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn run(database: &Database, text: &'static str) {
     sqlx::query(text).execute(database.pool()).await.unwrap();
