@@ -28,9 +28,10 @@ pub(crate) fn assemble(agent: Agent, observations: Vec<Observation>, filters: &F
 }
 
 /// What is to be told of one runtime, and the bodies of its scopes.
-pub(crate) fn of_source(observation: Observation, filters: &Filters) -> Option<(Source, BTreeMap<Digest, Scope>)> {
-    let (report, scopes, _) = manifest(report(Agent::default()), vec![observation], filters);
-    report.sources.into_iter().next().map(|source| (source, scopes))
+pub(crate) fn of_source(observation: Observation, filters: &Filters) -> (Source, BTreeMap<Digest, Scope>) {
+    let (mut report, scopes, _) = manifest(report(Agent::default()), vec![observation], filters);
+    // One observation makes one source, whatever filters take out of it.
+    (report.sources.swap_remove(0), scopes)
 }
 
 /// A report of nothing yet.

@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod deliver;
 mod discover;
+pub mod embed;
 mod environment;
 mod exit;
 mod explain;

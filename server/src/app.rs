@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    access::Access, config::NotifySettings, database::Database, ingest::Ingest, metrics::Metrics, notify::Notify,
+    access::Access, agentless::Agentless, config::NotifySettings, database::Database, ingest::Ingest, metrics::Metrics,
+    notify::Notify,
 };
 
 /// The server's parts, shared by all requests.
@@ -15,6 +16,8 @@ pub struct App {
     pub(crate) access: Arc<Access>,
     /// Takes reports.
     pub(crate) ingest: Arc<Ingest>,
+    /// Looks where no agent does.
+    pub(crate) agentless: Arc<Agentless>,
     /// How long what is kept counts.
     pub(crate) retention: Retention,
     /// What is counted.
@@ -49,7 +52,7 @@ impl App {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
         let notify = Arc::new(Notify::new(ingest.written(), notify));
-        Self { database, access, ingest, retention, metrics: Arc::default(), notify }
+        Self { database, access, ingest, agentless: Arc::default(), retention, metrics: Arc::default(), notify }
     }
 }
 

@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Say which programs may use the server, such as agents.
     #[command(subcommand)]
     Token(Token),
+    /// See to the credentials that are stored of clusters and hosts.
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Copy the database to a file.
     #[command(after_help = BACKUP_AFTER_HELP)]
     Backup(Backup),
@@ -173,6 +176,17 @@ pub(crate) enum Token {
         account: Account,
     },
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Encrypt all of them with the first key, after which the others can be taken away. Servers may run meanwhile.
+    #[command(after_help = ROTATE_AFTER_HELP)]
+    Rotate(Where),
+}
+
+const ROTATE_AFTER_HELP: &str = "\
+To replace a key: put the new one before it in `key_file` (servers read it whenever they need it) or in STOCKTAKE_SECRET_KEY (restart
+them), run this, and take the old one away.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {

@@ -1,9 +1,10 @@
 //! The inventory server: keeps what agents report, for as long as it counts, and answers questions about it.
 //!
 //! Data travels one way: `ingest` takes reports apart and writes rows, `api` reads them. Both know nobody: `access` says who
-//! asks, for which account, and what they may.
+//! asks, for which account, and what they may. `agentless` looks where no agent does, and hands on what it sees as agents do.
 
 mod access;
+mod agentless;
 mod api;
 mod app;
 mod cli;

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -175,10 +176,25 @@ impl Server {
         self.try_get(path).unwrap_or_else(|| panic!("{path} is not answered: {}", self.told()))
     }
 
+    /// Asks as `admin`, with a body of JSON unless it is null.
+    #[must_use]
+    pub fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let user = BASE64_STANDARD.encode(format!("admin:{PASSWORD}"));
+        let head =
+            format!("Authorization: Basic {user}\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        let answer = self.try_ask(&format!("{method} {path}"), &head, &body);
+        answer.unwrap_or_else(|| panic!("{method} {path} is not answered: {}", self.told()))
+    }
+
     fn try_get(&self, path: &str) -> Option<Answer> {
+        self.try_ask(&format!("GET {path}"), "Accept: */*", "")
+    }
+
+    fn try_ask(&self, request: &str, head: &str, body: &str) -> Option<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(45))).ok()?;
+        write!(stream, "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n{body}").ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         let (head, body) = text.split_once("\r\n\r\n")?;

@@ -55,7 +55,7 @@ impl Follower {
     pub(super) async fn run(mut self) {
         loop {
             let change = self.next().await;
-            let Some(update) = self.look(change).await else { continue };
+            let update = self.look(change).await;
             if self.updates.send(update).await.is_err() {
                 return;
             }
@@ -118,18 +118,19 @@ impl Follower {
         self.watching.stands() && self.held.is_complete()
     }
 
-    async fn look(&mut self, change: ScopeChange) -> Option<Update> {
+    async fn look(&mut self, change: ScopeChange) -> Update {
         // A filter that goes by what is known of a container takes everything that may be known of it.
         let is_everything = !self.held.has_looked() || self.filters.selects_containers();
         let select = if is_everything { Selection::All } else { Selection::from(change) };
         let is_everything = select == Selection::All;
-        let question = Question { select: select.clone(), asks_who: is_everything, known: self.held.digests(&select) };
+        let known = self.held.digests(&select);
+        let question = Question { select: select.clone(), asks_who: is_everything, known, most_bytes: None };
         let observation = ask(&self.configured, &self.filters, question).await;
         if is_everything {
             self.looked_at = Some(Instant::now());
         }
         let (took, timed_out) = (observation.took, observation.timed_out);
-        let (source, bodies) = of_source(observation, &self.filters)?;
+        let (source, bodies) = of_source(observation, &self.filters);
         // Once each, as a person who looked once would be told.
         for warning in source.warnings.iter().filter(|warning| !self.held.has_warned(warning)) {
             tracing::warn!("{}", warning.message);
@@ -143,7 +144,7 @@ impl Follower {
         self.standing.set(&self.configured.name, self.is_sound());
         let wait = self.full_look().map(|moment| moment.saturating_duration_since(Instant::now()));
         update.look = Look { took, timed_out, next_within: wait.unwrap_or_default() + self.configured.timeout };
-        Some(update)
+        update
     }
 }
 

@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 pub(crate) use self::held::{Change, Look};
 use self::standing::Presence;
 use self::{follower::Follower, together::Together};
-pub(crate) use self::{held::Update, standing::Standing};
+pub(crate) use self::{held::Update, patience::wait, standing::Standing};
 use crate::observe::Configured;
 
 /// Updates that wait to be taken. A body waits with its update, so that there are as few as can be; a collector that has

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
-
 /// How many intervals apart a runtime that tells what changes is looked at as a whole. It should find nothing new, and is
 /// there for what a runtime or a collector forgets to tell (not for what a collector that keeps what it watches has missed: it
 /// reads that then too); often enough that such a fault is mended within minutes, rarely
@@ -20,24 +18,21 @@ const JITTER: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct Patience {
     interval: Duration,
-    backoff: ExponentialBackoff,
+    /// Looks in a row that did not see everything.
+    failures: u32,
     /// Until the next look, if nothing is told.
     wait: Duration,
 }
 
 impl Patience {
     pub(super) fn new(interval: Duration) -> Self {
-        Self { interval, backoff: backoff(interval), wait: interval }
+        Self { interval, failures: 0, wait: interval }
     }
 
     /// After a look at everything.
     pub(super) fn looked(&mut self, was_complete: bool) {
-        self.wait = if was_complete {
-            self.backoff = backoff(self.interval);
-            self.interval.mul_f64(1.0 + JITTER * fastrand::f64())
-        } else {
-            self.backoff.next().unwrap_or(self.interval)
-        };
+        self.failures = if was_complete { 0 } else { self.failures.saturating_add(1) };
+        self.wait = wait(self.interval, self.failures);
     }
 
     /// How long to wait for the next look at everything. `is_sound`: what changes is told, and everything was seen.
@@ -46,7 +41,24 @@ impl Patience {
     }
 }
 
-fn backoff(interval: Duration) -> ExponentialBackoff {
-    let first = AT_FIRST.min(interval);
-    ExponentialBuilder::new().with_min_delay(first).with_max_delay(interval).without_max_times().build()
+/// How long to wait after so many looks in a row that did not see everything.
+pub(crate) fn wait(interval: Duration, failures: u32) -> Duration {
+    match failures.checked_sub(1) {
+        None => interval.mul_f64(1.0 + JITTER * fastrand::f64()),
+        Some(doublings) => AT_FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(interval),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_looked_at_soon_and_then_ever_more_rarely() {
+        let minute = Duration::from_mins(1);
+        let waits = [1, 2, 3, 4, 5, 40, u32::MAX].map(|failures| wait(minute, failures).as_secs());
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60, 60]);
+        assert_eq!(wait(Duration::from_secs(1), 1), Duration::from_secs(1));
+        assert!((minute..=minute.mul_f64(1.1)).contains(&wait(minute, 0)));
+    }
 }

@@ -39,6 +39,15 @@ pub(crate) struct Question {
     pub(crate) asks_who: bool,
     /// Digests of bodies that need not be handed on.
     pub(crate) known: BTreeMap<ScopeId, Digest>,
+    /// How many bytes all bodies may have together. None: as many as there are.
+    pub(crate) most_bytes: Option<usize>,
+}
+
+impl Question {
+    /// Who it is, and all that there is.
+    pub(crate) fn everything() -> Self {
+        Self { select: Selection::All, asks_who: true, known: BTreeMap::new(), most_bytes: None }
+    }
 }
 
 /// What one collector saw, without what is not to leave the host.
@@ -63,16 +72,16 @@ pub(crate) async fn probe(configured: &Configured) -> Result<RuntimeInfo, Failur
 /// Looks at one runtime. Never fails: what went wrong is in the observation.
 #[tracing::instrument(level = "error", skip_all, fields(collector = configured.name))]
 pub(crate) async fn observe(configured: &Configured, filters: &Arc<Filters>) -> Observation {
-    ask(configured, filters, Question { select: Selection::All, asks_who: true, known: BTreeMap::new() }).await
+    ask(configured, filters, Question::everything()).await
 }
 
 /// Looks at what is asked for of one runtime. Never fails: what went wrong is in the observation.
 pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, question: Question) -> Observation {
     let (observed_at, began) = (Timestamp::now(), Instant::now());
-    let Question { select, asks_who, known } = question;
+    let Question { select, asks_who, known, most_bytes } = question;
     let seen = Arc::new(Mutex::new(Seen::default()));
     let collector = Arc::clone(&configured.collector);
-    let mut sink = SharedSink { seen: Arc::clone(&seen), filters: Arc::clone(filters), known };
+    let mut sink = SharedSink { seen: Arc::clone(&seen), filters: Arc::clone(filters), known, most_bytes };
     let outcome = isolated(configured.timeout, async move {
         if asks_who {
             match collector.probe().await {
@@ -92,16 +101,7 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
     let seen = std::mem::take(&mut *lock(&seen));
     let reached = seen.runtime.is_some() || outcome.as_ref().err().is_none_or(|failure| !failure.is_absence());
     let (took, timed_out) = (began.elapsed(), matches!(outcome, Err(Failure::TimedOut(_))));
-    let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
-    let coverage = match (outcome, seen.unidentified) {
-        // What cannot be told apart from other sources cannot stand for the whole of one.
-        (Ok(Coverage::Complete), Some(reason)) => {
-            Coverage::Partial { reason: format!("the runtime does not say who it is: {reason}") }
-        }
-        (Ok(coverage), _) => coverage,
-        (Err(failure), _) if has_seen => Coverage::Partial { reason: failure.to_string() },
-        (Err(failure), _) => failure.coverage(),
-    };
+    let coverage = coverage(outcome, &seen, most_bytes);
     let (cluster, host) = match seen.runtime.as_ref().map(|info| info.location.clone()) {
         Some(Location::Cluster(cluster)) => (Some(cluster), None),
         Some(Location::Host(host)) => (None, Some(host)),
@@ -127,6 +127,27 @@ pub(crate) async fn ask(configured: &Configured, filters: &Arc<Filters>, questio
         reached,
         took,
         timed_out,
+    }
+}
+
+/// How completely the list of scopes was seen.
+fn coverage(outcome: Result<Coverage, Failure>, seen: &Seen, most_bytes: Option<usize>) -> Coverage {
+    let has_seen = seen.scopes.values().any(|(entry, _)| entry.coverage.has_seen());
+    match (outcome, &seen.unidentified) {
+        (Ok(_), _) if seen.is_full => {
+            let most = most_bytes.unwrap_or_default();
+            let reason = format!(
+                "there are more than {most} bytes, and the rest was left out; look at less, or raise the limit"
+            );
+            Coverage::Partial { reason }
+        }
+        // What cannot be told apart from other sources cannot stand for the whole of one.
+        (Ok(Coverage::Complete), Some(reason)) => {
+            Coverage::Partial { reason: format!("the runtime does not say who it is: {reason}") }
+        }
+        (Ok(coverage), _) => coverage,
+        (Err(failure), _) if has_seen => Coverage::Partial { reason: failure.to_string() },
+        (Err(failure), _) => failure.coverage(),
     }
 }
 
@@ -226,7 +247,7 @@ mod tests {
         let digest = first.source.scopes[0].digest.clone().unwrap();
         let again = async |filters: Filters, digest: Digest| {
             let known = [(ScopeId::namespace("first"), digest)].into();
-            let question = Question { select: Selection::All, asks_who: false, known };
+            let question = Question { select: Selection::All, asks_who: false, known, most_bytes: None };
             let observation = ask(&configured, &Arc::new(filters), question).await;
             assert_eq!(observation.source.runtime, None, "it was not asked");
             assert_eq!(observation.source.scopes, first.source.scopes);
@@ -236,6 +257,21 @@ mod tests {
         assert!(again(Filters::default(), Digest::sha256(b"another")).await);
         let filters = serde_json::from_value(serde_json::json!({ "images": { "exclude": ["x"] } })).unwrap();
         assert!(again(filters, digest).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_more_than_was_asked_for_is_left_out_and_makes_the_source_partial() {
+        let collector = Arc::new(Stub(Behaviour::Anonymous));
+        let configured = Configured { name: "stub".into(), kind: "stub", timeout: LIMIT, interval: LIMIT, collector };
+        let limited = async |most_bytes| {
+            let question = Question { asks_who: false, most_bytes: Some(most_bytes), ..Question::everything() };
+            ask(&configured, &Arc::default(), question).await
+        };
+        let observation = limited(1).await;
+        assert!(observation.source.scopes.is_empty() && observation.contents.is_empty());
+        assert!(observation.source.coverage.reason().unwrap().contains("more than 1 bytes"));
+        let observation = limited(1 << 20).await;
+        assert_eq!((observation.source.scopes.len(), &observation.source.coverage), (1, &Coverage::Complete));
     }
 
     #[tokio::test]

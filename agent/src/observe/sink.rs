@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -33,6 +34,10 @@ pub(super) struct Seen {
     pub(super) warnings: Vec<Warning>,
     pub(super) cost: Option<Cost>,
     pub(super) shown: Shown,
+    /// Bytes of the bodies, where they are counted.
+    bytes: usize,
+    /// Whether scopes were left out because there were too many bytes.
+    pub(super) is_full: bool,
 }
 
 pub(super) struct SharedSink {
@@ -40,7 +45,12 @@ pub(super) struct SharedSink {
     pub(super) filters: Arc<Filters>,
     /// Digests of bodies that who asks has already.
     pub(super) known: BTreeMap<ScopeId, Digest>,
+    /// How many bytes all bodies may have together.
+    pub(super) most_bytes: Option<usize>,
 }
+
+/// Bytes that a scope takes besides its body.
+const LINE: usize = 256;
 
 impl SharedSink {
     pub(super) fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -68,7 +78,13 @@ impl ScopeSink for SharedSink {
         if self.is_known(&entry, &content.removed) {
             content.body = None;
         }
+        let bytes = self.most_bytes.map(|_| LINE + content.body.as_ref().map_or(0, length)).unwrap_or_default();
         let mut seen = self.lock();
+        if seen.bytes.saturating_add(bytes) > self.most_bytes.unwrap_or(usize::MAX) {
+            seen.is_full = true;
+            return;
+        }
+        seen.bytes += bytes;
         let id = entry.id.clone();
         if seen.scopes.insert(id.clone(), (entry, content)).is_some() {
             seen.warnings.push(Warning::new(format!("the collector handed over {id} twice; the later one counts")));
@@ -82,6 +98,25 @@ impl ScopeSink for SharedSink {
     fn cost(&mut self, cost: Cost) {
         self.lock().cost = Some(cost);
     }
+}
+
+/// How many bytes a body has as it is sent.
+fn length(body: &Scope) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // It cannot fail: the writer takes everything, and every map in the model has texts for keys.
+    let _ = serde_json::to_writer(&mut counter, body);
+    counter.0
 }
 
 /// Takes out of a scope what is not to be reported, brings it into the form that a digest is of, and writes its line in the

@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Traces;
+pub(super) struct Traces {}
 
 #[allow(clippy::unused_self, reason = "they stand for those that do something")]
 impl Traces {

@@ -1,6 +1,7 @@
 //! From an address to a client: Unix sockets, TCP, and TCP with TLS.
 
 use std::{
+    borrow::Cow,
     fmt, fs,
     future::Future,
     io,
@@ -20,6 +21,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use secrecy::ExposeSecret;
 use socket2::{SockRef, TcpKeepalive};
 use stocktake_core::{CollectError, ConfigError, Environment};
 use tokio::net::{TcpStream, UnixStream};
@@ -44,7 +46,7 @@ type Transport = Box<dyn Fn(BollardRequest) -> Answer + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + Send>>;
 
 /// Where a daemon listens, and how to reach it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Endpoint {
     Unix(PathBuf),
     Tcp { host: String, port: u16, tls: Option<TlsSettings> },
@@ -228,48 +230,88 @@ fn environment_tls(environment: &Environment) -> Option<TlsSettings> {
         None => environment.home.as_ref()?.join(".docker"),
     };
     Some(TlsSettings {
-        ca_file: folder.join("ca.pem"),
+        ca_file: Some(folder.join("ca.pem")),
         cert_file: Some(folder.join("cert.pem")),
         key_file: Some(folder.join("key.pem")),
+        ..TlsSettings::default()
     })
 }
 
 fn client_config(tls: &TlsSettings) -> Result<rustls::ClientConfig, ConfigError> {
+    let ca = Pem::of("ca", tls.ca_file.as_deref(), tls.ca_data.as_deref())?;
+    let cert = Pem::of("cert", tls.cert_file.as_deref(), tls.cert_data.as_deref())?;
+    let key = Pem::of("key", tls.key_file.as_deref(), tls.key_data.as_ref().map(ExposeSecret::expose_secret))?;
+    let ca = ca.ok_or_else(|| ConfigError::new("ca_file", "missing key, expected the authorities to trust"))?;
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates("ca_file", &tls.ca_file)? {
-        roots.add(certificate).map_err(|error| unreadable("ca_file", &tls.ca_file, &error))?;
+    for certificate in ca.certificates()? {
+        roots.add(certificate).map_err(|error| ca.unusable(&error))?;
     }
     let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| ConfigError::new("", error.to_string()))?
         .with_root_certificates(roots);
-    match (&tls.cert_file, &tls.key_file) {
+    match (cert, key) {
         (None, None) => Ok(builder.with_no_client_auth()),
-        (Some(cert_file), Some(key_file)) => {
-            let key =
-                PrivateKeyDer::from_pem_file(key_file).map_err(|error| unreadable("key_file", key_file, &error))?;
-            builder
-                .with_client_auth_cert(certificates("cert_file", cert_file)?, key)
-                .map_err(|error| unreadable("key_file", key_file, &error))
+        (Some(cert), Some(key)) => {
+            let private = PrivateKeyDer::from_pem_slice(&key.read()?).map_err(|error| key.unusable(&error))?;
+            builder.with_client_auth_cert(cert.certificates()?, private).map_err(|error| key.unusable(&error))
         }
-        (Some(_), None) => Err(ConfigError::new("key_file", "missing key, expected beside `cert_file`")),
-        (None, Some(_)) => Err(ConfigError::new("cert_file", "missing key, expected beside `key_file`")),
+        (Some(cert), None) => Err(cert.alone("key")),
+        (None, Some(key)) => Err(key.alone("cert")),
     }
 }
 
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    // Read separately, so that a file that is missing is told from one that is malformed.
-    let pem = fs::read(path).map_err(|error| unreadable(key, path, &error))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(unreadable(key, path, &"it holds no certificate in PEM form")),
-        Ok(found) => Ok(found),
-        Err(error) => Err(unreadable(key, path, &error)),
-    }
+/// Something in PEM form, in a file or in the settings themselves.
+struct Pem<'a> {
+    key: String,
+    place: Result<&'a Path, &'a str>,
 }
 
-fn unreadable(key: &str, path: &Path, error: &dyn fmt::Display) -> ConfigError {
-    ConfigError::new(key, format!("cannot use file `{}`: {error}", path.display()))
+impl<'a> Pem<'a> {
+    /// What `WHAT_file` and `WHAT_data` say.
+    fn of(what: &str, file: Option<&'a Path>, data: Option<&'a str>) -> Result<Option<Self>, ConfigError> {
+        match (file, data) {
+            (None, None) => Ok(None),
+            (Some(path), None) => Ok(Some(Self { key: format!("{what}_file"), place: Ok(path) })),
+            (None, Some(data)) => Ok(Some(Self { key: format!("{what}_data"), place: Err(data) })),
+            (Some(_), Some(_)) => {
+                let message = format!("`{what}_data` and `{what}_file` say the same; remove one of them");
+                Err(ConfigError::new(format!("{what}_data"), message))
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Cow<'a, [u8]>, ConfigError> {
+        match self.place {
+            Ok(path) => fs::read(path).map(Cow::Owned).map_err(|error| self.unusable(&error)),
+            Err(data) => Ok(Cow::Borrowed(data.as_bytes())),
+        }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        // Read separately, so that a file that is missing is told from one that is malformed.
+        let pem = self.read()?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        match found {
+            Ok(found) if found.is_empty() => Err(self.unusable(&"it holds no certificate in PEM form")),
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.unusable(&error)),
+        }
+    }
+
+    fn unusable(&self, error: &dyn fmt::Display) -> ConfigError {
+        let message = match self.place {
+            Ok(path) => format!("cannot use file `{}`: {error}", path.display()),
+            Err(_) => format!("it cannot be used: {error}"),
+        };
+        ConfigError::new(&self.key, message)
+    }
+
+    /// The complaint about the other half that is missing.
+    fn alone(&self, other: &str) -> ConfigError {
+        let kind = if self.place.is_ok() { "file" } else { "data" };
+        ConfigError::new(format!("{other}_{kind}"), format!("missing key, expected beside `{}`", self.key))
+    }
 }
 
 #[cfg(test)]
@@ -289,8 +331,8 @@ mod tests {
 
     #[test]
     fn reads_addresses_as_docker_writes_them() {
-        assert_eq!(endpoint("unix:///run/docker.sock").unwrap(), Endpoint::Unix("/run/docker.sock".into()));
-        assert_eq!(endpoint("/run/docker.sock").unwrap(), Endpoint::Unix("/run/docker.sock".into()));
+        assert_eq!(endpoint("unix:///run/docker.sock").unwrap().to_string(), "unix:///run/docker.sock");
+        assert_eq!(endpoint("/run/docker.sock").unwrap().to_string(), "unix:///run/docker.sock");
         assert_eq!(endpoint("tcp://127.0.0.1:1234/").unwrap().to_string(), "tcp://127.0.0.1:1234");
         assert_eq!(endpoint("tcp://docker.example").unwrap().to_string(), "tcp://docker.example:2375");
         assert_eq!(endpoint("tcp://[::1]:7").unwrap().to_string(), "tcp://[::1]:7");
@@ -321,7 +363,7 @@ mod tests {
     fn the_setting_goes_before_the_environment() {
         let environment = environment(&[("DOCKER_HOST", "tcp://elsewhere:1"), ("DOCKER_TLS_VERIFY", "")]);
         assert_eq!(Endpoint::new(None, None, &environment).unwrap().to_string(), "tcp://elsewhere:1");
-        assert_eq!(Endpoint::new(Some("/x"), None, &environment).unwrap(), Endpoint::Unix("/x".into()));
+        assert_eq!(Endpoint::new(Some("/x"), None, &environment).unwrap().to_string(), "unix:///x");
     }
 
     #[test]
@@ -337,5 +379,22 @@ mod tests {
         let error = Endpoint::new(None, None, &environment).unwrap_err();
         assert_eq!(error.path, "tls.ca_file");
         assert!(error.message.contains("/nowhere/ca.pem"), "{error}");
+    }
+
+    #[test]
+    fn certificates_may_stand_in_the_settings_themselves() {
+        let certified = |tls: TlsSettings| {
+            let error = Endpoint::new(Some("tcp://x"), Some(tls), &Environment::default()).unwrap_err();
+            (error.path.clone(), error.to_string())
+        };
+        let data = |text: &str| Some(text.to_owned());
+        let (path, _) = certified(TlsSettings::default());
+        assert_eq!(path, "tls.ca_file");
+        let (path, text) = certified(TlsSettings { ca_data: data("no PEM"), ..TlsSettings::default() });
+        assert!(path == "tls.ca_data" && text.contains("no certificate"), "{text}");
+        let both = TlsSettings { ca_file: Some("/x".into()), ca_data: data("y"), ..TlsSettings::default() };
+        assert_eq!(certified(both).0, "tls.ca_data");
+        let secret = TlsSettings { key_data: Some("hunter2".into()), ..TlsSettings::default() };
+        assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

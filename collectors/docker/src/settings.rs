@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::Deserialize;
 use stocktake_core::select::StateSelector;
 
@@ -31,16 +32,22 @@ pub struct Settings {
     pub states: StateSelector,
 }
 
-/// Files in PEM form for a connection by TLS. They are read again for every collection.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// What a connection by TLS needs, in PEM form: paths of files, which are read again for every collection, or the PEM itself, for programs
+/// that keep credentials elsewhere than in files.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct TlsSettings {
-    /// Certificates of the authorities that may have signed the daemon's; no other is trusted.
-    pub ca_file: PathBuf,
+    /// Certificates of the authorities that may have signed the daemon's; no other is trusted. Needed, here or in `ca_data`.
+    pub ca_file: Option<PathBuf>,
+    /// The same, itself.
+    pub ca_data: Option<String>,
     /// The client's certificate, where the daemon asks for one (`dockerd --tlsverify`).
-    #[serde(default)]
     pub cert_file: Option<PathBuf>,
+    /// The same, itself.
+    pub cert_data: Option<String>,
     /// The client's private key.
-    #[serde(default)]
     pub key_file: Option<PathBuf>,
+    /// The same, itself.
+    #[schemars(with = "Option<String>")]
+    pub key_data: Option<SecretString>,
 }

@@ -10,6 +10,7 @@ use kube::{
     Config,
     config::{AuthInfo, Cluster, Context, ExecInteractiveMode, Kubeconfig, KubeconfigError, LoadDataError},
 };
+use secrecy::{ExposeSecret as _, SecretString};
 use stocktake_core::{ConfigError, Environment, nearest};
 
 use crate::{
@@ -82,6 +83,46 @@ fn merge(key: &str, paths: &[PathBuf]) -> Result<Kubeconfig, ConfigError> {
     }
     Ok(merged)
 }
+
+/// The cluster that a kubeconfig means which is given as a text. Whoever has written it need not be who runs this program: nothing in it
+/// reads a file of this machine, or runs a program on it.
+pub(crate) fn given(
+    text: &SecretString,
+    context: Option<&str>,
+    environment: &Environment,
+) -> Result<Target, ConfigError> {
+    let kubeconfig = Kubeconfig::from_yaml(text.expose_secret())
+        .map_err(|error| ConfigError::new(GIVEN, format!("it is not a kubeconfig: {}", complaint(&error))))?;
+    let (_, chosen) = find_context(&kubeconfig, GIVEN, context)?;
+    let user = kubeconfig.auth_infos.iter().find(|known| Some(&known.name) == chosen.user.as_ref());
+    let user = user.and_then(|user| user.auth_info.as_ref());
+    let cluster = find_cluster(&kubeconfig, &chosen.cluster);
+    let outside = [
+        ("certificate-authority", cluster.is_some_and(|cluster| cluster.certificate_authority.is_some()), FILE),
+        ("client-certificate", user.is_some_and(|user| user.client_certificate.is_some()), FILE),
+        ("client-key", user.is_some_and(|user| user.client_key.is_some()), FILE),
+        ("tokenFile", user.is_some_and(|user| user.token_file.is_some()), FILE),
+        ("exec", user.is_some_and(|user| user.exec.is_some()), PROGRAM),
+        ("auth-provider", user.is_some_and(|user| user.auth_provider.is_some()), PROGRAM),
+    ];
+    match outside.into_iter().find(|(_, is_there, _)| *is_there) {
+        Some((key, _, (what, instead))) => Err(ConfigError::new(GIVEN, format!("its `{key}` {what}")).hint(instead)),
+        None => of_context(&kubeconfig, GIVEN, context, environment),
+    }
+}
+
+/// The setting.
+const GIVEN: &str = "kubeconfig_data";
+
+/// What is wrong with keys of a kubeconfig that is given, and what to do instead.
+const FILE: (&str, &str) = (
+    "names a file, and none is read for a kubeconfig that is given as a text",
+    "put what is in it there: `kubectl config view --raw --flatten`",
+);
+const PROGRAM: (&str, &str) = (
+    "asks for a program to be run, and none is for a kubeconfig that is given as a text",
+    "use the token of a service account",
+);
 
 /// What kube says of a kubeconfig, without a word of what stands in it: tokens and keys do, and the YAML parser prints
 /// the lines around a mistake.

@@ -21,6 +21,12 @@ pub struct Settings {
     /// Path of a kubeconfig file; several are merged, written with colons between them as in `$KUBECONFIG`.
     #[schemars(example = &"/etc/stocktake/kubeconfig")]
     pub kubeconfig: Option<PathBuf>,
+    /// A kubeconfig itself instead of the path of one, for programs that keep credentials elsewhere than in files.
+    ///
+    /// What it names must stand in it (`certificate-authority-data`, `client-certificate-data`, `client-key-data`, `token`): no
+    /// file is read for it, and no program run.
+    #[schemars(with = "Option<String>", example = "apiVersion: v1…")]
+    pub kubeconfig_data: Option<SecretString>,
     /// Context of the kubeconfig; its current context by default.
     #[schemars(example = &"prod")]
     pub context: Option<String>,
@@ -126,6 +132,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             kubeconfig: None,
+            kubeconfig_data: None,
             context: None,
             server: None,
             ca_file: None,
@@ -162,6 +169,12 @@ impl Settings {
         };
         if self.server.is_some() && self.kubeconfig.is_some() {
             return contradict("server", "kubeconfig", "each names a cluster");
+        }
+        if self.kubeconfig_data.is_some() && self.kubeconfig.is_some() {
+            return contradict("kubeconfig_data", "kubeconfig", "each is a kubeconfig");
+        }
+        if self.server.is_some() && self.kubeconfig_data.is_some() {
+            return contradict("server", "kubeconfig_data", "each names a cluster");
         }
         if self.server.is_some() && self.context.is_some() {
             return contradict("server", "context", "a context is looked up in a kubeconfig, which `server` replaces");
@@ -230,6 +243,8 @@ mod tests {
         };
         both(json!({"server": "https://a", "kubeconfig": "/b"}), ["server", "kubeconfig"]);
         both(json!({"server": "https://a", "context": "b"}), ["server", "context"]);
+        both(json!({"server": "https://a", "kubeconfig_data": "b"}), ["server", "kubeconfig_data"]);
+        both(json!({"kubeconfig": "/a", "kubeconfig_data": "b"}), ["kubeconfig", "kubeconfig_data"]);
         both(json!({"server": "https://a", "token": "b", "token_file": "/c"}), ["token", "token_file"]);
         both(json!({"token": "b"}), ["token", "server"]);
         both(json!({"token_file": "/b", "kubeconfig": "/c"}), ["token_file", "server"]);
@@ -257,6 +272,8 @@ mod tests {
     #[test]
     fn a_token_is_not_printed() {
         let settings: Settings = ConfigError::deserialize(json!({"server": "https://a", "token": "hunter2"})).unwrap();
+        assert!(!format!("{settings:?}").contains("hunter2"));
+        let settings: Settings = ConfigError::deserialize(json!({"kubeconfig_data": "token: hunter2"})).unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) fn resolve(settings: &Settings, context: &Context) -> Result<Target, 
     let environment = &context.environment;
     let mut target = if let Some(server) = &settings.server {
         explicit(settings, server, environment)?
+    } else if let Some(text) = &settings.kubeconfig_data {
+        kubeconfig::given(text, settings.context.as_deref(), environment)?
     } else if settings.kubeconfig.is_none()
         && settings.context.is_none()
         && let Some(url) = in_cluster_url(environment)

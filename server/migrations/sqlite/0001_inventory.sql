@@ -7,8 +7,8 @@ CREATE TABLE account (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     created_at INTEGER NOT NULL,
-    -- Number of the account's latest event. Raised as the last thing of a transaction, so that events are numbered in the
-    -- order in which they are committed.
+    -- Number of the account's latest event. Raised near the end of a transaction, and locked from then on, so that events are
+    -- numbered in the order in which they are committed.
     last_event INTEGER NOT NULL DEFAULT 0
 );
 

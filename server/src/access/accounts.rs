@@ -19,10 +19,11 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 27] = [
+pub(super) const TABLES: [&str; 28] = [
     "noted",
     "dead_letter",
     "subscription",
+    "agentless",
     "integration",
     "event",
     "container",
@@ -114,7 +115,7 @@ pub(super) async fn insert(connection: &mut AnyConnection, name: &str, at: i64, 
 }
 
 /// The key of an account that stays as it is until the transaction ends: whoever changes its users waits for each other.
-pub(super) async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<i64, AccessError> {
+pub(crate) async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<i64, AccessError> {
     sqlx::query_scalar(AssertSqlSafe(format!("SELECT id FROM account WHERE name = $1{}", dialect.for_update())))
         .bind(name)
         .fetch_optional(connection)

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub(crate) use self::{
-    accounts::Account,
+    accounts::{Account, lock},
     api::routes,
     audit::{Actor, Change, audited},
     error::{AccessError, NO_SUCH_ACCOUNT},
@@ -135,6 +135,8 @@ pub(crate) struct Reporter(pub(crate) Caller);
 pub(crate) struct Reader(pub(crate) Caller);
 /// Somebody who may remove.
 pub(crate) struct Writer(pub(crate) Caller);
+/// The same, with what the audit log calls them.
+pub(crate) struct Changer(pub(crate) Caller, pub(crate) Actor);
 /// Somebody who may say who may what.
 pub(crate) struct Admin(pub(crate) Caller);
 
@@ -176,3 +178,15 @@ allowed!(Reporter, Admin | ReadWrite | InventoryAgent);
 allowed!(Reader, Admin | ReadWrite | ReadOnly);
 allowed!(Writer, Admin | ReadWrite);
 allowed!(Admin, Admin);
+
+impl FromRequestParts<App> for Changer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (caller, actor) = app.access.asking(parts).await?;
+        match caller.role {
+            Role::Admin | Role::ReadWrite => Ok(Self(caller, actor)),
+            _ => Err(Problem::forbidden(format!("`{}` is not allowed to do this", caller.name))),
+        }
+    }
+}

@@ -106,7 +106,7 @@ impl Filters {
         let mut filters = Self::default();
         // Indexes of owners, labels and nodes are of what is there.
         let is_there = asked.at.is_none() && asked.shown().is_there();
-        filters.images(asked, statement)?;
+        filters.images(asked, statement, is_there)?;
         filters.owner(table, asked, statement, is_there);
         filters.labels(table, asked, dialect, statement, is_there);
         filters.nodes(table, asked, statement, is_there);
@@ -150,13 +150,13 @@ impl Filters {
         self.ways.push(Way { heads: heads.to_owned(), each: Some(each), rows });
     }
 
-    fn images(&mut self, asked: &Asked, statement: &mut Statement) -> Result<(), Problem> {
+    fn images(&mut self, asked: &Asked, statement: &mut Statement, is_there: bool) -> Result<(), Problem> {
         if let Some(digest) = &asked.digest {
             let images = images_of_digest(&statement.bind(digest.as_str()));
             let uses = format!(
                 "SELECT iu.id FROM ({images}) AS found CROSS JOIN image_use AS iu WHERE iu.account_id = $1 AND iu.image_id = found.id"
             );
-            self.image_uses(&uses, &format!("+iu.image_id IN ({images})"));
+            self.image_uses(&uses, &format!("+iu.image_id IN ({images})"), is_there);
         }
         if let Some(repository) = &asked.repository {
             let reference = reference(repository, "repository")?;
@@ -170,7 +170,7 @@ impl Filters {
                 of_tag("im"),
                 of_tag("it")
             );
-            self.image_uses(&uses_of_reference(&repository, tag.as_deref()), &condition);
+            self.image_uses(&uses_of_reference(&repository, tag.as_deref()), &condition, is_there);
         } else if let Some(tag) = &asked.tag {
             let tag = statement.bind(tag.as_str());
             let uses = format!(
@@ -180,19 +180,20 @@ impl Filters {
             let condition = format!(
                 "EXISTS (SELECT 1 FROM image_name AS im WHERE im.account_id = $1 AND im.id = iu.name_id AND im.tag = {tag} LIMIT 1 OFFSET 0)"
             );
-            self.image_uses(&uses, &condition);
+            self.image_uses(&uses, &condition, is_there);
         }
         Ok(())
     }
 
     /// Containers of some uses of images, which a condition on `iu` tells, too.
-    fn image_uses(&mut self, uses: &str, condition: &str) {
+    fn image_uses(&mut self, uses: &str, condition: &str, is_there: bool) {
         self.conditions.push(of_each(&format!(
             "EXISTS (SELECT 1 FROM image_use AS iu WHERE iu.account_id = $1 AND iu.id = ~c.image_use_id AND {} LIMIT 1 OFFSET 0)",
             of_each(condition)
         )));
+        let there = if is_there { " AND co.gone_at IS NULL" } else { "" };
         let rows = format!(
-            "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id"
+            "SELECT co.id FROM ({uses}) AS used CROSS JOIN container AS co WHERE co.account_id = $1 AND co.image_use_id = used.id{there}"
         );
         self.ways.push(Way { heads: uses.to_owned(), each: None, rows });
     }

@@ -66,7 +66,8 @@ impl View for Images {
         let after = asked.after.as_ref().and_then(|cursor| cursor.name.as_deref()).unwrap_or_default();
         let (after, limit) = (statement.bind(after), statement.bind(asked.limit + 1));
         let joins = named(JOINS, "");
-        let mut connection = app.database.read().await?;
+        // What is counted twice is taken from what was counted: both are of one moment.
+        let mut connection = app.database.read_at_once().await?;
         let way = way(asked, &visible, &mut statement, &mut connection).await?;
         let question = statement.clone();
         let summary = format!(
@@ -99,7 +100,8 @@ impl View for Images {
         let found: Vec<Image> = rows.iter().map(Image::read).collect::<Result<_, _>>()?;
         let mut page = cut(found, asked, |image| Cursor::of_name(&image.identity));
         facts(&mut connection, account_id, &mut page.items).await?;
-        let twice = Twice { uses: way.as_deref(), matches: &wanted, dialect: app.database.dialect() };
+        let rows = page.items.iter().map(|image| image.containers).sum();
+        let twice = Twice { uses: way.as_deref(), rows, matches: &wanted, dialect: app.database.dialect() };
         let twice =
             twice.count(question, page.items.iter().map(|image| image.identity.as_str()), &mut connection).await?;
         for image in &mut page.items {

@@ -53,6 +53,8 @@ pub(super) fn is_shown(matches: &str, dialect: Dialect) -> String {
 pub(super) struct Twice<'a> {
     /// Finds the uses that count, where these are few.
     pub(super) uses: Option<&'a str>,
+    /// How many rows those that are asked about have together.
+    pub(super) rows: i64,
     /// What a use has to be to count, in the names of `visible`.
     pub(super) matches: &'a str,
     pub(super) dialect: Dialect,
@@ -71,7 +73,24 @@ impl Twice<'_> {
             return Ok(BTreeMap::new());
         }
         let [rows, are_rows] = rows_of("ss", "cn", self.dialect);
+        let shared = self.shared(&question, connection).await?;
+        if shared == 0 {
+            return Ok(BTreeMap::new());
+        }
         let (from, are_uses) = match self.uses {
+            // From whichever there are fewer of.
+            None if shared < self.rows => {
+                (format!("shared_container AS ss CROSS JOIN {rows} CROSS JOIN image_use AS c"), are_rows)
+            }
+            None => (
+                "image AS im CROSS JOIN image_use AS c CROSS JOIN container AS cn CROSS JOIN shared_container AS ss"
+                    .to_owned(),
+                format!(
+                    "im.account_id = $1 AND im.identity IN ({}) AND c.image_id = im.id AND cn.account_id = $1 \
+                     AND cn.image_use_id = c.id AND ss.runtime_id = cn.runtime_id",
+                    identities.join(",")
+                ),
+            ),
             Some(uses) => (
                 format!(
                     "({uses}) AS way CROSS JOIN image_use AS c CROSS JOIN container AS cn CROSS JOIN shared_container AS ss"
@@ -79,8 +98,10 @@ impl Twice<'_> {
                 "c.id = way.id AND cn.account_id = $1 AND cn.image_use_id = c.id AND ss.runtime_id = cn.runtime_id"
                     .to_owned(),
             ),
-            None => (format!("shared_container AS ss CROSS JOIN {rows} CROSS JOIN image_use AS c"), are_rows),
         };
+        // Where some uses alone count, so do only they stand for others.
+        let counts =
+            self.uses.map(|uses| format!(" AND du.id IN (SELECT other.id FROM ({uses}) AS other)")).unwrap_or_default();
         let [others, are_others] = rows_of("cn", "dc", self.dialect);
         question.text = format!(
             "SELECT ig.identity AS identity, COUNT(*) AS count FROM {from} CROSS JOIN image AS ig{joins} \
@@ -88,7 +109,7 @@ impl Twice<'_> {
              AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity IN ({identities}) AND {matches} AND EXISTS (\
              SELECT 1 FROM {others} CROSS JOIN image_use AS du CROSS JOIN image AS dg{their_joins} WHERE {are_others} AND dc.id <> cn.id \
              AND dc.gone_at IS NULL AND du.account_id = $1 AND du.id = dc.image_use_id AND dg.account_id = $1 AND dg.id = du.image_id \
-             AND dg.identity = ig.identity AND {their_matches} AND {before} LIMIT 1 OFFSET 0) GROUP BY ig.identity",
+             AND dg.identity = ig.identity AND {their_matches}{counts} AND {before} LIMIT 1 OFFSET 0) GROUP BY ig.identity",
             joins = named(JOINS, ""),
             identities = identities.join(","),
             matches = named(self.matches, ""),
@@ -98,5 +119,15 @@ impl Twice<'_> {
         );
         let rows = question.fetch(connection).await?;
         rows.iter().map(|row| Ok((text(row, "identity")?, integer(row, "count")?))).collect()
+    }
+
+    /// How many identifiers are shared; something above the rows asked about if there are more.
+    async fn shared(&self, question: &Statement, connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
+        let mut question = question.clone();
+        let most = question.bind(self.rows + 1);
+        question.text = format!(
+            "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM shared_container AS sh WHERE sh.account_id = $1 LIMIT {most}) AS counted"
+        );
+        question.fetch(connection).await?.first().map_or(Ok(0), |row| integer(row, "count"))
     }
 }

@@ -32,7 +32,7 @@ const LONGEST: i64 = 36_525;
 pub(super) struct Agent {
     id: i64,
     pub(super) uuid: String,
-    /// `stocktake`, `bundle`, `kai`, `k8s-inventory`, `ecs-inventory`.
+    /// `stocktake`, `bundle`, `agentless`, `kai`, `k8s-inventory`, `ecs-inventory`.
     kind: String,
     version: String,
     hostname: Option<String>,

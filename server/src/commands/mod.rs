@@ -2,6 +2,7 @@
 
 mod backup;
 mod migrate;
+mod secrets;
 mod serve;
 mod token;
 mod user;
@@ -20,6 +21,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     access::{Access, AccessError},
+    agentless::{KeySource, Vault},
     cli::{Cli, Command, Where},
     config::{self, Settings},
     database::{Database, DatabaseError},
@@ -60,6 +62,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Migrate(place) => block_on(migrate::run(place)),
         Command::User(command) => block_on(user::run(command)),
         Command::Token(command) => block_on(token::run(command)),
+        Command::Secrets(command) => block_on(secrets::run(command)),
         Command::Backup(arguments) => block_on(backup::run(arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -143,6 +146,19 @@ async fn open(url: &str) -> Result<Database, Exit> {
         Ok(database)
     };
     opened.await.map_err(|error| cannot_use(&error))
+}
+
+/// What has the credentials of clusters and hosts. Keys that cannot be used are told before anything needs them.
+fn vault(settings: &Settings) -> Result<Vault, Exit> {
+    let source = KeySource::new(settings.agentless.key_file.clone());
+    let vault = Vault::new(source);
+    match vault.keys() {
+        Err(error) if !vault.is_locked() => {
+            say::error(&error.to_string());
+            Err(Exit::Config)
+        }
+        _ => Ok(vault),
+    }
 }
 
 /// Who may do what, as the database of these settings has it.

@@ -1,11 +1,18 @@
 //! `serve`: the server.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{database_of, open, refused, settings};
-use crate::{app::App, cli, database::statistics, exit::Exit, notify, reap, say, serve};
+use super::{database_of, open, refused, settings, vault};
+use crate::{
+    agentless::{self, Agentless},
+    app::App,
+    cli,
+    database::statistics,
+    exit::Exit,
+    notify, reap, say, serve,
+};
 
 /// How long notifying may take to end.
 const TO_STOP: Duration = Duration::from_secs(10);
@@ -22,9 +29,10 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
             Exit::Config
         })?;
         let database = open(&database_of(&settings)?).await?;
-        Ok((settings, listening, database))
+        let vault = vault(&settings)?;
+        Ok((settings, listening, database, vault))
     };
-    let (settings, listening, database) = tokio::select! {
+    let (settings, listening, database, vault) = tokio::select! {
         prepared = prepared => match prepared {
             Ok(prepared) => prepared,
             Err(exit) => return Ok(exit),
@@ -32,7 +40,8 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         () = signals.stop() => return Ok(Exit::Success),
     };
     let retention = settings.inventory.retention()?;
-    let app = App::new(database, retention, settings.notify.clone());
+    let agentless = Arc::new(Agentless::new(settings.agentless.clone(), vault));
+    let app = App { agentless, ..App::new(database, retention, settings.notify.clone()) };
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -42,7 +51,12 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         Err(error) => return Ok(refused(&error)),
     }
     let notifying = tokio::spawn(notify::always(app.clone()));
-    let tasks = [tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
+    let mut tasks =
+        vec![tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
+    // Without a key it could read no credential, and would keep others from the source who can.
+    if !app.agentless.vault.is_locked() {
+        tasks.push(tokio::spawn(agentless::always(app.clone())));
+    }
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;
     for task in tasks {

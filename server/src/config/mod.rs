@@ -12,7 +12,7 @@ use serde_json::Value;
 use stocktake_core::{ConfigError, nearest};
 use toml::de::{DeTable, DeValue};
 
-pub(crate) use self::settings::{Limits, NotifySettings, Settings, TlsSettings};
+pub(crate) use self::settings::{AgentlessSettings, Limits, NotifySettings, Settings, TlsSettings};
 
 /// Why a configuration cannot be used: everything that is wrong with it, not only the first.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Invalid {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 5] = ["inventory", "limits", "metrics", "notify", "server"];
+const TABLES: [&str; 6] = ["agentless", "inventory", "limits", "metrics", "notify", "server"];
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Settings, Invalid> {
@@ -54,6 +54,7 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
     for (key, value) in &document {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
         match key {
+            "agentless" => settings.agentless = table(key, value, &mut errors),
             "server" => settings.server = table(key, value, &mut errors),
             "inventory" => settings.inventory = table(key, value, &mut errors),
             "limits" => settings.limits = table(key, value, &mut errors),
@@ -109,9 +110,7 @@ fn json(value: &DeValue<'_>) -> Value {
 /// Where in the text the setting at `path` begins, or what is nearest outside it.
 fn offset(document: &DeTable<'_>, path: &str) -> Option<usize> {
     let (mut found, mut table) = (None, Some(document));
-    for segment in path.split('.') {
-        // Of a list it is where the list is.
-        let segment = segment.split('[').next().unwrap_or_default();
+    for segment in path.split('.').map(|segment| segment.split('[').next().unwrap_or_default()) {
         let Some((key, value)) = table.and_then(|table| table.get_key_value(segment)) else { break };
         found = Some(key.span().start);
         table = value.get_ref().as_table();
@@ -179,6 +178,12 @@ user = 'stocktake'
 password_file = '/p'
 from = 'Stocktake <stocktake@example.com>'
 domains = ['example.com']
+[agentless]
+key_file = '/key'
+looks_at_once = 0
+look_timeout = '2m'
+look_bytes = '1MiB'
+refused_networks = ['127.0.0.0/8']
 ";
         let settings = parse(text).unwrap();
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
@@ -196,6 +201,9 @@ domains = ['example.com']
         let smtp = settings.notify.smtp.as_ref().unwrap();
         assert_eq!((smtp.host.as_str(), smtp.from.email.as_ref()), ("mail.example.com", "stocktake@example.com"));
         assert_eq!(settings.notify, notify);
+        assert_eq!(settings.agentless.key_file, Some(PathBuf::from("/key")));
+        assert_eq!(settings.agentless.look_timeout, Duration::from_mins(2));
+        assert_eq!((settings.agentless.looks_at_once, settings.agentless.refused_networks.len()), (0, 1));
     }
 
     #[test]
@@ -210,6 +218,8 @@ header_timeout = '0s'
 [notify]
 allow_networks = ['localhost']
 [metric]
+[agentless]
+refused_networks = ['10.0.0.0']
 ";
         let found = complaints(text);
         assert!(
@@ -225,8 +235,10 @@ allow_networks = ['localhost']
                 "server.toml:7: limits.header_timeout: `0s` is not longer than nothing",
                 "server.toml:9: notify.allow_networks[0]: `localhost` is no network: expected one such as `10.0.0.0/8`, \
                  `fd00::/8` or `192.0.2.7`",
-                "server.toml:10: metric: unknown key, expected one of `inventory`, `limits`, `metrics`, `notify`, `server`; did \
-                 you mean `metrics`?",
+                "server.toml:10: metric: unknown key, expected one of `agentless`, `inventory`, `limits`, `metrics`, `notify`, \
+                 `server`; did you mean `metrics`?",
+                "server.toml:12: agentless.refused_networks[0]: `10.0.0.0` is no network: expected an address and a number of \
+                 bits, as in `169.254.0.0/16`",
             ]
         );
     }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 use stocktake_core::ConfigError;
 
 use crate::{
+    agentless::{Network, USUALLY_REFUSED},
     app::Retention,
-    notify::{Network, SmtpSettings},
+    notify::{self, SmtpSettings},
 };
 
 /// Where the server listens where nothing is said. 8228 is where Anchore's own listens, and their agents' documentation.
@@ -18,6 +19,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 /// What a configuration holds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
+    pub(crate) agentless: AgentlessSettings,
     pub(crate) server: ServerSettings,
     pub(crate) inventory: InventorySettings,
     pub(crate) limits: Limits,
@@ -148,7 +150,7 @@ pub(crate) struct MetricsSettings {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NotifySettings {
     /// Networks of this machine or around it that are sent to all the same, such as `10.1.0.0/16`.
-    pub(crate) allow_networks: Vec<Network>,
+    pub(crate) allow_networks: Vec<notify::Network>,
     /// How long a receiver may take for one notification.
     #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
@@ -166,6 +168,36 @@ impl Default for NotifySettings {
             timeout: Duration::from_secs(10),
             give_up_after: Duration::from_hours(72),
             smtp: None,
+        }
+    }
+}
+
+/// What `[agentless]` holds: looking where no agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AgentlessSettings {
+    /// File with the keys that credentials are encrypted with: the first encrypts, and each decrypts. `STOCKTAKE_SECRET_KEY` holds
+    /// them otherwise. Without any no credential is stored.
+    pub(crate) key_file: Option<PathBuf>,
+    /// How many sources this server looks at at a time; 0: it leaves that to others over the same database.
+    pub(crate) looks_at_once: u16,
+    /// How long a look may take.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) look_timeout: Duration,
+    /// How many bytes all that a look sees may have. What is beyond it is left out, and the source is seen in part.
+    pub(crate) look_bytes: ByteSize,
+    /// Networks that nobody can make this server connect to.
+    pub(crate) refused_networks: Vec<Network>,
+}
+
+impl Default for AgentlessSettings {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            looks_at_once: 8,
+            look_timeout: Duration::from_mins(1),
+            look_bytes: ByteSize::mib(64),
+            refused_networks: USUALLY_REFUSED.to_vec(),
         }
     }
 }

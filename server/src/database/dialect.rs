@@ -42,6 +42,14 @@ impl Dialect {
         }
     }
 
+    /// The database's clock, in milliseconds since 1970; the same throughout a statement.
+    pub(crate) fn now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
+
     /// Where one text is in another: 0 if it is not.
     pub(crate) fn position(self, what: &str, within: &str) -> String {
         match self {

@@ -138,6 +138,15 @@ impl Database {
         Ok(self.pool.acquire().await?)
     }
 
+    /// A connection for statements that are to see the same, whatever is written meanwhile.
+    pub(crate) async fn read_at_once(&self) -> Result<Transaction<'static, Any>, DatabaseError> {
+        let begin = match self.dialect {
+            Dialect::Sqlite => "BEGIN",
+            Dialect::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
     /// All its connections, for single statements.
     pub(crate) fn pool(&self) -> &AnyPool {
         &self.pool

@@ -11,13 +11,15 @@ use super::{Database, DatabaseError, Dialect};
 /// How often it is looked whether a table is no longer what is known of it.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tables of which nothing is known, and those of which more rows have changed since than there were then.
-const UNKNOWN: &str = "SELECT CAST(c.relname AS TEXT) FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid \
-    WHERE s.schemaname = current_schema() AND c.relkind = 'r' AND s.n_mod_since_analyze + s.n_live_tup > $1 \
-    AND (s.n_mod_since_analyze > c.reltuples OR NOT EXISTS (SELECT 1 FROM pg_statistic d WHERE d.starelid = c.oid)) ORDER BY 1";
+/// Tables of ours of which nothing is known, and those of which more rows have changed since than there were then. (Not by
+/// `pg_statistic`, which is for superusers alone.)
+const UNKNOWN: &str = "SELECT quote_ident(c.relname) FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid \
+    WHERE s.schemaname = current_schema() AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE') AND pg_relation_size(c.oid) > $1 \
+    AND (s.n_mod_since_analyze > c.reltuples \
+    OR NOT EXISTS (SELECT 1 FROM pg_stats d WHERE d.schemaname = s.schemaname AND d.tablename = c.relname)) ORDER BY 1";
 
-/// Of fewer rows any plan is good.
-const FEW: i64 = 500;
+/// Bytes. Of fewer rows any plan is good.
+const SMALL: i64 = 64 << 10;
 
 /// Has the planner learn what it does not know, for as long as it is polled.
 pub(crate) async fn always(database: Database) {
@@ -37,11 +39,15 @@ pub(crate) async fn refresh(database: &Database) -> Result<Vec<String>, Database
     if database.dialect == Dialect::Sqlite {
         return Ok(Vec::new());
     }
-    let tables: Vec<String> = sqlx::query_scalar(UNKNOWN).bind(FEW).fetch_all(&database.pool).await?;
+    let tables: Vec<String> = sqlx::query_scalar(UNKNOWN).bind(SMALL).fetch_all(&database.pool).await?;
     for table in &tables {
         // Whom another replica is before leaves it to that one.
-        database.pool.execute(AssertSqlSafe(format!("ANALYZE (SKIP_LOCKED) {table}"))).await?;
-        tracing::debug!(table, "the database's planner has learnt what is in a table");
+        match database.pool.execute(AssertSqlSafe(format!("ANALYZE (SKIP_LOCKED) {table}"))).await {
+            Ok(_) => tracing::debug!(table, "the database's planner has learnt what is in a table"),
+            Err(error) => {
+                tracing::warn!(%error, table, "the database's planner does not learn what is in a table; trying again");
+            }
+        }
     }
     Ok(tables)
 }
@@ -73,14 +79,23 @@ mod tests {
                 Vec::new()
             };
             assert_eq!(refresh(&database).await.unwrap(), [""; 0], "nothing is large");
-            assert_eq!(fill(1, 2000).await, ["bundle"]);
+            assert_eq!(fill(1, 4000).await, ["bundle"]);
             let known: i64 =
                 sqlx::query_scalar("SELECT CAST(reltuples AS BIGINT) FROM pg_class WHERE relname = 'bundle'")
                     .fetch_one(&database.pool)
                     .await
                     .unwrap();
-            assert_eq!(known, 2000);
-            assert_eq!(fill(2001, 4500).await, ["bundle"]);
+            assert_eq!(known, 4000);
+            assert_eq!(fill(4001, 8500).await, ["bundle"]);
+            // Whoever owns the tables may ask, and need not be a superuser.
+            let role = format!("statistics_{}", std::process::id());
+            let mut connection = database.pool.acquire().await.unwrap();
+            connection.execute(AssertSqlSafe(format!("CREATE ROLE {role}"))).await.unwrap();
+            connection.execute(AssertSqlSafe(format!("SET ROLE {role}"))).await.unwrap();
+            let asked = sqlx::query(UNKNOWN).bind(SMALL).execute(&mut *connection).await;
+            connection.execute(AssertSqlSafe(format!("RESET ROLE; DROP ROLE {role}"))).await.unwrap();
+            asked.unwrap();
+            drop(connection);
             assert_eq!(refresh(&database).await.unwrap(), [""; 0]);
         }
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::format_push_string, reason = "statements are put together")]
 
 mod answer;
+mod clusters;
 mod ecs;
 mod integrations;
 mod inventories;

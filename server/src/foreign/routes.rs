@@ -10,6 +10,7 @@ use axum::{
 
 use super::{
     answer::{Foreign, ForeignProblem, parse},
+    clusters,
     ecs::EcsInventory,
     integrations,
     inventories::{self, Wanted},
@@ -23,6 +24,8 @@ use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming};
 pub(crate) fn table() -> Vec<(String, MethodRouter<App>)> {
     let table = [
         ("/v1/enterprise/inventories", post(kai).get(inventories::list_v1)),
+        ("/v1/enterprise/inventories/clusters", get(clusters::list).post(clusters::create)),
+        ("/v1/enterprise/inventories/clusters/{cluster_name}", get(clusters::get).delete(clusters::delete)),
         ("/v2/inventories", get(inventories::list_v2).delete(inventories::delete)),
         ("/v1/enterprise/kubernetes-inventory", post(kubernetes)),
         ("/v2/kubernetes-inventory", post(kubernetes)),

@@ -28,7 +28,7 @@ use super::{
     rate::Rate,
 };
 use crate::{
-    access, api,
+    access, agentless, api,
     app::App,
     config::{Limits, Settings},
     foreign,
@@ -54,7 +54,7 @@ pub(crate) fn router(app: App, settings: &Settings) -> Router {
 
 /// The rooms that describe themselves.
 fn documented() -> OpenApiRouter<App> {
-    api::routes().merge(access::routes()).merge(ingest::routes())
+    api::routes().merge(access::routes()).merge(agentless::routes()).merge(ingest::routes())
 }
 
 fn served(table: Table) -> Router<App> {

@@ -364,3 +364,41 @@ fn a_proxy_of_the_environment_is_used_for_an_explicit_server() {
     let target = bench.resolve(json!({"server": "http://k8s.example.com"})).unwrap();
     assert_eq!(target.config.proxy_url.map(|url| url.to_string()).as_deref(), Some("http://proxy:3128/"));
 }
+
+#[test]
+fn a_kubeconfig_that_is_given_leads_to_no_file_and_no_program() {
+    let bench = Bench::new();
+    let given = |cluster: &str, user: &str| {
+        let text = format!(
+            "clusters: [{{name: a, cluster: {{server: 'https://a:6443', {cluster}}}}}]\n\
+             users: [{{name: b, user: {{{user}}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: a, user: b}}}}, {{name: d, context: {{cluster: a}}}}]\n\
+             current-context: c\n"
+        );
+        json!({"kubeconfig_data": text})
+    };
+    let target = bench.resolve(given("", "token: hunter2")).unwrap();
+    assert_eq!((target.peer.server.as_str(), target.cluster_name.as_deref()), ("https://a:6443", Some("a")));
+    assert!(target.config.auth_info.token.is_some() && !format!("{:?}", target.config).contains("hunter2"));
+    // It is there: what is refused is that it is named.
+    let file = bench.file("secret", CA);
+    for (key, cluster, user) in [
+        ("certificate-authority", format!("certificate-authority: {file}"), String::new()),
+        ("client-certificate", String::new(), format!("client-certificate: {file}")),
+        ("client-key", String::new(), format!("client-key: {file}")),
+        ("tokenFile", String::new(), format!("tokenFile: {file}")),
+        ("exec", String::new(), format!("exec: {{apiVersion: client.authentication.k8s.io/v1, command: {file}}}")),
+        ("auth-provider", String::new(), "auth-provider: {name: gcp}".to_owned()),
+    ] {
+        let settings = given(&cluster, &user);
+        let complaint = bench.complaint(settings.clone());
+        assert!(complaint.message.contains(&format!("its `{key}` ")), "{complaint}");
+        assert!(!complaint.to_string().contains(&file), "{complaint}");
+        // Of a context that is not chosen nothing is used.
+        let mut other = settings;
+        other["context"] = json!("d");
+        assert_eq!(bench.resolve(other).is_ok(), cluster.is_empty(), "{key}");
+    }
+    let complaint = bench.complaint(json!({"kubeconfig_data": "token: [hunter2"}));
+    assert!(complaint.path == "kubeconfig_data" && !complaint.to_string().contains("hunter2"), "{complaint}");
+}

@@ -177,9 +177,18 @@ async fn images_are_told_by_identity() {
             page.items.iter().map(|image| (image.identity.as_str(), image.containers, image.contexts)).collect();
         // One of nginx's five rows is of a container that the cluster tells of.
         assert_eq!(images, [(MANIFEST, 4, 3), (REDIS, 2, 2)]);
+        let containers = async |query: &str| world.ask::<Images>(1, query).await.items[0].containers;
         for (query, expected) in [("context=node-1/k8s.io", 1), ("cluster=prod", 3), ("repository=nginx", 4)] {
-            assert_eq!(world.ask::<Images>(1, query).await.items[0].containers, expected, "{query}");
+            assert_eq!(containers(query).await, expected, "{query}");
         }
+        // The node knows it by another name: under that, the cluster's row does not stand for the node's.
+        world.run("UPDATE image_use SET name_id = 33 WHERE account_id = 1 AND id = 44").await;
+        assert_eq!((containers("tag=2").await, containers("tag=1.25").await, containers("").await), (1, 4, 4));
+        world.run("UPDATE image_use SET name_id = 31 WHERE account_id = 1 AND id = 44").await;
+        // Whichever of what is shared and what is asked about there is more of.
+        let many: Vec<String> = (0..20).map(|n| format!("(1, {})", world.blob(&[3, n]))).collect();
+        world.run(&format!("INSERT INTO shared_container VALUES {}", many.join(","))).await;
+        assert_eq!(containers("").await, 4);
         assert_eq!(page.items[1].names.iter().collect::<Vec<_>>(), ["redis:7", "reg.example/x/cache:2"]);
         for (query, expected) in [
             ("context=prod/web", &[MANIFEST][..]),
@@ -293,5 +302,29 @@ async fn a_container_belongs_to_what_its_pod_belongs_to_now() {
         assert_eq!(ids(&world, "owner=shop").await, [81, 82, 87]);
         let page = world.ask::<Workloads>(1, "owner=shop").await;
         assert_eq!(page.items[0].containers, 3);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_a_context_that_many_scopes_have_are_told() {
+    for world in worlds().await {
+        let scope = |id: i64| {
+            format!("(1, {id}, 2, 2, 'c{id}', 'docker', 'host', 'h{id}', 'raspberrypi', 'complete', '', 1, 1, 1, 1)")
+        };
+        let event = |id: i64| format!("(1, {id}, 1, 1, 1, 999, {id}, NULL)");
+        for (first, count) in [(1000, 3), (2000, 600)] {
+            let ids = first..first + count;
+            let (scopes, events): (Vec<String>, Vec<String>) = ids.map(|id| (scope(id), event(id))).unzip();
+            world
+                .run(&format!(
+                    "INSERT INTO scope (account_id, id, place_id, source_id, collector, kind, scope_kind, name, context, coverage, counts, \
+                     follows, seen_at, first_seen_at, changed_at) VALUES {}; INSERT INTO event VALUES {}",
+                    scopes.join(","),
+                    events.join(",")
+                ))
+                .await;
+            let page = world.ask::<Changes>(1, "context=raspberrypi&limit=3").await;
+            assert_eq!(page.items.iter().map(|change| change.id).collect::<Vec<_>>(), [1000, 1001, 1002]);
+        }
     }
 }

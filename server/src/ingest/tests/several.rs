@@ -135,3 +135,18 @@ async fn containers_that_several_sources_see_are_noted_whoever_comes_first() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_container_that_comes_back_has_two_rows_of_one_source() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let mut agent = Made::new(1);
+        for numbers in [1..3, 2..3, 1..3] {
+            let told = (ScopeId::namespace("a"), Coverage::Complete, Some(drawn(numbers)));
+            ingest.take(1, &agent.report(&[told], Coverage::Complete)).await.unwrap();
+        }
+        let noted = sqlx::query_scalar("SELECT runtime_id FROM shared_container").fetch_all(database.pool());
+        let noted: Vec<Vec<u8>> = noted.await.unwrap();
+        assert_eq!(noted, [words::pack(&format!("{:064x}", 1))]);
+    }
+}

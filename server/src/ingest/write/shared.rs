@@ -23,7 +23,7 @@ impl Named {
 /// time, so that of two who tell of one container the later sees what the other told.
 pub(super) async fn note(writer: &mut Writer<'_>) -> Result<(), DatabaseError> {
     let named = std::mem::take(&mut writer.named).0;
-    if named.is_empty() || is_alone(writer).await? {
+    if named.is_empty() {
         return Ok(());
     }
     let mut rows = Rows::new(&[Column::Bytes]);
@@ -35,11 +35,4 @@ pub(super) async fn note(writer: &mut Writer<'_>) -> Result<(), DatabaseError> {
     let before = "INSERT INTO shared_container (account_id, runtime_id) SELECT $1, v.column1 FROM";
     rows.execute(writer.connection, writer.dialect, &[writer.account.into()], [before, after]).await?;
     Ok(())
-}
-
-/// Whether the account has one source: it sees each container once.
-async fn is_alone(writer: &mut Writer<'_>) -> Result<bool, sqlx::Error> {
-    let text = "SELECT id FROM source WHERE account_id = $1 LIMIT 2";
-    let sources = sqlx::query(text).bind(writer.account).fetch_all(&mut *writer.connection).await?;
-    Ok(sources.len() < 2)
 }

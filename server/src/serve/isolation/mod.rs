@@ -109,6 +109,10 @@ fn bodies(red: &Red, method: &str, route: &str) -> Vec<(&'static str, Vec<u8>)> 
         ("POST", "/v2/subscriptions") => json(red::watch()),
         ("PUT", "/v2/subscriptions/{id}") => json(json!({"active": true, "subscription_value": "another"})),
         ("POST", "/v1/dead-letters/replay") => json(json!({"subscription": red.subscription})),
+        ("POST", "/v1/agentless/sources" | "/v1/agentless/test") => json(red::agentless()),
+        ("PATCH", "/v1/agentless/sources/{name}") => json(json!({"interval_seconds": 600})),
+        ("POST", "/v1/agentless/sources/{name}/test") => vec![("", Vec::new())],
+        ("POST", "/v1/enterprise/inventories/clusters") => json(red::cluster()),
         ("PATCH", "/v1/sources/{id}") => json(json!({"image_ttl_days": 1})),
         ("POST", "/v2/kubernetes-inventory" | "/v1/enterprise/kubernetes-inventory") => {
             json(of("kubernetes-inventory"))

@@ -19,7 +19,7 @@ use crate::testing::{Account, PASSWORD, Served};
 pub(super) const DIGEST: &str = "sha256:7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7";
 
 /// Words that stand in what it is answered, and in no other account's answers.
-pub(super) const MARKS: [&str; 17] = [
+pub(super) const MARKS: [&str; 18] = [
     "redcluster",
     "redspace",
     "rednode",
@@ -33,6 +33,7 @@ pub(super) const MARKS: [&str; 17] = [
     "redsubscription",
     "redhooks",
     "redreason",
+    "redagentless",
     "red-user",
     "red-read-only",
     "7ed7ed7ed7ed",
@@ -89,6 +90,19 @@ pub(super) fn subscription() -> Value {
 
 pub(super) fn watch() -> Value {
     json!({"subscription_type": "runtime_inventory", "subscription_key": "redcluster/redspace"})
+}
+
+/// A cluster that the server looks at itself. Nobody is there.
+pub(super) fn agentless() -> Value {
+    let cluster = json!({"server": "https://127.0.0.1:1", "token": "redsecret", "insecure_skip_tls_verify": true});
+    json!({"name": "redagentless", "kubernetes": cluster})
+}
+
+/// Another one, in Anchore's words.
+pub(super) fn cluster() -> Value {
+    let config =
+        json!({"credential_type": "token", "cluster_server": "https://127.0.0.1:1", "credential": "redsecret"});
+    json!({"cluster_name": "redagentless", "inventory_type": "kubernetes", "cluster_config": config})
 }
 
 /// A host with a container, and the manifest that names it, as `stocktake-agent` sends them.
@@ -173,6 +187,8 @@ impl Red {
         assert!(answer.status.is_success(), "{}", answer.text);
         let integration = served.ask("POST", "/v2/system/integrations/registration", agent, registration()).await;
         let integration = integration.json()["uuid"].as_str().unwrap().to_owned();
+        let made = served.ask("POST", "/v1/agentless/sources", admin, agentless()).await;
+        assert!(made.status.is_success(), "{}", made.text);
         let first = async |path: &str| served.get(path, admin).await.json()["items"][0]["id"].as_i64().unwrap();
         let (source, container) = (first("/v1/sources").await, first("/v1/containers").await);
         let made = served.ask("POST", "/v1/subscriptions", admin, subscription()).await;
@@ -197,6 +213,9 @@ impl Red {
             (_, "id") => vec![self.container.to_string()],
             ("/v1/accounts/{name}", "name") => one("red"),
             ("/v1/tokens/{name}", "name") => one("red-read-only"),
+            ("/v1/agentless/sources/{name}" | "/v1/agentless/sources/{name}/test", "name") | (_, "cluster_name") => {
+                one("redagentless")
+            }
             (_, "name") => one("red-user"),
             (_, "uuid") => one(&self.integration),
             ("/v2/kubernetes-namespaces/{uid}", _) => vec![uid("2")],

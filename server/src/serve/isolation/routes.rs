@@ -2,7 +2,7 @@
 
 /// Method, path, and the roles that may: (a)dmin, read-(w)rite, (r)ead-only, (i)nventory-agent; `s`: only admins of the account
 /// `admin`; `*`: everybody, without credentials.
-pub(super) const ROUTES: [(&str, &str, &str); 69] = [
+pub(super) const ROUTES: [(&str, &str, &str); 80] = [
     ("GET", "/livez", "*"),
     ("GET", "/readyz", "*"),
     ("GET", "/version", "*"),
@@ -39,10 +39,21 @@ pub(super) const ROUTES: [(&str, &str, &str); 69] = [
     ("POST", "/v1/tokens", "a"),
     ("DELETE", "/v1/tokens/{name}", "a"),
     ("GET", "/v1/audit", "a"),
+    ("GET", "/v1/agentless/sources", "awr"),
+    ("POST", "/v1/agentless/sources", "aw"),
+    ("GET", "/v1/agentless/sources/{name}", "awr"),
+    ("PATCH", "/v1/agentless/sources/{name}", "aw"),
+    ("DELETE", "/v1/agentless/sources/{name}", "aw"),
+    ("POST", "/v1/agentless/sources/{name}/test", "aw"),
+    ("POST", "/v1/agentless/test", "aw"),
     ("POST", "/v1/reports", "awi"),
     ("POST", "/v1/scopes", "awi"),
     ("POST", "/v1/enterprise/inventories", "awi"),
     ("GET", "/v1/enterprise/inventories", "awr"),
+    ("GET", "/v1/enterprise/inventories/clusters", "awr"),
+    ("POST", "/v1/enterprise/inventories/clusters", "aw"),
+    ("GET", "/v1/enterprise/inventories/clusters/{cluster_name}", "awr"),
+    ("DELETE", "/v1/enterprise/inventories/clusters/{cluster_name}", "aw"),
     ("POST", "/v1/enterprise/kubernetes-inventory", "awi"),
     ("POST", "/v1/enterprise/ecs-inventory", "awi"),
     ("GET", "/v2/inventories", "awr"),
@@ -84,6 +95,7 @@ pub(super) fn questions(path: &str) -> &'static [&'static str] {
             "image_digest=sha256:7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7ed7",
             "inventory_type=ecs&context=arn:redecs",
         ],
+        "/v1/enterprise/inventories/clusters" => &["inventory_type=kubernetes"],
         "/v2/kubernetes-namespaces" => &["page=1", "cluster_name=redcluster"],
         "/v2/kubernetes-nodes"
         | "/v2/kubernetes-pods"

@@ -1,0 +1,221 @@
+//! One look at a source, and what comes of it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use stocktake_agent::embed::{Collectors, Limits, Look, until_next};
+use stocktake_core::{
+    Digest,
+    model::{Agent, Cluster, Coverage, Report, SCHEMA_VERSION, Shown, Source as Seen},
+};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{
+    Agentless, lease, networks,
+    store::{Latest, Source},
+    target::Target,
+};
+use crate::{
+    app::App,
+    http::Problem,
+    ingest::{Incoming, has_nul},
+    memory,
+};
+
+/// How many intervals a report counts for: as many looks may fail to come about before what was seen is stale.
+const COUNTS_FOR: u64 = 3;
+
+/// How the server introduces itself.
+const USER_AGENT: &str = concat!("stocktake-server/", env!("CARGO_PKG_VERSION"));
+
+/// Looks, reports, and writes down what came of it, unless the source is taken away in the meantime.
+pub(super) async fn run(app: App, source: Source) {
+    tokio::select! {
+        () = work(&app, &source) => {}
+        () = lost(&app, &source) => given_up(&source),
+    }
+}
+
+fn given_up(source: &Source) {
+    tracing::info!(source = source.name, "a look is given up: the source was changed, removed or taken over");
+}
+
+async fn work(app: &App, source: &Source) {
+    let look = app.agentless.look(source).await;
+    // What was removed or changed meanwhile is not to come back.
+    match lease::renew(&app.database, &app.agentless.name, source).await {
+        Ok(true) => {}
+        Ok(false) => return given_up(source),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, source = source.name, "what a look has seen is not kept; it is looked at again");
+            return;
+        }
+    }
+    let mut latest = latest(&look);
+    let mut has_seen = look.source.coverage.has_seen();
+    if let Err(problem) = report(app, source, look).await {
+        (has_seen, latest.coverage) = (false, "failed".to_owned());
+        latest.reason = Some(format!("what was seen could not be kept: {}", problem.title));
+    }
+    if !has_seen {
+        let reason = latest.reason.as_deref().unwrap_or_default();
+        tracing::warn!(source = source.name, account = source.account, reason, "nothing was seen of a source");
+    }
+    let failures = if has_seen { 0 } else { u32::try_from(source.failures + 1).unwrap_or(u32::MAX) };
+    let wait = until_next(seconds(source.interval), failures);
+    if let Err(error) = lease::finish(&app.database, &app.agentless.name, source, &latest, (has_seen, wait)).await {
+        // Whoever takes over when the lease has ended looks again.
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, source = source.name, "cannot write down what came of a look");
+    }
+}
+
+/// Renews the lease for as long as it is ours.
+async fn lost(app: &App, source: &Source) {
+    loop {
+        sleep(lease::RENEWED).await;
+        match lease::renew(&app.database, &app.agentless.name, source).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // It may be there again before the lease has ended; if not, the report's number tells.
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew a lease"),
+        }
+    }
+}
+
+/// Hands on what was seen, as if an agent had sent it.
+async fn report(app: &App, source: &Source, look: Look) -> Result<(), Problem> {
+    let incoming = incoming(source, look, app.agentless.settings.look_timeout);
+    let documents = incoming.bodies.values().chain(incoming.manifest.as_ref().map(|(_, manifest)| manifest));
+    if documents.into_iter().any(|document| has_nul(document)) {
+        // PostgreSQL keeps no such text, and nothing that runs is called so.
+        return Err(Problem::bad_request("it has a text with a NUL character in it"));
+    }
+    let bytes = incoming.bodies.values().map(bytes::Bytes::len).sum();
+    let taken = async {
+        memory::hold(bytes).await?;
+        app.ingest.take(source.account, &incoming).await
+    };
+    app.agentless.memory.within(taken, |problem, _| Err(problem)).await.map(drop)
+}
+
+fn incoming(source: &Source, look: Look, timeout: Duration) -> Incoming {
+    let now = Timestamp::now();
+    let Look { source: mut seen, bodies, .. } = look;
+    if let (Target::Kubernetes(_), None, None, None) = (&source.target, &seen.cluster, &seen.host, source.seen_at) {
+        // Nobody knows yet which one it is, but a cluster it will be.
+        seen.cluster = Some(Cluster { uid: None, name: Some(source.name.clone()) });
+    }
+    // An identity for each source, and one run: the number says which report is the later one, whoever has made it.
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("stocktake-agentless:{}", source.id).as_bytes());
+    let report = Report {
+        schema: SCHEMA_VERSION.to_owned(),
+        id: Uuid::now_v7(),
+        agent: Agent {
+            id: Some(id),
+            run: Some(id),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: Some(source.name.clone()),
+        },
+        created_at: now,
+        sequence: u64::try_from(source.looks).ok(),
+        // The same each time, so that a report of nothing new is one.
+        valid_for_seconds: Some(source.interval.unsigned_abs() * COUNTS_FOR + timeout.as_secs()),
+        sources: vec![seen],
+    };
+    // It cannot fail: there are no maps in it whose keys are no texts.
+    let manifest = serde_json::to_vec(&report).unwrap_or_default();
+    Incoming {
+        kind: "agentless",
+        report,
+        manifest: Some((Digest::sha256(&manifest), manifest.into())),
+        bodies: bodies.into_iter().map(|(digest, body)| (digest, body.into())).collect(),
+        earlier: BTreeMap::new(),
+        is_whole: true,
+        skew: 0,
+        received_at: now.as_millisecond(),
+    }
+}
+
+/// What is written down of a look.
+fn latest(look: &Look) -> Latest {
+    let mut scopes: BTreeMap<&str, usize> = BTreeMap::new();
+    for scope in &look.source.scopes {
+        *scopes.entry(scope.coverage.status()).or_default() += 1;
+    }
+    let warnings: Vec<&str> = look.source.warnings.iter().map(|warning| &*warning.message).collect();
+    Latest {
+        at: 0,
+        took: i64::try_from(look.took.as_millis()).unwrap_or(i64::MAX),
+        coverage: look.source.coverage.status().to_owned(),
+        reason: look.source.coverage.reason().map(str::to_owned),
+        scopes: serde_json::to_string(&scopes).unwrap_or_default(),
+        warnings: serde_json::to_string(&warnings).unwrap_or_default(),
+    }
+}
+
+fn seconds(seconds: i64) -> Duration {
+    Duration::from_secs(seconds.unsigned_abs())
+}
+
+impl Agentless {
+    /// Looks at a source as it is kept.
+    async fn look(&self, source: &Source) -> Look {
+        let opened = source.sealed.as_ref().map(|sealed| self.vault.open(source.bound(), sealed)).transpose();
+        match opened {
+            Ok(credential) => self.look_at(&source.name, &source.target, credential, self.settings.look_timeout).await,
+            Err(error) => unseen(&source.target, error.to_string()),
+        }
+    }
+
+    /// Looks at what may not be kept yet. Never fails: what went wrong is in what was seen.
+    pub(super) async fn look_at(
+        &self,
+        name: &str,
+        target: &Target,
+        credential: Option<secrecy::SecretString>,
+        timeout: Duration,
+    ) -> Look {
+        if let Err(reason) = networks::check(target, &self.settings.refused_networks).await {
+            return unseen(target, reason);
+        }
+        let bytes = usize::try_from(self.settings.look_bytes.as_u64()).unwrap_or(usize::MAX);
+        let limits = Limits { timeout, bytes };
+        let settings = target.settings(name, credential.as_ref());
+        let built = match self.collectors() {
+            Ok(collectors) => collectors.build(target.kind(), settings, limits).map_err(|error| error.to_string()),
+            Err(error) => Err(error),
+        };
+        match built {
+            Ok(collector) => {
+                let looked = self.workers.spawn(async move { collector.look().await }).await;
+                looked.unwrap_or_else(|error| unseen(target, format!("the look broke off: {error}; report it")))
+            }
+            Err(error) => unseen(target, error),
+        }
+    }
+
+    pub(super) fn collectors(&self) -> Result<Collectors, String> {
+        Collectors::linked(USER_AGENT, self.environment.clone()).map_err(|error| error.to_string())
+    }
+}
+
+/// A look of which nothing came.
+fn unseen(target: &Target, reason: String) -> Look {
+    let source = Seen {
+        collector: target.kind().into(),
+        kind: target.kind().into(),
+        runtime: None,
+        cluster: None,
+        host: None,
+        observed_at: Timestamp::now(),
+        coverage: Coverage::Failed { reason },
+        shown: Shown::All,
+        warnings: Vec::new(),
+        cost: None,
+        scopes: Vec::new(),
+    };
+    Look { source, bodies: BTreeMap::new(), took: Duration::ZERO }
+}

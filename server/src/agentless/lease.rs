@@ -1,0 +1,126 @@
+//! Who looks: of all servers over one database one at a time, by a lease in the source's row that whoever looks has to renew. It needs no
+//! connection of its own, and ends by itself where a server does.
+//!
+//! Each look has a number, which is its report's. Whoever has slept through the end of its lease and goes on brings a report with a lower
+//! number than whoever has taken over, and ingest takes the higher one for the newer.
+
+use std::time::Duration;
+
+use super::store::{COLUMNS, Latest, Source};
+use crate::{
+    api::statement::Statement,
+    database::{Database, DatabaseError, Dialect, Value},
+};
+
+/// How long a lease lasts. A killed server's work is taken over after that, and what it takes others to notice.
+pub(crate) const LASTS: Duration = Duration::from_secs(30);
+
+/// How often it is renewed: two renewals may fail.
+pub(crate) const RENEWED: Duration = Duration::from_secs(10);
+
+/// Which sources are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those of which the latest look has seen something, and those that were not looked at yet.
+    Sound,
+    /// The others.
+    Failing,
+}
+
+/// What is due, as a condition.
+fn due(dialect: Dialect, which: Which) -> String {
+    let now = dialect.now();
+    let failures = match which {
+        Which::Sound => "= 0",
+        Which::Failing => "> 0",
+    };
+    format!("enabled = 1 AND next_at <= {now} AND failures {failures} AND (lease_until IS NULL OR lease_until < {now})")
+}
+
+/// Takes what has been due for longest, in all accounts, for `by`.
+pub(crate) async fn take(
+    database: &Database,
+    by: &str,
+    which: Which,
+    most: usize,
+) -> Result<Vec<Source>, DatabaseError> {
+    let dialect = database.dialect();
+    let due = due(dialect, which);
+    // Mostly nothing is: no transaction is begun for that.
+    let mut statement = Statement::default();
+    statement.text = format!("SELECT id FROM agentless WHERE {due} LIMIT 1");
+    if most == 0 || statement.fetch(&mut *database.read().await?).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = Statement::default();
+    let by = statement.bind(by);
+    let lasts = statement.bind(milliseconds(LASTS));
+    let most = statement.bind(i64::try_from(most).unwrap_or(i64::MAX));
+    // The condition stands twice: PostgreSQL looks again at the outer one if somebody else has taken the row in the meantime.
+    statement.text = format!(
+        "UPDATE agentless SET lease_by = {by}, lease_until = {now} + {lasts}, looks = looks + 1 WHERE (account_id, id) IN \
+         (SELECT account_id, id FROM agentless WHERE {due} ORDER BY next_at LIMIT {most}) AND {due} RETURNING {COLUMNS}",
+        now = dialect.now()
+    );
+    let mut writing = database.write().await?;
+    let rows = statement.fetch(writing.connection()).await?;
+    writing.commit().await?;
+    Ok(rows.iter().map(Source::read).collect::<Result<_, _>>()?)
+}
+
+/// Says that `by` still looks, and returns whether the look is still theirs: the source may be gone, changed, or taken over.
+pub(crate) async fn renew(database: &Database, by: &str, source: &Source) -> Result<bool, DatabaseError> {
+    let mut statement = Statement::of_account(source.account);
+    let lasts = statement.bind(milliseconds(LASTS));
+    let theirs = theirs(&mut statement, by, source);
+    statement.text = format!(
+        "UPDATE agentless SET lease_until = {} + {lasts} WHERE {theirs} RETURNING id",
+        database.dialect().now()
+    );
+    changed(database, statement).await
+}
+
+/// Writes down what came of a look, and when the next one is due. False if it was no longer theirs: nothing is written then.
+pub(crate) async fn finish(
+    database: &Database,
+    by: &str,
+    source: &Source,
+    latest: &Latest,
+    (has_seen, wait): (bool, Duration),
+) -> Result<bool, DatabaseError> {
+    let now = database.dialect().now();
+    let mut statement = Statement::of_account(source.account);
+    let sets = [
+        ("took", statement.bind(latest.took)),
+        ("coverage", statement.bind(latest.coverage.as_str())),
+        ("reason", statement.bind(Value::from(latest.reason.clone()))),
+        ("scopes", statement.bind(latest.scopes.as_str())),
+        ("warnings", statement.bind(latest.warnings.as_str())),
+        ("looked_at", now.to_owned()),
+        ("next_at", format!("{now} + {}", statement.bind(milliseconds(wait)))),
+        ("seen_at", if has_seen { now } else { "seen_at" }.to_owned()),
+        ("failures", if has_seen { "0" } else { "failures + 1" }.to_owned()),
+        ("lease_by", "NULL".to_owned()),
+        ("lease_until", "NULL".to_owned()),
+    ];
+    let sets: Vec<String> = sets.into_iter().map(|(column, value)| format!("{column} = {value}")).collect();
+    let theirs = theirs(&mut statement, by, source);
+    statement.text = format!("UPDATE agentless SET {} WHERE {theirs} RETURNING id", sets.join(", "));
+    changed(database, statement).await
+}
+
+fn theirs(statement: &mut Statement, by: &str, source: &Source) -> String {
+    let (id, by, looks) = (statement.bind(source.id), statement.bind(by), statement.bind(source.looks));
+    format!("account_id = $1 AND id = {id} AND lease_by = {by} AND looks = {looks}")
+}
+
+async fn changed(database: &Database, statement: Statement) -> Result<bool, DatabaseError> {
+    let mut writing = database.write().await?;
+    let is_changed = !statement.fetch(writing.connection()).await?.is_empty();
+    writing.commit().await?;
+    Ok(is_changed)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,89 @@
+//! Agentless mode: the server looks at clusters and hosts that it is given credentials for, with the agent's own collectors.
+//!
+//! `keys` and `vault` keep the credentials, `target` and `kubeconfig` say what is looked at, `store` has the rows. `schedule` finds out what
+//! is due, `lease` sees to it that of all servers one looks, and `collect` looks and hands on what it saw as if an agent had sent it.
+//! `managed` is what people change, whatever they call it: `api` in our words, `foreign` in Anchore's.
+
+mod api;
+mod collect;
+mod keys;
+mod kubeconfig;
+mod lease;
+mod managed;
+mod networks;
+mod rotate;
+mod schedule;
+mod store;
+mod target;
+#[cfg(test)]
+mod tests;
+mod vault;
+mod workers;
+
+use stocktake_core::Environment;
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
+
+pub(crate) use self::{
+    api::{body, routes},
+    keys::KeySource,
+    managed::{Change, Given, create, named, remove},
+    networks::{Network, USUALLY_REFUSED},
+    rotate::rotate,
+    schedule::always,
+    store::{Source, list},
+    target::{Cluster, CredentialType, Kubernetes, Names, OfCluster, Target},
+    vault::Vault,
+};
+use crate::{config::AgentlessSettings, memory::Memory};
+
+/// Memory that reports of looks may take together while they are written. It is not that of agents' reports, and a larger report has all
+/// of it for itself.
+const MEMORY: u64 = 256 << 20;
+
+/// How many unsaved sources are looked at at a time.
+const TESTS: usize = 4;
+
+/// What is needed to look. Not to be printed: a proxy's URL may have a password in it.
+pub(crate) struct Agentless {
+    /// Has the credentials.
+    pub(crate) vault: Vault,
+    settings: AgentlessSettings,
+    /// What collectors get to see of the process's environment: proxies.
+    environment: Environment,
+    /// This server among those over the same database.
+    name: String,
+    /// Something is due now.
+    wake: Notify,
+    memory: Memory,
+    tests: Semaphore,
+    workers: workers::Workers,
+}
+
+impl Agentless {
+    pub(crate) fn new(settings: AgentlessSettings, vault: Vault) -> Self {
+        Self {
+            vault,
+            settings,
+            environment: proxies(),
+            name: Uuid::new_v4().to_string(),
+            wake: Notify::new(),
+            memory: Memory::new(MEMORY),
+            tests: Semaphore::new(TESTS),
+            workers: workers::Workers::default(),
+        }
+    }
+}
+
+impl Default for Agentless {
+    fn default() -> Self {
+        Self::new(AgentlessSettings::default(), Vault::default())
+    }
+}
+
+/// The variables that name proxies, and nothing else.
+fn proxies() -> Environment {
+    let names = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+    let set = names.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    Environment { variables: set.filter(|(_, value)| !value.is_empty()).collect(), ..Environment::default() }
+}

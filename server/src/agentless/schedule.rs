@@ -1,0 +1,71 @@
+//! When what is looked at. Each server takes what is due, and as much of it as it has room for.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    collect,
+    lease::{self, Which},
+};
+use crate::{app::App, database::DatabaseError};
+
+/// How often it is found out what is due.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What is being looked at.
+struct Running {
+    app: App,
+    looks: JoinSet<()>,
+    most: usize,
+    /// Room for sources that failed before, and may hang.
+    failing: Arc<Semaphore>,
+}
+
+/// Looks at what is due, for as long as it is polled. What is under way when that ends is taken over by others.
+pub(crate) async fn always(app: App) {
+    let most = usize::from(app.agentless.settings.looks_at_once);
+    let failing = Arc::new(Semaphore::new(most.div_ceil(2)));
+    let mut running = Running { app, looks: JoinSet::new(), most, failing };
+    loop {
+        if let Err(error) = running.fill().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "cannot find out what is to be looked at; trying again soon");
+        }
+        running.wait().await;
+    }
+}
+
+impl Running {
+    /// Begins as many looks as there is room for. At sources that failed before it is half of the room at the most, so that others have
+    /// the rest for themselves.
+    async fn fill(&mut self) -> Result<(), DatabaseError> {
+        for which in [Which::Sound, Which::Failing] {
+            let free = self.most.saturating_sub(self.looks.len());
+            let free = match which {
+                Which::Sound => free,
+                Which::Failing => free.min(self.failing.available_permits()),
+            };
+            for source in lease::take(&self.app.database, &self.app.agentless.name, which, free).await? {
+                let place = (which == Which::Failing).then(|| Arc::clone(&self.failing).try_acquire_owned());
+                let app = self.app.clone();
+                self.looks.spawn(async move {
+                    collect::run(app, source).await;
+                    drop(place);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until there may be something to begin.
+    async fn wait(&mut self) {
+        tokio::select! {
+            Some(ended) = self.looks.join_next() => if let Err(error) = ended {
+                tracing::error!("a look broke off, and is taken up again when its lease has ended: {error}");
+            },
+            () = self.app.agentless.wake.notified() => {}
+            () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}

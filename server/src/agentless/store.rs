@@ -1,0 +1,223 @@
+//! Sources as the database has them.
+
+use sqlx::{AnyConnection, any::AnyRow};
+
+use super::{
+    target::Target,
+    vault::{Bound, Sealed},
+};
+use crate::{
+    api::statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
+    database::{Database, DatabaseError},
+};
+
+/// Something that the server looks at itself. Times are milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) account: i64,
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) target: Target,
+    /// As the credential is bound to it.
+    pub(crate) destination: String,
+    pub(crate) sealed: Option<Sealed>,
+    pub(crate) interval: i64,
+    pub(crate) is_enabled: bool,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) next_at: i64,
+    /// How many looks were begun.
+    pub(crate) looks: i64,
+    /// Until when whoever looks has to say that they still do.
+    pub(crate) lease_until: Option<i64>,
+    /// How many looks in a row have seen nothing.
+    pub(crate) failures: i64,
+    pub(crate) latest: Option<Latest>,
+    /// When a look last saw something.
+    pub(crate) seen_at: Option<i64>,
+}
+
+/// What came of the latest look that ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Latest {
+    /// When it ended.
+    pub(crate) at: i64,
+    /// How long it took, in milliseconds.
+    pub(crate) took: i64,
+    /// The word for how completely the list of scopes was seen.
+    pub(crate) coverage: String,
+    pub(crate) reason: Option<String>,
+    /// How many scopes were seen how (JSON).
+    pub(crate) scopes: String,
+    /// Messages (JSON).
+    pub(crate) warnings: String,
+}
+
+/// What somebody says of a source.
+#[derive(Debug, Clone)]
+pub(crate) struct Said<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) target: &'a Target,
+    pub(crate) sealed: Option<Sealed>,
+    pub(crate) interval: i64,
+    pub(crate) is_enabled: bool,
+}
+
+pub(crate) const COLUMNS: &str = "account_id, id, name, kind, destination, selection, credential, key_id, interval_seconds, enabled, \
+    created_at, updated_at, next_at, looks, lease_until, failures, looked_at, took, coverage, reason, scopes, warnings, seen_at";
+
+impl Source {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        let destination = text(row, "destination")?;
+        let target = Target::read(&text(row, "kind")?, &destination, &text(row, "selection")?)
+            .map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let sealed = maybe_bytes(row, "credential")?.zip(maybe_text(row, "key_id")?);
+        Ok(Self {
+            account: integer(row, "account_id")?,
+            id: integer(row, "id")?,
+            name: text(row, "name")?,
+            target,
+            destination,
+            sealed: sealed.map(|(bytes, key_id)| Sealed { key_id, bytes }),
+            interval: integer(row, "interval_seconds")?,
+            is_enabled: integer(row, "enabled")? == 1,
+            created_at: integer(row, "created_at")?,
+            updated_at: integer(row, "updated_at")?,
+            next_at: integer(row, "next_at")?,
+            looks: integer(row, "looks")?,
+            lease_until: maybe_integer(row, "lease_until")?,
+            failures: integer(row, "failures")?,
+            latest: Latest::read(row)?,
+            seen_at: maybe_integer(row, "seen_at")?,
+        })
+    }
+
+    /// What its credential is bound to.
+    pub(crate) fn bound(&self) -> Bound<'_> {
+        Bound { account: self.account, id: self.id, destination: &self.destination }
+    }
+}
+
+impl Latest {
+    fn read(row: &AnyRow) -> Result<Option<Self>, sqlx::Error> {
+        let Some(at) = maybe_integer(row, "looked_at")? else { return Ok(None) };
+        Ok(Some(Self {
+            at,
+            took: maybe_integer(row, "took")?.unwrap_or_default(),
+            coverage: maybe_text(row, "coverage")?.unwrap_or_default(),
+            reason: maybe_text(row, "reason")?,
+            scopes: maybe_text(row, "scopes")?.unwrap_or_default(),
+            warnings: maybe_text(row, "warnings")?.unwrap_or_default(),
+        }))
+    }
+}
+
+/// An account's sources, by name.
+pub(crate) async fn list(database: &Database, account: i64) -> Result<Vec<Source>, DatabaseError> {
+    let mut statement = Statement::of_account(account);
+    statement.text = format!("SELECT {COLUMNS} FROM agentless WHERE account_id = $1 ORDER BY name");
+    let rows = statement.fetch(&mut *database.read().await?).await?;
+    Ok(rows.iter().map(Source::read).collect::<Result<_, _>>()?)
+}
+
+/// The account's source of this name.
+pub(crate) async fn find(database: &Database, account: i64, name: &str) -> Result<Option<Source>, DatabaseError> {
+    let mut statement = Statement::of_account(account);
+    let name = statement.bind(name);
+    statement.text = format!("SELECT {COLUMNS} FROM agentless WHERE account_id = $1 AND name = {name}");
+    let rows = statement.fetch(&mut *database.read().await?).await?;
+    Ok(rows.first().map(Source::read).transpose()?)
+}
+
+/// Keeps a new source, to be looked at at once. None if its name is taken.
+pub(crate) async fn insert(
+    database: &Database,
+    connection: &mut AnyConnection,
+    (account, id): (i64, i64),
+    said: Said<'_>,
+) -> Result<Option<Source>, DatabaseError> {
+    let now = database.dialect().now();
+    let mut statement = Statement::of_account(account);
+    let values = values(&mut statement, &said);
+    let (id, name) = (statement.bind(id), statement.bind(said.name));
+    statement.text = format!(
+        "INSERT INTO agentless (account_id, id, name, created_at, updated_at, next_at, {}) \
+         VALUES ($1, {id}, {name}, {now}, {now}, {now}, {}) ON CONFLICT (account_id, name) DO NOTHING RETURNING {COLUMNS}",
+        SAID.join(", "),
+        values.join(", ")
+    );
+    let rows = statement.fetch(connection).await?;
+    Ok(rows.first().map(Source::read).transpose()?)
+}
+
+/// How much of a source is said anew. What is not stays as it is, whoever changes that at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// When it is looked at.
+    Schedule,
+    /// That, and what is looked at of it.
+    Selection,
+    /// Everything.
+    All,
+}
+
+impl Extent {
+    fn has(self, column: &str) -> bool {
+        match column {
+            "interval_seconds" | "enabled" => true,
+            "selection" => self != Self::Schedule,
+            _ => self == Self::All,
+        }
+    }
+}
+
+/// Changes a source, to be looked at at once: whoever looks at what it was finds out that it is no longer theirs. None if it is not there
+/// any more.
+pub(crate) async fn update(
+    database: &Database,
+    connection: &mut AnyConnection,
+    (account, id): (i64, i64),
+    (extent, said): (Extent, Said<'_>),
+) -> Result<Option<Source>, DatabaseError> {
+    let now = database.dialect().now();
+    let mut statement = Statement::of_account(account);
+    let values = values(&mut statement, &said);
+    let sets = SAID.iter().zip(values).filter(|(column, _)| extent.has(column));
+    let sets: Vec<String> = sets.map(|(column, value)| format!("{column} = {value}")).collect();
+    let id = statement.bind(id);
+    statement.text = format!(
+        "UPDATE agentless SET {}, updated_at = {now}, next_at = {now}, failures = 0, lease_by = NULL, lease_until = NULL \
+         WHERE account_id = $1 AND id = {id} RETURNING {COLUMNS}",
+        sets.join(", ")
+    );
+    let rows = statement.fetch(connection).await?;
+    Ok(rows.first().map(Source::read).transpose()?)
+}
+
+/// Columns of what somebody says.
+const SAID: [&str; 7] = ["kind", "destination", "selection", "credential", "key_id", "interval_seconds", "enabled"];
+
+fn values(statement: &mut Statement, said: &Said<'_>) -> [String; 7] {
+    let sealed = said.sealed.clone();
+    let (bytes, key_id) = sealed.map(|Sealed { key_id, bytes }| (bytes, key_id)).unzip();
+    [
+        statement.bind(said.target.kind()),
+        statement.bind(said.target.destination()),
+        statement.bind(said.target.selection()),
+        statement.bind(bytes),
+        statement.bind(key_id),
+        statement.bind(said.interval),
+        statement.bind(i64::from(said.is_enabled)),
+    ]
+}
+
+/// Removes a source, and says whether it was there. What it has told stays, and ages.
+pub(crate) async fn delete(database: &Database, account: i64, name: &str) -> Result<bool, DatabaseError> {
+    let mut statement = Statement::of_account(account);
+    let name = statement.bind(name);
+    statement.text = format!("DELETE FROM agentless WHERE account_id = $1 AND name = {name} RETURNING id");
+    let mut writing = database.write().await?;
+    let is_gone = !statement.fetch(writing.connection()).await?.is_empty();
+    writing.commit().await?;
+    Ok(is_gone)
+}
