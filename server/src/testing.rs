@@ -5,7 +5,7 @@ mod served;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub(crate) use self::served::{Account, Answer, Listener, PASSWORD, Served, basic};
+pub(crate) use self::served::{Account, Answer, KEY, Listener, PASSWORD, Served, basic};
 use crate::database::Database;
 
 /// Fresh databases with their schema: SQLite, and PostgreSQL where `STOCKTAKE_TEST_POSTGRES` has the URL of one in which databases may be

@@ -20,7 +20,10 @@ use hyper_util::{
     client::legacy::{Client, connect::Connect},
     rt::{TokioExecutor, TokioIo},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
 use secrecy::ExposeSecret;
 use socket2::{SockRef, TcpKeepalive};
 use stocktake_core::{CollectError, ConfigError, Environment};
@@ -253,7 +256,7 @@ fn client_config(tls: &TlsSettings) -> Result<rustls::ClientConfig, ConfigError>
     match (cert, key) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
-            let private = PrivateKeyDer::from_pem_slice(&key.read()?).map_err(|error| key.unusable(&error))?;
+            let private = PrivateKeyDer::from_pem_slice(&key.read()?).map_err(|error| key.no_pem(&error))?;
             builder.with_client_auth_cert(cert.certificates()?, private).map_err(|error| key.unusable(&error))
         }
         (Some(cert), None) => Err(cert.alone("key")),
@@ -295,8 +298,13 @@ impl<'a> Pem<'a> {
         match found {
             Ok(found) if found.is_empty() => Err(self.unusable(&"it holds no certificate in PEM form")),
             Ok(found) => Ok(found),
-            Err(error) => Err(self.unusable(&error)),
+            Err(error) => Err(self.no_pem(&error)),
         }
+    }
+
+    /// What the parser says is not repeated: it holds a line of the text, which may be a key.
+    fn no_pem(&self, _: &pem::Error) -> ConfigError {
+        self.unusable(&"it is not PEM, which has lines like `-----BEGIN CERTIFICATE-----`")
     }
 
     fn unusable(&self, error: &dyn fmt::Display) -> ConfigError {
@@ -396,5 +404,22 @@ mod tests {
         assert_eq!(certified(both).0, "tls.ca_data");
         let secret = TlsSettings { key_data: Some("hunter2".into()), ..TlsSettings::default() };
         assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_not_pem_is_not_repeated() {
+        let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let line = "-----BEGIN PRIVATE KEY----- MIIEhunter2 -----END PRIVATE KEY-----";
+        for (key_data, cert_data) in [(line, certificate), (certificate, line), ("hunter2", certificate)] {
+            let key = Pem { key: "key_data".into(), place: Err(key_data) };
+            let certificate = Pem { key: "cert_data".into(), place: Err(cert_data) };
+            let private = PrivateKeyDer::from_pem_slice(key_data.as_bytes()).map_err(|error| key.no_pem(&error));
+            let errors = [private.err(), certificate.certificates().err()];
+            assert!(errors.iter().any(Option::is_some));
+            for error in errors.into_iter().flatten() {
+                let text = error.to_string();
+                assert!(text.contains("not PEM") && !text.contains("hunter2") && !text.contains('['), "{text}");
+            }
+        }
     }
 }

@@ -16,10 +16,12 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    keys::{KeyError, Keys},
     kubeconfig, managed,
     managed::{Change, Given},
     store::{self, Source},
     target::{Cluster, CredentialType, Daemon, Docker, Kubernetes, Names, OfCluster, OfDaemon, Target},
+    vault::obstacle,
 };
 use crate::{
     access::{Changer, Reader},
@@ -199,7 +201,8 @@ struct Missing {
 }
 
 impl AgentlessSource {
-    fn of(source: Source) -> Self {
+    fn of(keys: &Result<Keys, KeyError>, source: Source) -> Self {
+        let locked = source.sealed.as_ref().filter(|_| source.is_enabled).and_then(|sealed| obstacle(keys, sealed));
         let now = Timestamp::now().as_millisecond();
         let latest = source.latest;
         let json = |text: &str| serde_json::from_str(text).unwrap_or_default();
@@ -221,7 +224,7 @@ impl AgentlessSource {
                     .as_ref()
                     .and_then(|latest| serde_json::from_str(&latest.warnings).ok())
                     .unwrap_or_default(),
-                reason: latest.and_then(|latest| latest.reason),
+                reason: locked.or_else(|| latest?.reason),
                 seen_at: source.seen_at.map(time),
                 failures: source.failures,
             },
@@ -370,7 +373,8 @@ fn time(milliseconds: i64) -> String {
     responses((status = OK, body = AgentlessSources, description = "the account's sources, and how it goes with each")))]
 async fn list(State(app): State<App>, Reader(caller): Reader) -> Result<Json<AgentlessSources>, Problem> {
     let sources = store::list(&app.database, caller.account_id).await?;
-    Ok(Json(AgentlessSources { items: sources.into_iter().map(AgentlessSource::of).collect() }))
+    let keys = app.agentless.vault.keys();
+    Ok(Json(AgentlessSources { items: sources.into_iter().map(|source| AgentlessSource::of(&keys, source)).collect() }))
 }
 
 #[utoipa::path(post, path = "/v1/agentless/sources", tag = "agentless", request_body = NewSource,
@@ -384,7 +388,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<AgentlessSource>), Problem> {
     let (name, said) = body::<NewSource>(&bytes)?.read()?;
     let source = managed::create(&app, (&caller, &actor), &name, said).await?;
-    Ok((StatusCode::CREATED, Json(AgentlessSource::of(source))))
+    Ok((StatusCode::CREATED, Json(AgentlessSource::of(&app.agentless.vault.keys(), source))))
 }
 
 #[utoipa::path(get, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),
@@ -395,7 +399,7 @@ async fn get(
     Reader(caller): Reader,
     Path(name): Path<String>,
 ) -> Result<Json<AgentlessSource>, Problem> {
-    Ok(Json(AgentlessSource::of(managed::named(&app, caller.account_id, &name).await?)))
+    Ok(Json(AgentlessSource::of(&app.agentless.vault.keys(), managed::named(&app, caller.account_id, &name).await?)))
 }
 
 #[utoipa::path(patch, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),
@@ -403,7 +407,7 @@ async fn get(
     responses((status = OK, body = AgentlessSource, description = "as it is now; it is looked at at once"),
         (status = BAD_REQUEST, description = "it cannot be looked at like this, or its credential is missing"),
         (status = NOT_FOUND, description = "there is none of this name"),
-        (status = CONFLICT, description = "the server does not have the key of its credential")))]
+        (status = CONFLICT, description = "the server does not have the key of its credential, or somebody else changes it too")))]
 async fn change(
     State(app): State<App>,
     Changer(caller, actor): Changer,
@@ -412,7 +416,10 @@ async fn change(
 ) -> Result<Json<AgentlessSource>, Problem> {
     let SourceChange { kubernetes, docker, interval_seconds, enabled } = body(&bytes)?;
     let said = Change { given: given(kubernetes, docker)?, interval: interval_seconds, is_enabled: enabled };
-    Ok(Json(AgentlessSource::of(managed::change(&app, (&caller, &actor), &name, said).await?)))
+    Ok(Json(AgentlessSource::of(
+        &app.agentless.vault.keys(),
+        managed::change(&app, (&caller, &actor), &name, said).await?,
+    )))
 }
 
 #[utoipa::path(delete, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),
@@ -438,10 +445,7 @@ async fn test_kept(
     Changer(caller, actor): Changer,
     Path(name): Path<String>,
 ) -> Result<Json<Tested>, Problem> {
-    let source = managed::named(&app, caller.account_id, &name).await?;
-    let tested = Tested::of(managed::test_kept(&app, &source).await?);
-    app.access.record(caller.account_id, &actor, "agentless.test", &name, &tested.coverage).await?;
-    Ok(Json(tested))
+    Ok(Json(Tested::of(managed::test_kept(&app, (&caller, &actor), &name).await?)))
 }
 
 #[utoipa::path(post, path = "/v1/agentless/test", tag = "agentless", request_body = NewSource,
@@ -451,7 +455,5 @@ async fn test_kept(
 async fn test(State(app): State<App>, Changer(caller, actor): Changer, bytes: Bytes) -> Result<Json<Tested>, Problem> {
     let (name, said) = body::<NewSource>(&bytes)?.read()?;
     let given = said.given.ok_or_else(|| Problem::bad_request("nothing says what to look at"))?;
-    let tested = Tested::of(managed::test(&app, &name, given).await?);
-    app.access.record(caller.account_id, &actor, "agentless.test", &name, &tested.coverage).await?;
-    Ok(Json(tested))
+    Ok(Json(Tested::of(managed::test(&app, (&caller, &actor), &name, given).await?)))
 }

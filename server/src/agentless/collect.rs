@@ -2,19 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use http::StatusCode;
 use jiff::Timestamp;
 use stocktake_agent::embed::{Collectors, Limits, Look, until_next};
 use stocktake_core::{
     Digest,
     model::{Agent, Cluster, Coverage, Report, SCHEMA_VERSION, Shown, Source as Seen},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::{
     Agentless, lease, networks,
     store::{Latest, Source},
     target::Target,
+    vault::VaultError,
 };
 use crate::{
     app::App,
@@ -42,7 +44,14 @@ fn given_up(source: &Source) {
 }
 
 async fn work(app: &App, source: &Source) {
-    let look = app.agentless.look(source).await;
+    let look = match app.agentless.look(source).await {
+        Ok(look) => look,
+        // It says nothing of the cluster: what was seen of it before goes on to count for as long as it does.
+        Err(error) => {
+            let latest = latest(&unseen(&source.target, error.to_string()));
+            return finish(app, source, &latest, false).await;
+        }
+    };
     // What was removed or changed meanwhile is not to come back.
     match lease::renew(&app.database, &app.agentless.name, source).await {
         Ok(true) => {}
@@ -55,17 +64,30 @@ async fn work(app: &App, source: &Source) {
     }
     let mut latest = latest(&look);
     let mut has_seen = look.source.coverage.has_seen();
-    if let Err(problem) = report(app, source, look).await {
-        (has_seen, latest.coverage) = (false, "failed".to_owned());
-        latest.reason = Some(format!("what was seen could not be kept: {}", problem.title));
+    let incoming = incoming(source, look, app.agentless.settings.look_timeout);
+    match patiently(seconds(source.interval), || report(app, source.account, &incoming)).await {
+        Ok(()) => {}
+        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
+            let reason = problem.title;
+            tracing::warn!(reason, source = source.name, "what a look has seen is not kept; it is looked at again");
+            return;
+        }
+        Err(problem) => {
+            (has_seen, latest.coverage) = (false, "failed".to_owned());
+            latest.reason = Some(format!("what was seen could not be kept: {}", problem.title));
+        }
     }
+    finish(app, source, &latest, has_seen).await;
+}
+
+async fn finish(app: &App, source: &Source, latest: &Latest, has_seen: bool) {
     if !has_seen {
         let reason = latest.reason.as_deref().unwrap_or_default();
         tracing::warn!(source = source.name, account = source.account, reason, "nothing was seen of a source");
     }
     let failures = if has_seen { 0 } else { u32::try_from(source.failures + 1).unwrap_or(u32::MAX) };
     let wait = until_next(seconds(source.interval), failures);
-    if let Err(error) = lease::finish(&app.database, &app.agentless.name, source, &latest, (has_seen, wait)).await {
+    if let Err(error) = lease::finish(&app.database, &app.agentless.name, source, latest, (has_seen, wait)).await {
         // Whoever takes over when the lease has ended looks again.
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, source = source.name, "cannot write down what came of a look");
@@ -85,9 +107,24 @@ async fn lost(app: &App, source: &Source) {
     }
 }
 
+/// Tries again while there is no room at the moment: nobody waits for it. What lasts longer than `most` is looked at anew instead.
+async fn patiently<F: Future<Output = Result<(), Problem>>>(
+    most: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> Result<(), Problem> {
+    let began = Instant::now();
+    loop {
+        match attempt().await {
+            Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE && began.elapsed() < most => {
+                sleep(Duration::from_secs(problem.retry_after.unwrap_or(1))).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
 /// Hands on what was seen, as if an agent had sent it.
-async fn report(app: &App, source: &Source, look: Look) -> Result<(), Problem> {
-    let incoming = incoming(source, look, app.agentless.settings.look_timeout);
+async fn report(app: &App, account: i64, incoming: &Incoming) -> Result<(), Problem> {
     let documents = incoming.bodies.values().chain(incoming.manifest.as_ref().map(|(_, manifest)| manifest));
     if documents.into_iter().any(|document| has_nul(document)) {
         // PostgreSQL keeps no such text, and nothing that runs is called so.
@@ -96,7 +133,7 @@ async fn report(app: &App, source: &Source, look: Look) -> Result<(), Problem> {
     let bytes = incoming.bodies.values().map(bytes::Bytes::len).sum();
     let taken = async {
         memory::hold(bytes).await?;
-        app.ingest.take(source.account, &incoming).await
+        app.ingest.take(account, incoming).await
     };
     app.agentless.memory.within(taken, |problem, _| Err(problem)).await.map(drop)
 }
@@ -162,12 +199,9 @@ fn seconds(seconds: i64) -> Duration {
 
 impl Agentless {
     /// Looks at a source as it is kept.
-    async fn look(&self, source: &Source) -> Look {
-        let opened = source.sealed.as_ref().map(|sealed| self.vault.open(source.bound(), sealed)).transpose();
-        match opened {
-            Ok(credential) => self.look_at(&source.name, &source.target, credential, self.settings.look_timeout).await,
-            Err(error) => unseen(&source.target, error.to_string()),
-        }
+    async fn look(&self, source: &Source) -> Result<Look, VaultError> {
+        let credential = source.sealed.as_ref().map(|sealed| self.vault.open(source.bound(), sealed)).transpose()?;
+        Ok(self.look_at(&source.name, &source.target, credential, self.settings.look_timeout).await)
     }
 
     /// Looks at what may not be kept yet. Never fails: what went wrong is in what was seen.
@@ -178,9 +212,13 @@ impl Agentless {
         credential: Option<secrecy::SecretString>,
         timeout: Duration,
     ) -> Look {
-        if let Err(reason) = networks::check(target, &self.settings.refused_networks).await {
+        let began = Instant::now();
+        let refused = &self.settings.refused_networks;
+        if let Err(reason) = networks::check(target, &self.environment, refused, timeout / 2).await {
             return unseen(target, reason);
         }
+        // In whole seconds, as it is told.
+        let timeout = timeout.saturating_sub(Duration::from_secs(began.elapsed().as_secs()));
         let bytes = usize::try_from(self.settings.look_bytes.as_u64()).unwrap_or(usize::MAX);
         let limits = Limits { timeout, bytes };
         let settings = target.settings(name, credential.as_ref());
@@ -188,13 +226,14 @@ impl Agentless {
             Ok(collectors) => collectors.build(target.kind(), settings, limits).map_err(|error| error.to_string()),
             Err(error) => Err(error),
         };
-        match built {
+        let look = match built {
             Ok(collector) => {
                 let looked = self.workers.spawn(async move { collector.look().await }).await;
                 looked.unwrap_or_else(|error| unseen(target, format!("the look broke off: {error}; report it")))
             }
             Err(error) => unseen(target, error),
-        }
+        };
+        Look { took: began.elapsed(), ..look }
     }
 
     pub(super) fn collectors(&self) -> Result<Collectors, String> {
@@ -218,4 +257,34 @@ fn unseen(target: &Target, reason: String) -> Look {
         scopes: Vec::new(),
     };
     Look { source, bodies: BTreeMap::new(), took: Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_is_tried_again_for_as_long_as_it_is_worth_it() {
+        let full = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no room").later(5);
+        let most = Duration::from_mins(1);
+        let mut attempts = 0;
+        let kept = patiently(most, || {
+            attempts += 1;
+            ready(if attempts < 4 { Err(full()) } else { Ok(()) })
+        });
+        assert!(kept.await.is_ok());
+        assert_eq!(attempts, 4);
+        let began = Instant::now();
+        assert!(patiently(most, || ready(Err(full()))).await.is_err());
+        assert_eq!(began.elapsed(), most);
+        let mut attempts = 0;
+        let wrong = patiently(most, || {
+            attempts += 1;
+            ready(Err(Problem::bad_request("wrong")))
+        });
+        assert!(wrong.await.is_err());
+        assert_eq!(attempts, 1, "what is wrong stays so");
+    }
 }

@@ -107,6 +107,11 @@ impl Keys {
         Ok(Self { first, rest: keys.collect() })
     }
 
+    /// Their names.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        std::iter::once(&self.first).chain(&self.rest).map(|key| key.id.clone()).collect()
+    }
+
     /// The key of this name.
     pub(crate) fn find(&self, id: &str) -> Option<&Key> {
         std::iter::once(&self.first).chain(&self.rest).find(|key| key.id == id)

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use super::store::{COLUMNS, Latest, Source};
+use super::store::{COLUMNS, Latest, Source, unreadable};
 use crate::{
-    api::statement::Statement,
+    api::statement::{Statement, integer},
     database::{Database, DatabaseError, Dialect, Value},
 };
 
@@ -21,51 +21,112 @@ pub(crate) const RENEWED: Duration = Duration::from_secs(10);
 /// Which sources are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those of which the latest look has seen something, and those that were not looked at yet.
+    /// Those of which the latest look has seen something in less time than it has, and those that were not looked at yet.
     Sound,
     /// The others.
     Failing,
 }
 
-/// What is due, as a condition.
-fn due(dialect: Dialect, which: Which) -> String {
-    let now = dialect.now();
-    let failures = match which {
-        Which::Sound => "= 0",
-        Which::Failing => "> 0",
-    };
-    format!("enabled = 1 AND next_at <= {now} AND failures {failures} AND (lease_until IS NULL OR lease_until < {now})")
+/// A server that looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looker<'a> {
+    /// Its name among those over the same database.
+    pub(crate) by: &'a str,
+    /// Names of the keys that it has. What is encrypted with others is left to other servers.
+    pub(crate) keys: &'a [String],
+    /// How long its looks may take.
+    pub(crate) timeout: Duration,
 }
 
-/// Takes what has been due for longest, in all accounts, for `by`.
+impl Looker<'_> {
+    /// What is due for it, as a condition.
+    fn due(self, statement: &mut Statement, dialect: Dialect, which: Which) -> String {
+        let now = dialect.now();
+        let timeout = statement.bind(milliseconds(self.timeout));
+        let kind = match which {
+            Which::Sound => format!("failures = 0 AND COALESCE(took, 0) < {timeout}"),
+            Which::Failing => format!("(failures > 0 OR COALESCE(took, 0) >= {timeout})"),
+        };
+        let opened = opened(statement, self.keys);
+        format!(
+            "enabled = 1 AND next_at <= {now} AND {kind} AND {opened} AND (lease_until IS NULL OR lease_until < {now})"
+        )
+    }
+}
+
+/// That somebody who has these keys can look, as a condition.
+fn opened(statement: &mut Statement, keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| statement.bind(key.as_str())).collect();
+    let known = if keys.is_empty() { String::new() } else { format!(" OR key_id IN ({})", keys.join(", ")) };
+    format!("(credential IS NULL{known})")
+}
+
+/// How many enabled sources nobody can look at who has no other keys than these.
+pub(crate) async fn locked(database: &Database, keys: &[String]) -> Result<i64, DatabaseError> {
+    let mut statement = Statement::default();
+    let opened = opened(&mut statement, keys);
+    statement.text = format!("SELECT COUNT(*) AS locked FROM agentless WHERE enabled = 1 AND NOT {opened}");
+    let rows = statement.fetch(&mut *database.read().await?).await?;
+    Ok(rows.first().map(|row| integer(row, "locked")).transpose()?.unwrap_or_default())
+}
+
+/// Takes what has been due for longest, in all accounts. What cannot be read is put off, so that it is in nobody's way.
 pub(crate) async fn take(
     database: &Database,
-    by: &str,
+    looker: Looker<'_>,
     which: Which,
     most: usize,
 ) -> Result<Vec<Source>, DatabaseError> {
     let dialect = database.dialect();
-    let due = due(dialect, which);
     // Mostly nothing is: no transaction is begun for that.
     let mut statement = Statement::default();
+    let due = looker.due(&mut statement, dialect, which);
     statement.text = format!("SELECT id FROM agentless WHERE {due} LIMIT 1");
     if most == 0 || statement.fetch(&mut *database.read().await?).await?.is_empty() {
         return Ok(Vec::new());
     }
     let mut statement = Statement::default();
-    let by = statement.bind(by);
+    let due = looker.due(&mut statement, dialect, which);
+    let by = statement.bind(looker.by);
     let lasts = statement.bind(milliseconds(LASTS));
     let most = statement.bind(i64::try_from(most).unwrap_or(i64::MAX));
-    // The condition stands twice: PostgreSQL looks again at the outer one if somebody else has taken the row in the meantime.
+    // Two servers would wait for each other's rows. Of SQLite there is one that writes.
+    let locked = match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => "FOR UPDATE SKIP LOCKED",
+    };
     statement.text = format!(
-        "UPDATE agentless SET lease_by = {by}, lease_until = {now} + {lasts}, looks = looks + 1 WHERE (account_id, id) IN \
-         (SELECT account_id, id FROM agentless WHERE {due} ORDER BY next_at LIMIT {most}) AND {due} RETURNING {COLUMNS}",
+        "WITH taken AS MATERIALIZED (SELECT account_id, id FROM agentless WHERE {due} ORDER BY next_at LIMIT {most} {locked}) \
+         UPDATE agentless SET lease_by = {by}, lease_until = {now} + {lasts}, looks = looks + 1 \
+         WHERE (account_id, id) IN (SELECT account_id, id FROM taken) RETURNING {COLUMNS}",
         now = dialect.now()
     );
     let mut writing = database.write().await?;
-    let rows = statement.fetch(writing.connection()).await?;
+    let mut sources = Vec::new();
+    for row in statement.fetch(writing.connection()).await? {
+        match Source::read(&row) {
+            Ok(source) => sources.push(source),
+            Err(error) => {
+                unreadable(&row, &error);
+                let place = (integer(&row, "account_id")?, integer(&row, "id")?);
+                put_off(dialect, place).fetch(writing.connection()).await?;
+            }
+        }
+    }
     writing.commit().await?;
-    Ok(rows.iter().map(Source::read).collect::<Result<_, _>>()?)
+    Ok(sources)
+}
+
+/// Has a source that nobody can read taken up again when its interval has passed: by then somebody may have made it anew.
+fn put_off(dialect: Dialect, (account, id): (i64, i64)) -> Statement {
+    let mut statement = Statement::of_account(account);
+    let id = statement.bind(id);
+    statement.text = format!(
+        "UPDATE agentless SET next_at = {} + interval_seconds * 1000, lease_by = NULL, lease_until = NULL \
+         WHERE account_id = $1 AND id = {id} RETURNING id",
+        dialect.now()
+    );
+    statement
 }
 
 /// Says that `by` still looks, and returns whether the look is still theirs: the source may be gone, changed, or taken over.

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use stocktake_agent::embed::{Limits, Look};
+use tokio::sync::AcquireError;
 
 use super::{
     Agentless,
     keys::KeyError,
     store::{self, Extent, Said, Source},
-    target::{Docker, Target},
+    target::{Docker, LONGEST_PEM, Target},
     vault::{Bound, Sealed, VaultError},
 };
 use crate::{
     access::{Actor, Caller, Change as Audited, lock},
     app::App,
+    database::DatabaseError,
     http::Problem,
 };
 
@@ -27,6 +29,9 @@ pub(crate) const INTERVALS: std::ops::RangeInclusive<i64> = 30..=86_400;
 
 /// Bytes of a name, at the most.
 const LONGEST_NAME: usize = 200;
+
+/// How many sources an account may have.
+const MOST_SOURCES: i64 = 1000;
 
 /// How long a look at what is not kept may take: somebody waits for it.
 const TEST: Duration = Duration::from_secs(30);
@@ -63,9 +68,14 @@ pub(crate) async fn create(
     app.agentless.check(name, &given)?;
     let mut audited = Audited::begin(&app.database, actor, "agentless.create", name).await?;
     lock(audited.connection(), app.database.dialect(), &caller.account).await?;
+    if store::count(audited.connection(), caller.account_id).await? >= MOST_SOURCES {
+        let title = format!("the account has {MOST_SOURCES} sources, which is the most; remove one");
+        return Err(Problem::new(StatusCode::CONFLICT, title));
+    }
     let (account, id, destination) = (caller.account_id, audited.spare, given.target.destination());
     let sealed = app.agentless.seal(Bound { account, id, destination: &destination }, given.credential.as_ref())?;
-    let said = Said { name, target: &given.target, sealed, interval, is_enabled: is_enabled.unwrap_or(true) };
+    let is_enabled = Some(is_enabled.unwrap_or(true));
+    let said = Said { name, target: &given.target, sealed, interval: Some(interval), is_enabled };
     let source = store::insert(&app.database, audited.connection(), (account, id), said).await?.ok_or_else(|| {
         Problem::new(
             StatusCode::CONFLICT,
@@ -108,14 +118,21 @@ pub(crate) async fn change(
             (if is_same { Extent::Selection } else { Extent::All }, given.target, None)
         }
     };
-    let interval = checked_interval(interval.unwrap_or(source.interval))?;
-    let is_enabled = is_enabled.unwrap_or(source.is_enabled);
+    let interval = interval.map(checked_interval).transpose()?;
     let mut audited = Audited::begin(&app.database, actor, "agentless.change", name).await?;
     let said = Said { name, target: &target, sealed, interval, is_enabled };
     let place = (source.account, source.id);
     let changed = store::update(&app.database, audited.connection(), place, (extent, said)).await?;
-    let changed = changed.ok_or_else(|| missing(name))?;
-    audited.commit(source.account, if is_enabled { "enabled" } else { "disabled" }).await?;
+    let changed = changed.ok_or_else(|| match extent {
+        Extent::Selection => {
+            let title = format!(
+                "somebody else has changed or removed `{name}` at the same time: see how it is, and say it again"
+            );
+            Problem::new(StatusCode::CONFLICT, title)
+        }
+        Extent::Schedule | Extent::All => missing(name),
+    })?;
+    audited.commit(source.account, if changed.is_enabled { "enabled" } else { "disabled" }).await?;
     app.agentless.wake.notify_one();
     Ok(changed)
 }
@@ -127,30 +144,52 @@ pub(crate) async fn remove(app: &App, account: i64, name: &str) -> Result<(), Pr
 
 /// The account's source of this name.
 pub(crate) async fn named(app: &App, account: i64, name: &str) -> Result<Source, Problem> {
-    store::find(&app.database, account, name).await?.ok_or_else(|| missing(name))
+    match store::find(&app.database, account, name).await {
+        Ok(found) => found.ok_or_else(|| missing(name)),
+        Err(DatabaseError::Sql(sqlx::Error::Decode(error))) => {
+            tracing::error!(account, name, %error, "a source cannot be read");
+            let title = format!(
+                "this version of the server cannot read what is stored of `{name}`: remove it, and store it again"
+            );
+            Err(Problem::new(StatusCode::CONFLICT, title))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Looks at what is not kept, and keeps nothing of it.
-pub(crate) async fn test(app: &App, name: &str, given: Given) -> Result<Look, Problem> {
+/// Looks at what is not kept, and keeps nothing of it but that it was looked at, even if nobody waits for what comes of it.
+pub(crate) async fn test(
+    app: &App,
+    (caller, actor): (&Caller, &Actor),
+    name: &str,
+    given: Given,
+) -> Result<Look, Problem> {
     check_name(name)?;
     app.agentless.check(name, &given)?;
-    let Ok(Ok(_turn)) = tokio::time::timeout(TURN, app.agentless.tests.acquire()).await else {
+    let own = app.agentless.tests_of(caller.account_id);
+    let turns = async { Ok::<_, AcquireError>((own.acquire().await?, app.agentless.tests.acquire().await?)) };
+    let Ok(Ok(_turns)) = tokio::time::timeout(TURN, turns).await else {
         let title = "others are trying their sources at the moment; try again later";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(10));
     };
+    app.access.record(caller.account_id, actor, "agentless.test", name, given.target.kind()).await?;
     Ok(app.agentless.look_at(name, &given.target, given.credential, TEST).await)
 }
 
 /// Looks at a source as it is kept, and keeps nothing of what is seen.
-pub(crate) async fn test_kept(app: &App, source: &Source) -> Result<Look, Problem> {
-    let credential = app.agentless.opened(source)?;
-    test(app, &source.name, Given { target: source.target.clone(), credential }).await
+pub(crate) async fn test_kept(app: &App, who: (&Caller, &Actor), name: &str) -> Result<Look, Problem> {
+    let source = named(app, who.0.account_id, name).await?;
+    let credential = app.agentless.opened(&source)?;
+    test(app, who, name, Given { target: source.target, credential }).await
 }
 
 impl Agentless {
     /// Refuses what no collector would take. Nothing is asked over the network.
     fn check(&self, name: &str, given: &Given) -> Result<(), Problem> {
         given.target.check()?;
+        if given.credential.as_ref().is_some_and(|credential| credential.expose_secret().len() > LONGEST_PEM) {
+            return Err(Problem::bad_request(format!("the credential has more than {LONGEST_PEM} bytes")));
+        }
         let needs = match &given.target {
             Target::Kubernetes(_) => true,
             Target::Docker(Docker { daemon, .. }) => daemon.client_certificate.is_some(),

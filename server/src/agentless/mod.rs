@@ -20,6 +20,11 @@ mod tests;
 mod vault;
 mod workers;
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use stocktake_core::Environment;
 use tokio::sync::{Notify, Semaphore};
 use uuid::Uuid;
@@ -57,6 +62,8 @@ pub(crate) struct Agentless {
     wake: Notify,
     memory: Memory,
     tests: Semaphore,
+    /// Of each account's one at a time, so that others have theirs.
+    tests_of: Mutex<BTreeMap<i64, Arc<Semaphore>>>,
     workers: workers::Workers,
 }
 
@@ -70,8 +77,15 @@ impl Agentless {
             wake: Notify::new(),
             memory: Memory::new(MEMORY),
             tests: Semaphore::new(TESTS),
+            tests_of: Mutex::default(),
             workers: workers::Workers::default(),
         }
+    }
+
+    /// The turn of an account's tests among its own.
+    fn tests_of(&self, account: i64) -> Arc<Semaphore> {
+        let mut tests = self.tests_of.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tests.entry(account).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 }
 

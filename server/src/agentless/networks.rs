@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::target::Target;
+use futures_util::future::join_all;
+use stocktake_core::Environment;
+use tokio::{net::lookup_host, time::timeout};
+
+use super::target::{Peer, Target};
 use crate::network::Network;
 
 /// How long a name may take to be looked up.
@@ -18,44 +22,92 @@ pub(crate) const USUALLY_REFUSED: [Network; 3] = [
     Network::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 128),
 ];
 
-/// Refuses a runtime that is in one of these networks, or whose name leads there. A name that nobody here knows may be known by a proxy.
-pub(crate) async fn check(target: &Target, refused: &[Network]) -> Result<(), String> {
-    for (host, port) in target.peers() {
-        let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), port))).await;
-        let Ok(Ok(addresses)) = found else { continue };
-        // An IPv4 address may be written as one of IPv6.
-        for address in addresses.map(|address| address.ip().to_canonical()) {
-            if refused.iter().any(|network| network.has(address)) {
-                return Err(format!(
-                    "`{host}` is at {address}, where this server does not look (`refused_networks` of `[agentless]` in its configuration)"
-                ));
-            }
-        }
+/// Refuses a runtime that is in one of these networks, or whose name leads there, or leads nowhere within `limit`. Only a name behind a
+/// proxy may be unknown here.
+pub(crate) async fn check(
+    target: &Target,
+    environment: &Environment,
+    refused: &[Network],
+    limit: Duration,
+) -> Result<(), String> {
+    let peers = target.peers(environment).into_iter().map(|peer| check_one(peer, refused, PATIENCE.min(limit)));
+    join_all(peers).await.into_iter().collect()
+}
+
+async fn check_one(peer: Peer, refused: &[Network], limit: Duration) -> Result<(), String> {
+    let Peer { host, port, is_behind_proxy } = peer;
+    let addresses = match timeout(limit, lookup_host((host.as_str(), port))).await {
+        Ok(Ok(addresses)) => addresses,
+        _ if is_behind_proxy => return Ok(()),
+        Ok(Err(error)) => return Err(format!("`{host}` cannot be looked up: {error}")),
+        Err(_) => return Err(format!("`{host}` cannot be looked up: no name server answers in time")),
+    };
+    // An IPv4 address may be written as one of IPv6.
+    let mut addresses = addresses.map(|address| address.ip().to_canonical());
+    match addresses.find(|address| refused.iter().any(|network| network.has(*address))) {
+        Some(address) => Err(format!(
+            "`{host}` is at {address}, where this server does not look (`refused_networks` of `[agentless]` in its configuration)"
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::agentless::target::{Daemon, Docker, OfDaemon};
 
+    fn daemon(host: &str) -> Target {
+        let daemon = Daemon { host: host.into(), certificate_authority: String::new(), client_certificate: None };
+        Target::Docker(Docker { daemon, selection: OfDaemon::default() })
+    }
+
+    fn cluster(server: &str, proxy_url: Option<&str>) -> Target {
+        let mut cluster = json!({ "server": server, "credential_type": "token" });
+        cluster["proxy_url"] = json!(proxy_url);
+        Target::read("kubernetes", &cluster.to_string(), r#"{"cluster_objects": true}"#).unwrap()
+    }
+
+    async fn is_refused(target: &Target, environment: &Environment) -> bool {
+        check(target, environment, &USUALLY_REFUSED, PATIENCE).await.is_err()
+    }
+
     #[tokio::test]
     async fn link_local_addresses_are_refused_however_they_are_written() {
-        let refused = async |host: &str| {
-            let daemon = Daemon { host: host.into(), certificate_authority: String::new(), client_certificate: None };
-            check(&Target::Docker(Docker { daemon, selection: OfDaemon::default() }), &USUALLY_REFUSED).await.is_err()
-        };
         for host in [
             "tcp://169.254.169.254:80",
             "tcp://[::ffff:169.254.169.254]:80",
             "tcp://[fe80::1]:1",
             "tcp://[fd00:ec2::254]",
         ] {
-            assert!(refused(host).await, "{host}");
+            assert!(is_refused(&daemon(host), &Environment::default()).await, "{host}");
         }
-        for host in ["tcp://127.0.0.1:1", "tcp://10.0.0.1", "tcp://no-such-host.invalid:1"] {
-            assert!(!refused(host).await, "{host}");
+        for host in ["tcp://127.0.0.1:1", "tcp://10.0.0.1", "tcp://localhost:1"] {
+            assert!(!is_refused(&daemon(host), &Environment::default()).await, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_nowhere_is_refused_unless_a_proxy_may_know_it() {
+        const UNKNOWN: &str = "https://no-such-host.invalid";
+        let none = Environment::default();
+        assert!(is_refused(&daemon("tcp://no-such-host.invalid:1"), &none).await);
+        assert!(is_refused(&cluster(UNKNOWN, None), &none).await);
+        assert!(!is_refused(&cluster(UNKNOWN, Some("http://127.0.0.1:3128")), &none).await);
+        assert!(is_refused(&cluster(UNKNOWN, Some("http://no-such-proxy.invalid:1")), &none).await);
+        assert!(is_refused(&cluster(UNKNOWN, Some("socks5://169.254.169.254")), &none).await);
+        assert!(is_refused(&cluster("https://169.254.169.254", Some("http://127.0.0.1:1")), &none).await);
+        let variables = [("HTTPS_PROXY".to_owned(), "http://proxy.example".to_owned())].into();
+        let proxied = Environment { variables, ..Environment::default() };
+        assert!(!is_refused(&cluster(UNKNOWN, None), &proxied).await);
+        assert!(is_refused(&daemon("tcp://no-such-host.invalid:1"), &proxied).await, "its collector takes no proxy");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_time_is_taken_than_there_is() {
+        let error = check(&daemon("tcp://localhost:1"), &Environment::default(), &[], Duration::ZERO).await;
+        assert!(error.is_err_and(|error| error.contains("in time")));
     }
 }

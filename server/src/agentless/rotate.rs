@@ -1,12 +1,14 @@
 //! Encrypts all credentials with the first key, so that others are needed no more. Servers may run meanwhile: whoever has both keys can read
 //! what is there before and after.
 
+use sqlx::any::AnyRow;
+
 use super::{
-    store::{COLUMNS, Source},
-    vault::{Sealed, Vault, VaultError, open, seal},
+    keys::Keys,
+    vault::{Bound, Sealed, Vault, VaultError, open, seal},
 };
 use crate::{
-    api::statement::Statement,
+    api::statement::{Statement, integer, maybe_bytes, maybe_text, text},
     database::{Database, DatabaseError},
 };
 
@@ -33,52 +35,93 @@ pub(crate) enum RotateError {
     Database(#[from] DatabaseError),
 }
 
-/// Encrypts all that another key than the first has encrypted.
+/// What is to be encrypted again. What else there is of a source does not matter, and may be unreadable.
+struct Locked {
+    account: i64,
+    id: i64,
+    name: String,
+    destination: String,
+    sealed: Sealed,
+}
+
+impl Locked {
+    fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            account: integer(row, "account_id")?,
+            id: integer(row, "id")?,
+            name: text(row, "name")?,
+            destination: text(row, "destination")?,
+            sealed: Sealed {
+                key_id: maybe_text(row, "key_id")?.unwrap_or_default(),
+                bytes: maybe_bytes(row, "credential")?.unwrap_or_default(),
+            },
+        })
+    }
+
+    fn bound(&self) -> Bound<'_> {
+        Bound { account: self.account, id: self.id, destination: &self.destination }
+    }
+}
+
+/// Encrypts all that another key than the first has encrypted, until there is nothing left that can be read: servers may store more
+/// meanwhile that have read their keys before.
 pub(crate) async fn rotate(database: &Database, vault: &Vault) -> Result<Rotated, RotateError> {
     let keys = vault.keys().map_err(VaultError::from)?;
     let mut rotated = Rotated::default();
+    loop {
+        let (done, found, unreadable) = pass(database, &keys).await?;
+        rotated.done += done;
+        if found == unreadable.len() {
+            return Ok(Rotated { unreadable, ..rotated });
+        }
+    }
+}
+
+/// How many were encrypted, how many there were, and which of them cannot be read.
+async fn pass(database: &Database, keys: &Keys) -> Result<(usize, usize, Vec<(i64, String, String)>), RotateError> {
+    let (mut done, mut found, mut unreadable) = (0, 0, Vec::new());
     let mut after = (i64::MIN, i64::MIN);
     loop {
-        let sources = others(database, &keys.first.id, after).await?;
-        let Some(last) = sources.last() else { return Ok(rotated) };
+        let others = others(database, &keys.first.id, after).await?;
+        let Some(last) = others.last() else { return Ok((done, found, unreadable)) };
         after = (last.account, last.id);
+        found += others.len();
         let mut writing = database.write().await.map_err(RotateError::Database)?;
-        for source in &sources {
-            let Some(sealed) = &source.sealed else { continue };
-            match open(&keys, source.bound(), sealed) {
+        for other in &others {
+            match open(keys, other.bound(), &other.sealed) {
                 Ok(secret) => {
-                    let again = seal(&keys, source.bound(), &secret)?;
-                    let mut statement = replace(source, sealed, &again);
-                    statement.push(" RETURNING id");
-                    // Somebody has said another one in the meantime: with the first key, too.
-                    let rows = statement.fetch(writing.connection()).await.map_err(DatabaseError::from)?;
-                    rotated.done += rows.len();
+                    let again = seal(keys, other.bound(), &secret)?;
+                    // Unless somebody has said another one in the meantime.
+                    let rows = replace(other, &again).fetch(writing.connection()).await.map_err(DatabaseError::from)?;
+                    done += rows.len();
                 }
-                Err(error) => rotated.unreadable.push((source.account, source.name.clone(), error.to_string())),
+                Err(error) => unreadable.push((other.account, other.name.clone(), error.to_string())),
             }
         }
         writing.commit().await?;
     }
 }
 
-async fn others(database: &Database, key_id: &str, after: (i64, i64)) -> Result<Vec<Source>, DatabaseError> {
+async fn others(database: &Database, key_id: &str, after: (i64, i64)) -> Result<Vec<Locked>, DatabaseError> {
     let mut statement = Statement::default();
     let (key_id, account, id) = (statement.bind(key_id), statement.bind(after.0), statement.bind(after.1));
     let most = statement.bind(TOGETHER);
     statement.text = format!(
-        "SELECT {COLUMNS} FROM agentless WHERE credential IS NOT NULL AND key_id <> {key_id} AND (account_id, id) > ({account}, {id}) \
+        "SELECT account_id, id, name, destination, credential, key_id FROM agentless \
+         WHERE credential IS NOT NULL AND key_id <> {key_id} AND (account_id, id) > ({account}, {id}) \
          ORDER BY account_id, id LIMIT {most}"
     );
     let rows = statement.fetch(&mut *database.read().await?).await?;
-    Ok(rows.iter().map(Source::read).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(Locked::read).collect::<Result<_, _>>()?)
 }
 
-fn replace(source: &Source, former: &Sealed, again: &Sealed) -> Statement {
-    let mut statement = Statement::of_account(source.account);
-    let (id, former) = (statement.bind(source.id), statement.bind(former.bytes.clone()));
-    let (bytes, key_id) = (statement.bind(again.bytes.clone()), statement.bind(again.key_id.as_str()));
+fn replace(former: &Locked, again: &Sealed) -> Statement {
+    let mut statement = Statement::of_account(former.account);
+    let (id, bytes) = (statement.bind(former.id), statement.bind(former.sealed.bytes.clone()));
+    let (again, key_id) = (statement.bind(again.bytes.clone()), statement.bind(again.key_id.as_str()));
     statement.text = format!(
-        "UPDATE agentless SET credential = {bytes}, key_id = {key_id} WHERE account_id = $1 AND id = {id} AND credential = {former}"
+        "UPDATE agentless SET credential = {again}, key_id = {key_id} \
+         WHERE account_id = $1 AND id = {id} AND credential = {bytes} RETURNING id"
     );
     statement
 }

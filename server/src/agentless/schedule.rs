@@ -6,7 +6,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     collect,
-    lease::{self, Which},
+    lease::{self, Looker, Which},
 };
 use crate::{app::App, database::DatabaseError};
 
@@ -27,6 +27,7 @@ pub(crate) async fn always(app: App) {
     let most = usize::from(app.agentless.settings.looks_at_once);
     let failing = Arc::new(Semaphore::new(most.div_ceil(2)));
     let mut running = Running { app, looks: JoinSet::new(), most, failing };
+    running.tell_what_is_locked().await;
     loop {
         if let Err(error) = running.fill().await {
             let error = &error as &dyn std::error::Error;
@@ -37,16 +38,43 @@ pub(crate) async fn always(app: App) {
 }
 
 impl Running {
+    /// Says, once, that there is something that this server has no key for.
+    async fn tell_what_is_locked(&self) {
+        match lease::locked(&self.app.database, &self.keys()).await {
+            Ok(0) => {}
+            Ok(sources) => tracing::warn!(
+                sources,
+                "this server looks at none of these sources: it lacks the key that their credentials are encrypted with (`key_file` of \
+                 `[agentless]`, or STOCKTAKE_SECRET_KEY)"
+            ),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "cannot find out which sources this server has no key for");
+            }
+        }
+    }
+
+    /// Names of the keys that there are.
+    fn keys(&self) -> Vec<String> {
+        self.app.agentless.vault.ids().unwrap_or_else(|error| {
+            tracing::warn!(%error, "what has a credential is not looked at");
+            Vec::new()
+        })
+    }
+
     /// Begins as many looks as there is room for. At sources that failed before it is half of the room at the most, so that others have
     /// the rest for themselves.
     async fn fill(&mut self) -> Result<(), DatabaseError> {
+        let keys = self.keys();
         for which in [Which::Sound, Which::Failing] {
             let free = self.most.saturating_sub(self.looks.len());
             let free = match which {
                 Which::Sound => free,
                 Which::Failing => free.min(self.failing.available_permits()),
             };
-            for source in lease::take(&self.app.database, &self.app.agentless.name, which, free).await? {
+            let agentless = &self.app.agentless;
+            let looker = Looker { by: &agentless.name, keys: &keys, timeout: agentless.settings.look_timeout };
+            for source in lease::take(&self.app.database, looker, which, free).await? {
                 let place = (which == Which::Failing).then(|| Arc::clone(&self.failing).try_acquire_owned());
                 let app = self.app.clone();
                 self.looks.spawn(async move {

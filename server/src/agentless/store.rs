@@ -59,8 +59,10 @@ pub(crate) struct Said<'a> {
     pub(crate) name: &'a str,
     pub(crate) target: &'a Target,
     pub(crate) sealed: Option<Sealed>,
-    pub(crate) interval: i64,
-    pub(crate) is_enabled: bool,
+    /// A new source has one, and of one that is changed it stays without.
+    pub(crate) interval: Option<i64>,
+    /// Likewise.
+    pub(crate) is_enabled: Option<bool>,
 }
 
 pub(crate) const COLUMNS: &str = "account_id, id, name, kind, destination, selection, credential, key_id, interval_seconds, enabled, \
@@ -117,7 +119,18 @@ pub(crate) async fn list(database: &Database, account: i64) -> Result<Vec<Source
     let mut statement = Statement::of_account(account);
     statement.text = format!("SELECT {COLUMNS} FROM agentless WHERE account_id = $1 ORDER BY name");
     let rows = statement.fetch(&mut *database.read().await?).await?;
-    Ok(rows.iter().map(Source::read).collect::<Result<_, _>>()?)
+    Ok(readable(&rows))
+}
+
+/// The sources of these rows. One that cannot be read, such as one of a newer version, does not keep others from being read.
+pub(crate) fn readable(rows: &[AnyRow]) -> Vec<Source> {
+    rows.iter().filter_map(|row| Source::read(row).inspect_err(|error| unreadable(row, error)).ok()).collect()
+}
+
+/// Tells of a row that is passed over.
+pub(crate) fn unreadable(row: &AnyRow, error: &sqlx::Error) {
+    let (account, id) = (integer(row, "account_id").ok(), integer(row, "id").ok());
+    tracing::error!(account, id, %error, "a source cannot be read, and is passed over: remove it, and store it again");
 }
 
 /// The account's source of this name.
@@ -127,6 +140,14 @@ pub(crate) async fn find(database: &Database, account: i64, name: &str) -> Resul
     statement.text = format!("SELECT {COLUMNS} FROM agentless WHERE account_id = $1 AND name = {name}");
     let rows = statement.fetch(&mut *database.read().await?).await?;
     Ok(rows.first().map(Source::read).transpose()?)
+}
+
+/// How many sources an account has.
+pub(crate) async fn count(connection: &mut AnyConnection, account: i64) -> Result<i64, DatabaseError> {
+    let mut statement = Statement::of_account(account);
+    statement.push("SELECT COUNT(*) AS sources FROM agentless WHERE account_id = $1");
+    let rows = statement.fetch(connection).await?;
+    Ok(rows.first().map(|row| integer(row, "sources")).transpose()?.unwrap_or_default())
 }
 
 /// Keeps a new source, to be looked at at once. None if its name is taken.
@@ -153,18 +174,19 @@ pub(crate) async fn insert(
 /// How much of a source is said anew. What is not stays as it is, whoever changes that at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// When it is looked at.
+    /// Nothing but when it is looked at.
     Schedule,
-    /// That, and what is looked at of it.
+    /// What is looked at of it, if it is still the same.
     Selection,
     /// Everything.
     All,
 }
 
 impl Extent {
-    fn has(self, column: &str) -> bool {
+    fn has(self, column: &str, said: &Said<'_>) -> bool {
         match column {
-            "interval_seconds" | "enabled" => true,
+            "interval_seconds" => said.interval.is_some(),
+            "enabled" => said.is_enabled.is_some(),
             "selection" => self != Self::Schedule,
             _ => self == Self::All,
         }
@@ -172,7 +194,7 @@ impl Extent {
 }
 
 /// Changes a source, to be looked at at once: whoever looks at what it was finds out that it is no longer theirs. None if it is not there
-/// any more.
+/// any more, or of [`Extent::Selection`] is another one by now.
 pub(crate) async fn update(
     database: &Database,
     connection: &mut AnyConnection,
@@ -182,12 +204,19 @@ pub(crate) async fn update(
     let now = database.dialect().now();
     let mut statement = Statement::of_account(account);
     let values = values(&mut statement, &said);
-    let sets = SAID.iter().zip(values).filter(|(column, _)| extent.has(column));
-    let sets: Vec<String> = sets.map(|(column, value)| format!("{column} = {value}")).collect();
+    let is_same = match (extent, &values) {
+        (Extent::Selection, [kind, destination, ..]) => format!("AND kind = {kind} AND destination = {destination}"),
+        _ => String::new(),
+    };
+    let sets = SAID.iter().zip(values).filter(|(column, _)| extent.has(column, &said));
+    let mut sets: Vec<String> = sets.map(|(column, value)| format!("{column} = {value}")).collect();
+    if extent != Extent::Schedule {
+        sets.push("failures = 0".to_owned());
+    }
+    sets.push(format!("updated_at = {now}, next_at = {now}, lease_by = NULL, lease_until = NULL"));
     let id = statement.bind(id);
     statement.text = format!(
-        "UPDATE agentless SET {}, updated_at = {now}, next_at = {now}, failures = 0, lease_by = NULL, lease_until = NULL \
-         WHERE account_id = $1 AND id = {id} RETURNING {COLUMNS}",
+        "UPDATE agentless SET {} WHERE account_id = $1 AND id = {id} {is_same} RETURNING {COLUMNS}",
         sets.join(", ")
     );
     let rows = statement.fetch(connection).await?;
@@ -207,7 +236,7 @@ fn values(statement: &mut Statement, said: &Said<'_>) -> [String; 7] {
         statement.bind(bytes),
         statement.bind(key_id),
         statement.bind(said.interval),
-        statement.bind(i64::from(said.is_enabled)),
+        statement.bind(said.is_enabled.map(i64::from)),
     ]
 }
 

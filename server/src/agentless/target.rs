@@ -4,14 +4,18 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Uri;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
 use serde_json::{Value, json};
+use stocktake_core::Environment;
 use utoipa::ToSchema;
 
 use crate::http::Problem;
 
 /// Memory that a collector may take for what it has read of a cluster at a time. One that would take more lists in pages.
 const READ_AT_A_TIME: &str = "128MiB";
+
+/// Bytes of certificates, or of a credential, at the most.
+pub(crate) const LONGEST_PEM: usize = 256 << 10;
 
 /// A runtime. No secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -113,6 +117,16 @@ pub(crate) struct OfDaemon {
     pub(crate) states: Vec<String>,
 }
 
+/// Somebody at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Whether a proxy may be who looks its name up.
+    pub(crate) is_behind_proxy: bool,
+}
+
 impl Target {
     /// The type of the collector, and the word in the database.
     pub(crate) fn kind(&self) -> &'static str {
@@ -146,20 +160,27 @@ impl Target {
                 daemon: serde_json::from_str(destination)?,
                 selection: serde_json::from_str(selection)?,
             }),
-            _ => Self::Kubernetes(Kubernetes {
+            "kubernetes" => Self::Kubernetes(Kubernetes {
                 cluster: serde_json::from_str(destination)?,
                 selection: serde_json::from_str(selection)?,
             }),
+            _ => return Err(de::Error::custom(format!("there is no kind `{kind}`"))),
         })
     }
 
-    /// Hosts and ports that the server connects to, if they can be told: there may be a proxy.
-    pub(crate) fn peers(&self) -> Vec<(String, u16)> {
-        let urls = match self {
-            Self::Kubernetes(Kubernetes { cluster, .. }) => vec![Some(&cluster.server), cluster.proxy_url.as_ref()],
-            Self::Docker(Docker { daemon, .. }) => vec![Some(&daemon.host)],
+    /// What the server connects to, or has a proxy connect to.
+    pub(crate) fn peers(&self, environment: &Environment) -> Vec<Peer> {
+        let (url, proxy_url) = match self {
+            Self::Kubernetes(Kubernetes { cluster, .. }) => (&cluster.server, cluster.proxy_url.as_ref()),
+            Self::Docker(Docker { daemon, .. }) => (&daemon.host, None),
         };
-        urls.into_iter().flatten().filter_map(|url| host_of(url)).collect()
+        // A proxy of the server's own is its operator's choice. Docker's collector takes none.
+        let has_own = ["HTTPS_PROXY", "https_proxy"].iter().any(|name| environment.variable(name).is_some());
+        let is_behind_proxy = proxy_url.is_some() || (has_own && matches!(self, Self::Kubernetes(_)));
+        let peer = |(host, port), is_behind_proxy| Peer { host, port, is_behind_proxy };
+        let server = host_of(url).map(|host| peer(host, is_behind_proxy));
+        let proxy = proxy_url.and_then(|url| host_of(url)).map(|host| peer(host, false));
+        server.into_iter().chain(proxy).collect()
     }
 
     /// Refuses what would lead to the server itself, or send a secret where others can read it.
@@ -189,6 +210,9 @@ impl Target {
             }
         };
         for (key, pem) in [("certificate_authority", authority), ("client_certificate", client)] {
+            if pem.is_some_and(|pem| pem.len() > LONGEST_PEM) {
+                return Err(Problem::bad_request(format!("`{key}` has more than {LONGEST_PEM} bytes")));
+            }
             let mut found = pem.map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()).peekable());
             let holds_some = found.as_mut().is_none_or(|found| found.peek().is_some() && found.all(|one| one.is_ok()));
             if !holds_some {

@@ -70,6 +70,11 @@ impl Vault {
         self.source.is_none()
     }
 
+    /// Names of the keys as they are now: none if there are none.
+    pub(crate) fn ids(&self) -> Result<Vec<String>, KeyError> {
+        if self.is_locked() { Ok(Vec::new()) } else { Ok(self.keys()?.ids()) }
+    }
+
     /// The keys as they are now.
     pub(crate) fn keys(&self) -> Result<Keys, KeyError> {
         self.source.keys()
@@ -81,6 +86,15 @@ impl Vault {
 
     pub(crate) fn open(&self, bound: Bound<'_>, sealed: &Sealed) -> Result<SecretString, VaultError> {
         open(&self.keys()?, bound, sealed)
+    }
+}
+
+/// Why with these keys something that is sealed cannot be opened, as far as that is known without opening it.
+pub(crate) fn obstacle(keys: &Result<Keys, KeyError>, sealed: &Sealed) -> Option<String> {
+    match keys {
+        Ok(keys) if keys.find(&sealed.key_id).is_some() => None,
+        Ok(_) => Some(VaultError::UnknownKey(sealed.key_id.clone()).to_string()),
+        Err(error) => Some(error.to_string()),
     }
 }
 

@@ -50,12 +50,11 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         )),
         Err(error) => return Ok(refused(&error)),
     }
-    let mut tasks =
-        vec![tokio::spawn(reap::always(app.clone())), tokio::spawn(statistics::always(app.database.clone()))];
-    // Without a key it could read no credential, and would keep others from the source who can.
-    if !app.agentless.vault.is_locked() {
-        tasks.push(tokio::spawn(agentless::always(app.clone())));
-    }
+    let tasks = [
+        tokio::spawn(reap::always(app.clone())),
+        tokio::spawn(statistics::always(app.database.clone())),
+        tokio::spawn(agentless::always(app.clone())),
+    ];
     let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
     listening.serve(app, &settings, &mut signals).await;

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) const PASSWORD: &str = "correct horse";
 
 /// What credentials are encrypted with.
-const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
+pub(crate) const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 /// Everything that is served, with a user `admin` of the account `admin`.
 pub(crate) struct Served {

@@ -99,7 +99,7 @@ fn sees_the_real_cluster(server: &Server, keyed: &Keyed) {
     assert_eq!((&tested["coverage"], &tested["missing"]), (&json!("complete"), &json!([])), "{tested}");
     let made = server.ask("POST", SOURCES, &source(SERVER, &account.token));
     assert_eq!(made.status, 201, "{}", made.body);
-    let status = wait(server, Duration::from_secs(60), |status| status["coverage"].is_string());
+    let status = wait(server, Duration::from_mins(1), |status| status["coverage"].is_string());
     assert_eq!((&status["coverage"], &status["failures"]), (&json!("complete"), &json!(0)), "{status}");
     let [told, real] = pods(server);
     assert_eq!(told, real);
@@ -111,7 +111,7 @@ fn sees_the_real_cluster(server: &Server, keyed: &Keyed) {
     let _ = tools::output(rotate.arg(config).env("STOCKTAKE_DATABASE_URL", server.database()));
     fs::write(keyed.file.path(), key('b')).unwrap();
     let before = status["looked_at"].clone();
-    let status = wait(server, Duration::from_secs(60), |status| status["looked_at"] != before);
+    let status = wait(server, Duration::from_mins(1), |status| status["looked_at"] != before);
     assert_eq!(status["coverage"], "complete", "{status}");
 
     let gone = server.ask("DELETE", &format!("{SOURCES}/bed"), &Value::Null);
@@ -157,7 +157,7 @@ fn what_the_token_may_not_read_is_said_and_what_it_may_is_there() {
     let missing = tested["missing"][0].to_string();
     assert!(missing.contains("restricted") && missing.contains("grant `list` on `pods`"), "{missing}");
     assert_eq!(server.ask("POST", SOURCES, &of_two).status, 201);
-    let status = wait(&server, Duration::from_secs(60), |status| status["coverage"].is_string());
+    let status = wait(&server, Duration::from_mins(1), |status| status["coverage"].is_string());
     assert_eq!(status["scopes"], json!({"complete": 2, "denied": 1}), "{status}");
     let namespaces: BTreeSet<String> =
         pods(&server)[0].iter().map(|pod| pod.split('/').next().unwrap().to_owned()).collect();
@@ -215,7 +215,7 @@ fn a_replica_that_is_killed_while_it_looks_is_followed_by_another_within_a_minut
     first.kill9();
     line.is_cut.store(false, SeqCst);
     let killed = Instant::now();
-    let status = wait(&second, Duration::from_secs(60), |status| status["coverage"] == "complete");
+    let status = wait(&second, Duration::from_mins(1), |status| status["coverage"] == "complete");
     println!("taken over {:?} after the other one was killed", killed.elapsed());
     assert_eq!(status["failures"], 0, "{status}");
     let [told, real] = pods(&second);
@@ -224,7 +224,7 @@ fn a_replica_that_is_killed_while_it_looks_is_followed_by_another_within_a_minut
     assert_eq!(agents["items"].as_array().unwrap().len(), 1, "both are the same agent: {agents}");
     // And it goes on by itself.
     let before = status["looked_at"].clone();
-    let _ = wait(&second, Duration::from_secs(60), |status| status["looked_at"] != before);
+    let _ = wait(&second, Duration::from_mins(1), |status| status["looked_at"] != before);
 }
 
 #[test]

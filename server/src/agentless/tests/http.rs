@@ -1,9 +1,10 @@
 //! What people are answered.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use axum::http::StatusCode;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
 
 use super::*;
 
@@ -137,6 +138,77 @@ async fn what_cannot_be_looked_at_is_refused_with_what_is_wrong() {
     often["interval_seconds"] = json!(5);
     let answer = add(&served, often).await;
     assert!(answer.text.contains("expected 30 to 86400"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_pem_is_not_repeated() {
+    let served = Served::all().await.swap_remove(0);
+    let made = rcgen::generate_simple_self_signed(["jo".to_owned()]).unwrap();
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem().replace('\n', " "));
+    let docker = json!({"host": "tcp://127.0.0.1:1", "certificate_authority": certificate, "client_certificate": certificate,
+        "client_key": key});
+    let cluster = json!({"server": "https://127.0.0.1:1", "client_certificate": certificate, "client_key": key});
+    for source in [json!({"name": "x", "docker": docker}), json!({"name": "x", "kubernetes": cluster})] {
+        let answer = add(&served, source).await;
+        assert!(answer.status == StatusCode::BAD_REQUEST && answer.text.contains("cannot be used"), "{}", answer.text);
+        let bytes = format!("{:?}", key.as_bytes());
+        assert!(!answer.text.contains(&key[30..50]) && !answer.text.contains(&bytes[1..20]), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn who_hangs_up_has_tried_all_the_same() {
+    let served = Served::all().await.swap_remove(0);
+    let cluster = Cluster::new().await;
+    cluster.set(cluster::HANGS);
+    let (admin, body) = (admin(), source(&cluster, "prod"));
+    let test = served.ask("POST", "/v1/agentless/test", &admin, body);
+    assert!(tokio::time::timeout(Duration::from_secs(2), test).await.is_err());
+    assert!(served.get("/v1/audit", &admin).await.text.contains("agentless.test"));
+}
+
+#[tokio::test]
+async fn an_account_that_tries_much_leaves_others_their_turn() {
+    let served = Served::all().await.swap_remove(0);
+    let other = served.account("other").await;
+    let cluster = Cluster::new().await;
+    cluster.set(cluster::HANGS);
+    let (admin, path) = (admin(), "/v1/agentless/test");
+    let tests = (0..5).map(|_| served.ask("POST", path, &admin, source(&cluster, "prod")));
+    let another = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        served.ask("POST", path, other.with("admin"), nobody("prod")).await
+    };
+    tokio::select! {
+        _ = join_all(tests) => panic!("others were not waited for"),
+        answer = tokio::time::timeout(Duration::from_secs(5), another) => {
+            assert_eq!(answer.expect("it has its turn").status, StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_how_much_is_kept() {
+    for served in Served::all().await {
+        let mut large = nobody("large");
+        large["kubernetes"]["certificate_authority"] = json!("x".repeat((256 << 10) + 1));
+        let refused = add(&served, large).await;
+        assert!(refused.status == StatusCode::BAD_REQUEST && refused.text.contains("bytes"), "{}", refused.text);
+        let mut large = nobody("large");
+        large["kubernetes"]["token"] = json!("x".repeat((256 << 10) + 1));
+        let refused = add(&served, large).await;
+        assert!(refused.status == StatusCode::BAD_REQUEST && refused.text.contains("bytes"), "{}", refused.text);
+        add(&served, nobody("first")).await;
+        let columns = "kind, destination, selection, interval_seconds, enabled, created_at, updated_at, next_at";
+        let text = format!(
+            "INSERT INTO agentless (account_id, id, name, {columns}) WITH RECURSIVE n(i) AS \
+             (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 998) SELECT account_id, -i, name || i, {columns} FROM agentless, n"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(text)).execute(served.app.database.pool()).await.unwrap();
+        assert_eq!(add(&served, nobody("thousandth")).await.status, StatusCode::CREATED);
+        let refused = add(&served, nobody("another")).await;
+        assert!(refused.status == StatusCode::CONFLICT && refused.text.contains("1000"), "{}", refused.text);
+    }
 }
 
 #[tokio::test]

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures_util::future::join_all;
 
 use super::*;
 use crate::{
     agentless::{
         KeySource,
-        lease::{self, Which, finish, renew, take},
+        lease::{self, Looker, Which, finish, renew},
         rotate::{Rotated, rotate},
-        store::{Latest, Source},
+        store::{self, Extent, Latest, Said, Source},
         vault::{Sealed, Vault},
     },
-    database::Database,
+    database::{Database, DatabaseError},
+    testing::KEY,
 };
+
+/// How long a look may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn run(database: &Database, text: &'static str) {
     sqlx::query(text).execute(database.pool()).await.unwrap();
@@ -30,6 +35,13 @@ fn latest() -> Latest {
         scopes: "{\"complete\":2}".into(),
         warnings: "[\"less than it could be\"]".into(),
     }
+}
+
+/// Takes what is due, with every key that there is.
+async fn take(database: &Database, by: &str, which: Which, most: usize) -> Result<Vec<Source>, DatabaseError> {
+    let rows = sqlx::query("SELECT DISTINCT key_id FROM agentless WHERE key_id IS NOT NULL").fetch_all(database.pool());
+    let keys: Vec<String> = rows.await.unwrap().iter().map(|row| sqlx::Row::get(row, 0)).collect();
+    lease::take(database, Looker { by, keys: &keys, timeout: TIMEOUT }, which, most).await
 }
 
 async fn taken(database: &Database, by: &str) -> Option<Source> {
@@ -153,9 +165,9 @@ async fn all_credentials_get_another_key_in_one_go() {
             add(&served, nobody(&format!("cluster-{number}"))).await;
         }
         let keys = |keys: &str| Vault::new(KeySource::Environment(keys.to_owned().into()));
-        let (old, new) = ("5ec2e75ec2e7".repeat(6)[..64].to_owned(), "a".repeat(64));
+        let new = "a".repeat(64);
         let sealed = async || -> Vec<Source> { take(database, "a", Which::Sound, 1000).await.unwrap() };
-        let both = keys(&format!("{new} {old}"));
+        let both = keys(&format!("{new} {KEY}"));
         let rotated = rotate(database, &both).await.unwrap();
         assert_eq!((rotated.done, rotated.unreadable.len()), (250, 0));
         assert_eq!(rotate(database, &both).await.unwrap().done, 0, "all have it already");
@@ -170,5 +182,99 @@ async fn all_credentials_get_another_key_in_one_go() {
         assert_eq!((done, unreadable.len()), (0, 250));
         let Sealed { key_id, .. } = sources[0].sealed.clone().unwrap();
         assert!(unreadable[0].2.contains(&key_id), "{:?}", unreadable[0]);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_can_read_is_in_nobodys_way() {
+    for served in Served::all().await {
+        let database = &served.app.database;
+        for name in ["bad", "other", "prod"] {
+            add(&served, nobody(name)).await;
+        }
+        run(database, "UPDATE agentless SET kind = 'podman', next_at = 0 WHERE name = 'bad'").await;
+        run(database, "UPDATE agentless SET selection = '[]', next_at = 0 WHERE name = 'other'").await;
+        let names = |sources: Vec<Source>| sources.into_iter().map(|source| source.name).collect::<Vec<_>>();
+        assert_eq!(names(take(database, "a", Which::Sound, 3).await.unwrap()), ["prod"]);
+        run(database, "UPDATE agentless SET lease_until = NULL").await;
+        assert_eq!(names(take(database, "a", Which::Sound, 1).await.unwrap()), ["prod"], "the others are put off");
+        let all = served.get(SOURCES, &admin()).await.json();
+        assert_eq!((all["items"].as_array().unwrap().len(), &all["items"][0]["name"]), (1, &json!("prod")));
+        let bad = served.get(&format!("{SOURCES}/bad"), &admin()).await;
+        assert!(bad.status == StatusCode::CONFLICT && bad.text.contains("store it again"), "{}", bad.text);
+        let keys = Vault::new(KeySource::Environment(format!("{} {KEY}", "a".repeat(64)).into()));
+        assert_eq!(rotate(database, &keys).await.unwrap(), Rotated { done: 3, unreadable: Vec::new() });
+        let gone = served.ask("DELETE", &format!("{SOURCES}/bad"), &admin(), Value::Null).await;
+        assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_said_is_changed_and_only_of_what_was_meant() {
+    for served in Served::all().await {
+        let (database, path) = (&served.app.database, format!("{SOURCES}/prod"));
+        add(&served, nobody("prod")).await;
+        let read = taken(database, "a").await.unwrap();
+        let update = async |extent, interval, is_enabled| {
+            let said = Said { name: "prod", target: &read.target, sealed: None, interval, is_enabled };
+            let mut writing = database.write().await.unwrap();
+            let place = (read.account, read.id);
+            let changed = store::update(database, writing.connection(), place, (extent, said)).await.unwrap();
+            writing.commit().await.unwrap();
+            changed.map(|source| (source.interval, source.is_enabled))
+        };
+        assert_eq!(update(Extent::Schedule, None, Some(false)).await, Some((300, false)));
+        assert_eq!(update(Extent::Schedule, Some(60), None).await, Some((60, false)));
+        assert_eq!(update(Extent::Selection, None, Some(true)).await, Some((60, true)));
+        let mut other = nobody("prod");
+        other["kubernetes"]["server"] = json!("https://127.0.0.1:2");
+        let other = json!({"kubernetes": other["kubernetes"]});
+        assert_eq!(served.ask("PATCH", &path, &admin(), other).await.status, StatusCode::OK);
+        assert_eq!(update(Extent::Selection, None, None).await, None, "it leads elsewhere by now");
+    }
+}
+
+#[tokio::test]
+async fn a_server_looks_at_what_it_has_the_key_of() {
+    for served in Served::all().await {
+        let database = &served.app.database;
+        add(&served, nobody("prod")).await;
+        let certificate = Cluster::new().await.certificate().to_owned();
+        let docker = json!({"host": "tcp://127.0.0.1:1", "certificate_authority": certificate});
+        let made = add(&served, json!({"name": "host", "docker": docker})).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        let other = ["0123456789abcdef".to_owned()];
+        for keys in [&other[..], &[]] {
+            assert_eq!(lease::locked(database, keys).await.unwrap(), 1);
+            let looker = Looker { by: "a", keys, timeout: TIMEOUT };
+            let taken = lease::take(database, looker, Which::Sound, 10).await.unwrap();
+            assert_eq!(taken.iter().map(|source| source.name.as_str()).collect::<Vec<_>>(), ["host"]);
+            run(database, "UPDATE agentless SET lease_until = NULL").await;
+        }
+        assert_eq!(take(database, "b", Which::Sound, 10).await.unwrap().len(), 2);
+        let app = crate::app::App { agentless: std::sync::Arc::default(), ..served.app.clone() };
+        let items = Served::over(app).await.get(SOURCES, &admin()).await.json()["items"].clone();
+        assert_eq!(items[0]["status"]["reason"], Value::Null, "{items}");
+        assert!(items[1]["status"]["reason"].as_str().unwrap().contains("has no key"), "{items}");
+    }
+}
+
+#[tokio::test]
+async fn what_takes_all_its_time_is_not_sound_and_failures_last_until_something_is_seen() {
+    for served in Served::all().await {
+        let (database, path) = (&served.app.database, format!("{SOURCES}/prod"));
+        add(&served, nobody("prod")).await;
+        let source = taken(database, "a").await.unwrap();
+        let took = i64::try_from(TIMEOUT.as_millis()).unwrap();
+        assert!(finish(database, "a", &source, &Latest { took, ..latest() }, (true, Duration::ZERO)).await.unwrap());
+        assert!(take(database, "a", Which::Sound, 1).await.unwrap().is_empty());
+        let source = take(database, "a", Which::Failing, 1).await.unwrap().remove(0);
+        assert!(finish(database, "a", &source, &latest(), (false, Duration::ZERO)).await.unwrap());
+        served.ask("PATCH", &path, &admin(), json!({})).await;
+        let status = served.get(&path, &admin()).await.json()["status"].clone();
+        assert_eq!(status["failures"], 1, "{status}");
+        let source = take(database, "a", Which::Failing, 1).await.unwrap().remove(0);
+        assert!(finish(database, "a", &source, &latest(), (true, Duration::ZERO)).await.unwrap());
+        assert_eq!(take(database, "a", Which::Sound, 1).await.unwrap().len(), 1);
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     agentless::{Agentless, KeySource, Vault, schedule},
     app::App,
     config::AgentlessSettings,
+    testing::KEY,
 };
 
 /// A server that looks. It stops, as one that is killed, when this goes.
@@ -35,7 +36,7 @@ impl Looking {
 
     /// A server of its own over the same database.
     fn over(app: App, look_timeout: Duration) -> Self {
-        let vault = Vault::new(KeySource::Environment("5ec2e75ec2e7".repeat(6)[..64].to_owned().into()));
+        let vault = Vault::new(KeySource::Environment(KEY.into()));
         let settings = AgentlessSettings { look_timeout, looks_at_once: 2, ..AgentlessSettings::default() };
         let app = App { agentless: Agentless::new(settings, vault).into(), ..app };
         let task = tokio::spawn(schedule::always(app.clone())).abort_handle();
@@ -169,5 +170,19 @@ async fn of_two_servers_one_looks_and_the_other_takes_over() {
         assert_eq!(status["failures"], 0, "{status}");
         assert_eq!(cluster.looks(), 1, "one has looked");
         assert_eq!(second.containers().await, [("app".to_owned(), "present".to_owned())]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_cannot_be_opened_says_nothing_of_the_cluster() {
+    for looking in Looking::all(Duration::from_secs(30)).await {
+        let cluster = Cluster::new().await;
+        add(&looking.served, source(&cluster, "prod")).await;
+        looking.wait("prod", |status| status["coverage"] == "complete").await;
+        let text = "UPDATE agentless SET id = id + 1000, next_at = 0, interval_seconds = 60";
+        sqlx::query(text).execute(looking.served.app.database.pool()).await.unwrap();
+        let status = looking.wait("prod", |status| status["failures"] == 1).await;
+        assert!(status["reason"].as_str().unwrap().contains("store it again"), "{status}");
+        assert_eq!(looking.containers().await, [("app".to_owned(), "present".to_owned())]);
     }
 }
