@@ -104,6 +104,8 @@ impl Office {
             tracing::warn!("another replica delivers notifications from now on");
             return;
         }
+        // What was being written down just now may not have been.
+        self.mailboxes().values().for_each(|mailbox| mailbox.queue().is_dirty = true);
         let done = async {
             self.note_all(lease.me()).await?;
             lease.give_back().await
