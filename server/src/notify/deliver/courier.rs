@@ -72,7 +72,7 @@ impl Courier {
     async fn deliver_all(&mut self) {
         let _turn = Arc::clone(&self.mailbox.turn).lock_owned().await;
         let (most, _) = self.mailbox.pace();
-        loop {
+        while !self.mailbox.ended.is_cancelled() {
             let (has_due, next) = {
                 let mut queue = self.mailbox.queue();
                 if queue.is_empty() {
