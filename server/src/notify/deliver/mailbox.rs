@@ -110,6 +110,8 @@ impl Mailbox {
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         queue.taken = queue.taken.max(taken);
         queue.behind = Some(queue.taken);
+        // What the former one has taken since it was written down last, nobody else writes down.
+        queue.is_dirty = true;
         self
     }
 
