@@ -27,7 +27,7 @@ use crate::{
     app::App,
     http::Problem,
     notify::{
-        log::Entry,
+        log::{Entry, PAGE},
         on::{On, Wanted},
         pulse::Latest,
     },
@@ -166,7 +166,12 @@ impl Following {
 
     /// Events that are wanted of those that come next.
     async fn read(&mut self, latest: i64) -> Option<String> {
-        let part = self.app.notify.log.after(&self.app, self.account_id, self.after, latest).await;
+        let (app, log) = (&self.app, &self.app.notify.log);
+        let part = if latest - self.after > PAGE {
+            log.backlog(app, self.account_id, self.after, latest).await
+        } else {
+            log.after(app, self.account_id, self.after, latest).await
+        };
         let part = part.inspect_err(|problem| tracing::debug!(%problem, "a stream of events ends")).ok()?;
         self.after = part.until;
         let mut chunk = String::new();

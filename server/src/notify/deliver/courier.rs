@@ -34,6 +34,9 @@ const ASKED_AT_MOST: Duration = Duration::from_hours(1);
 const FAST: usize = 128;
 const SLOW: usize = 64;
 
+/// After so many attempts that failed, those that are tried again are dead letters again.
+const REPLAYED: i64 = 3;
+
 /// How long an error's text may be that is kept, in characters.
 const ERROR: usize = 500;
 
@@ -96,7 +99,7 @@ impl Courier {
     async fn refill(&mut self) -> Result<(), Duration> {
         let Some(behind) = self.mailbox.queue().behind else { return Ok(()) };
         let position = self.desk.position();
-        let part = self.app.notify.log.after(&self.app, self.mailbox.account_id, behind, position.max(behind)).await;
+        let part = self.app.notify.log.backlog(&self.app, self.mailbox.account_id, behind, position.max(behind)).await;
         let part = part.map_err(|_| self.patience(None))?;
         self.desk.refill(&self.mailbox, &part);
         Ok(())
@@ -117,8 +120,20 @@ impl Courier {
                 noted.map_err(|error| self.troubled(&error))?;
                 self.pause()
             }
-            Outcome::Later { after, why } if !self.gives_up(i64::MIN) => Err(self.failed(after, &why)),
-            Outcome::Later { why, .. } | Outcome::Refused(why) => self.bury(&[event], &why, false).await,
+            Outcome::Later { after, why } => {
+                let wait = self.failed(after, &why);
+                // What is new does not wait for ever for what is old.
+                if self.mailbox.queue().delivery.attempts >= REPLAYED {
+                    let put_back = letters::put_back(&self.app.database, &self.mailbox, &cut(&why)).await;
+                    put_back.map_err(|error| self.troubled(&error))?;
+                }
+                Err(wait)
+            }
+            Outcome::Refused(why) => {
+                self.bury(&[event], &why, false).await?;
+                self.answered(None);
+                Ok(())
+            }
             Outcome::Gone(why) => self.bury(&[event], &why, true).await,
         }
     }
@@ -222,7 +237,7 @@ impl Courier {
         delivery.failing_since.get_or_insert(now);
         delivery.attempts += 1;
         delivery.next_at = Some(now.saturating_add(wait.as_millis().try_into().unwrap_or(i64::MAX)));
-        delivery.error = Some(why.chars().take(ERROR).collect());
+        delivery.error = Some(cut(why));
         queue.is_dirty = true;
         wait
     }
@@ -230,7 +245,7 @@ impl Courier {
     /// Puts events among the dead letters.
     async fn bury(&mut self, events: &[i64], why: &str, is_gone: bool) -> Result<(), Duration> {
         let (account, id) = (self.mailbox.account_id, self.mailbox.id);
-        let why: String = why.chars().take(ERROR).collect();
+        let why = cut(why);
         let buried = letters::bury(&self.app, &self.mailbox, events, &why, is_gone).await;
         buried.map_err(|error| self.troubled(&error))?;
         tracing::warn!(account, subscription = id, ?events, "notifications are put among the dead letters: {why}");
@@ -251,6 +266,10 @@ impl Courier {
         // Not sooner than what was asked for, and not all at once then.
         asked.map_or(own, |asked| asked.min(ASKED_AT_MOST) + own.min(PATIENCE_AT_FIRST * 2))
     }
+}
+
+fn cut(why: &str) -> String {
+    why.chars().take(ERROR).collect()
 }
 
 fn backoff() -> ExponentialBackoff {

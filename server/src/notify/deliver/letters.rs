@@ -29,6 +29,16 @@ pub(super) async fn taken(database: &Database, mailbox: &Mailbox, event: i64) ->
     writing.commit().await
 }
 
+/// None of them is to be tried again, for a reason.
+pub(super) async fn put_back(database: &Database, mailbox: &Mailbox, reason: &str) -> Result<(), DatabaseError> {
+    let mut writing = database.write().await?;
+    let text =
+        "UPDATE dead_letter SET is_due = 0, reason = $1 WHERE account_id = $2 AND subscription_id = $3 AND is_due = 1";
+    let query = sqlx::query(text).bind(reason.to_owned()).bind(mailbox.account_id).bind(mailbox.id);
+    query.execute(writing.connection()).await?;
+    writing.commit().await
+}
+
 /// Puts events among them, unless the subscription was removed. One that is there has another reason from then on, and is not tried
 /// again. A receiver that takes nothing any more is sent nothing any more, until its subscription is made active again.
 pub(super) async fn bury(

@@ -121,11 +121,14 @@ impl Office {
         let mut since = Instant::now();
         loop {
             tokio::time::sleep(lease::BEAT).await;
-            match tokio::time::timeout(lease::BEAT, lease.renew()).await {
-                Ok(Ok(true)) => since = Instant::now(),
+            // Before anybody else may think so.
+            let (asked, until) = (Instant::now(), since + lease::PATIENCE.saturating_sub(lease::BEAT));
+            let patience = lease::BEAT.min(until.saturating_duration_since(asked));
+            match tokio::time::timeout(patience, lease.renew()).await {
+                // Others count from when it was written down, which is no earlier than it was asked for.
+                Ok(Ok(true)) => since = asked,
                 Ok(Ok(false)) => return,
-                // Before anybody else may think so.
-                _ if since.elapsed() + lease::BEAT >= lease::PATIENCE => return,
+                _ if Instant::now() >= until => return,
                 _ => {}
             }
         }

@@ -148,6 +148,26 @@ async fn watches_are_as_anchores_tools_know_them() {
 }
 
 #[tokio::test]
+async fn who_is_behind_keeps_nobody_else_from_the_log() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        served.report(account.with("inventory-agent"), &[("web", "shop", "nginx:1")]).await;
+        let account_id: i64 = sqlx::query_scalar("SELECT MAX(account_id) FROM event")
+            .fetch_one(served.app.database.pool())
+            .await
+            .unwrap();
+        let log = &served.app.notify.log;
+        let all = u32::try_from(log.behind.available_permits()).unwrap();
+        let places = log.behind.acquire_many(all).await.unwrap();
+        let behind = log.backlog(&served.app, account_id, 0, 2);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), behind).await.is_err());
+        assert_eq!(log.after(&served.app, account_id, 0, 2).await.unwrap().entries.len(), 2);
+        drop(places);
+        assert_eq!(log.backlog(&served.app, account_id, 0, 2).await.unwrap().entries.len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn what_was_taken_stays_taken_whoever_writes_what_was_before() {
     for served in servers().await {
         let account = served.account("shop").await;
