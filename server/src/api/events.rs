@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, timeout_at},
 };
 
@@ -30,6 +30,7 @@ use crate::{
         log::{Entry, PAGE},
         on::{On, Wanted},
         pulse::Latest,
+        streams::Place,
     },
 };
 
@@ -64,7 +65,7 @@ pub(super) async fn events(
     Asks(asked, ..): Asks<Events>,
     parts: Parts,
 ) -> Result<Response, Problem> {
-    let Ok(place) = app.notify.streams.clone().try_acquire_owned() else {
+    let Some(place) = app.notify.streams.place(caller.account_id) else {
         let title = "there are too many streams of events; try again later";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(30));
     };
@@ -136,7 +137,7 @@ struct Following {
     /// Whether it has all that is there, and knows.
     is_waiting: bool,
     ask_again: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Following {

@@ -1,6 +1,9 @@
 //! Taking events to one receiver, in their order, until it has them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
@@ -29,8 +32,11 @@ const PATIENCE_AT_MOST: Duration = Duration::from_mins(2);
 /// How long is waited because a receiver asks for it.
 const ASKED_AT_MOST: Duration = Duration::from_hours(1);
 
-/// How many attempts are made at a time: with receivers that took the last one, and with those that did not, which may make each last
-/// for as long as it may.
+/// How long an attempt with a receiver lasts that is not slow, at the most.
+const SLOWNESS: Duration = Duration::from_secs(1);
+
+/// How many attempts are made at a time: with receivers that took the last one soon, and with others, which may make each last for as
+/// long as it may.
 const FAST: usize = 128;
 const SLOW: usize = 64;
 
@@ -193,10 +199,15 @@ impl Courier {
     }
 
     async fn attempt(&self, letters: &[Letter]) -> Outcome {
-        let is_failing = self.mailbox.queue().delivery.attempts > 0;
-        let lane = if is_failing { &self.lanes.slow } else { &self.lanes.fast };
+        let is_slow = {
+            let queue = self.mailbox.queue();
+            queue.lasted > SLOWNESS || queue.delivery.attempts > 0
+        };
+        let lane = if is_slow { &self.lanes.slow } else { &self.lanes.fast };
         // They are never closed.
+        let _own = self.desk.places.acquire().await;
         let _place = lane.acquire().await;
+        let began = Instant::now();
         let Mailbox { account, id, name, .. } = &*self.mailbox;
         let outcome = match &self.mailbox.channel {
             Ok(channel) => {
@@ -205,6 +216,7 @@ impl Courier {
             }
             Err(why) => Outcome::Later { after: None, why: why.clone() },
         };
+        self.mailbox.queue().lasted = began.elapsed();
         self.app.metrics.notification(&outcome);
         outcome
     }

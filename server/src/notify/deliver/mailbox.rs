@@ -55,6 +55,8 @@ pub(super) struct Queue {
     /// Whether some that were not taken are to be tried again.
     pub(super) has_due: bool,
     pub(super) delivery: Delivery,
+    /// How long the last attempt took.
+    pub(super) lasted: Duration,
     /// Whether somebody delivers.
     pub(super) is_running: bool,
     /// Whether the database does not have it as it is here.
