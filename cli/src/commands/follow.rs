@@ -158,8 +158,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stream_that_is_cut_before_the_first_event_says_where_it_began() {
+        let mut stream = Stream::default();
+        assert_eq!(stream.read(b"id: 7\n\n").unwrap(), []);
+        stream.begin();
+        assert_eq!(stream.last.as_deref(), Some("7"));
+    }
+
+    #[test]
     fn events_are_the_same_however_they_are_cut() {
-        let text = b": here\n\nid: 1\ndata: {\"a\":1}\n\nevent: removed\r\nid: 5\r\ndata: {}\r\n\r\n: here\nid: 9\n\nid: 10\ndata: cut";
+        let text = b"id: 0\n\n: here\nid: 0\n\nid: 1\ndata: {\"a\":1}\n\nevent: removed\r\nid: 5\r\ndata: {}\r\n\r\n: here\nid: 9\n\nid: 10\ndata: cut";
         for cut in 0..text.len() {
             let mut stream = Stream::default();
             let mut events = stream.read(&text[..cut]).unwrap();

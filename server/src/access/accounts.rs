@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use utoipa::ToSchema;
 
 use super::{Access, AccessError, Actor, SYSTEM, audit::Change, credentials::check_name};
-use crate::database::Dialect;
+use crate::{database::Dialect, notify::subscription};
 
 /// An account: users, and what is reported for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -22,8 +22,8 @@ pub(crate) struct Account {
 pub(super) const TABLES: [&str; 28] = [
     "agentless",
     "noted",
-    "dead_letter",
     "subscription",
+    "dead_letter",
     "integration",
     "event",
     "container",
@@ -96,6 +96,8 @@ impl Access {
                 .await?;
         }
         sqlx::query("DELETE FROM account WHERE id = $1").bind(id).execute(change.connection()).await?;
+        // Nothing is delivered for it any more.
+        subscription::changed(change.connection()).await?;
         change.commit(system, "deleted").await?;
         self.changed();
         Ok(())

@@ -3,7 +3,7 @@
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. The `id` of each is its number, from which a client goes on that
 //! was cut off.
 
-use std::{convert::Infallible, fmt::Write as _, time::Duration};
+use std::{convert::Infallible, fmt::Write as _, future::ready, time::Duration};
 
 use axum::{
     body::Body,
@@ -12,9 +12,9 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, timeout_at},
 };
 
@@ -27,14 +27,18 @@ use crate::{
     app::App,
     http::Problem,
     notify::{
-        log::Entry,
+        log::{Entry, PAGE},
         on::{On, Wanted},
         pulse::Latest,
+        streams::Place,
     },
 };
 
 /// How long nothing is said, at the most: who listens sees that the server is there, and the server that somebody listens.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// How many events are passed over that are not wanted, until it is said how far that is: who is cut off does not begin again.
+const FAR: i64 = 1000;
 
 /// How often it is looked whether who listens still may.
 const ASKED_AGAIN: Duration = Duration::from_mins(1);
@@ -51,7 +55,7 @@ impl Takes for Events {
     params(Asks<Events>, ("last-event-id" = Option<i64>, Header, description = "Number of the event behind which to go on; \
         goes before `since`.")),
     description = "What changes, as it comes to be known, as server-sent events: `data` is what `GET /v1/changes` has in a line, `id` its \
-        number. Without `since` and `Last-Event-ID` it begins with what comes next. An event `removed` says which numbers were removed \
+        number; the first number, without `data`, is that behind which the stream begins. Without `since` and `Last-Event-ID` it begins with what comes next. An event `removed` says which numbers were removed \
         with age before they were sent.",
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong, or there is no such event yet.")))]
@@ -61,7 +65,7 @@ pub(super) async fn events(
     Asks(asked, ..): Asks<Events>,
     parts: Parts,
 ) -> Result<Response, Problem> {
-    let Ok(place) = app.notify.streams.clone().try_acquire_owned() else {
+    let Some(place) = app.notify.streams.place(caller.account_id) else {
         let title = "there are too many streams of events; try again later";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title).later(30));
     };
@@ -90,13 +94,15 @@ pub(super) async fn events(
         ask_again: now + ASKED_AGAIN,
         _place: place,
     };
+    // Who is cut off before the first event goes on from there, too.
+    let begin = stream::once(ready(Ok(Bytes::from(format!("id: {after}\n\n")))));
     let chunks = stream::unfold(following, |mut following| async move {
         let chunk = following.chunk().await?;
         Some((Ok::<_, Infallible>(chunk), following))
     });
     // Proxies that keep answers back until they are whole would keep this one for ever.
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, Body::from_stream(chunks)).into_response();
+    let mut response = (headers, Body::from_stream(begin.chain(chunks))).into_response();
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -131,12 +137,13 @@ struct Following {
     /// Whether it has all that is there, and knows.
     is_waiting: bool,
     ask_again: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Following {
     /// What the client is sent next; none at the end of the stream.
     async fn chunk(&mut self) -> Option<Bytes> {
+        let until = Instant::now() + SILENCE;
         loop {
             if self.app.notify.stopping.is_cancelled() || !self.may_still().await {
                 return None;
@@ -147,9 +154,12 @@ impl Following {
                 if !chunk.is_empty() {
                     return Some(chunk.into());
                 }
+                if self.after - self.told >= FAR || Instant::now() >= until {
+                    return Some(self.sign());
+                }
                 continue;
             }
-            if !std::mem::replace(&mut self.is_waiting, true) || self.wait().await {
+            if !std::mem::replace(&mut self.is_waiting, true) || self.wait(until).await {
                 return Some(self.sign());
             }
         }
@@ -157,7 +167,12 @@ impl Following {
 
     /// Events that are wanted of those that come next.
     async fn read(&mut self, latest: i64) -> Option<String> {
-        let part = self.app.notify.log.after(&self.app, self.account_id, self.after, latest).await;
+        let (app, log) = (&self.app, &self.app.notify.log);
+        let part = if latest - self.after > PAGE {
+            log.backlog(app, self.account_id, self.after, latest).await
+        } else {
+            log.after(app, self.account_id, self.after, latest).await
+        };
         let part = part.inspect_err(|problem| tracing::debug!(%problem, "a stream of events ends")).ok()?;
         self.after = part.until;
         let mut chunk = String::new();
@@ -178,9 +193,8 @@ impl Following {
         Some(chunk)
     }
 
-    /// Waits for news, and says whether it was so long that the client has to hear something.
-    async fn wait(&mut self) -> bool {
-        let until = Instant::now() + SILENCE;
+    /// Waits for news until a time, and says whether that is reached and the client has to hear something.
+    async fn wait(&mut self, until: Instant) -> bool {
         let stopping = self.app.notify.stopping.clone();
         let news = async {
             // The server has an end of it for as long as it runs.
@@ -196,13 +210,10 @@ impl Following {
         }
     }
 
-    /// A comment; with the number of the latest event that was looked at, though it was not wanted.
+    /// A comment, with the number of the latest event that was looked at, though it was not wanted.
     fn sign(&mut self) -> Bytes {
-        if self.after > self.told {
-            self.told = self.after;
-            return format!(": here\nid: {}\n\n", self.after).into();
-        }
-        Bytes::from_static(b": here\n\n")
+        self.told = self.after;
+        format!(": here\nid: {}\n\n", self.after).into()
     }
 
     /// Whether it may still read of the account: tokens are revoked, and users removed.

@@ -99,7 +99,7 @@ pub(super) struct SubscriptionChange {
     on: Option<On>,
     #[serde(default)]
     channel: Option<NewChannel>,
-    /// One that is made active begins with what comes next.
+    /// One that is made active, or has its first channel, begins with what comes next.
     #[serde(default)]
     active: Option<bool>,
 }
@@ -262,12 +262,14 @@ pub(super) async fn change(
     on.as_ref().map(On::wanted).transpose()?;
     let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
     let mut change = Change::begin(&app.database, &actor, "subscription.change", &id.to_string()).await?;
-    let found = subscription::find(change.connection(), caller.account_id, id).await?;
+    let found =
+        subscription::find_to_change(change.connection(), app.database.dialect(), caller.account_id, id).await?;
     let mut one = found.ok_or_else(|| none(id))?;
     if on.is_some() && one.watch.is_some() {
         return Err(Problem::bad_request("this is a watch, whose key says what it is on; make another subscription"));
     }
-    if active == Some(true) && !one.active {
+    // What came while nobody was told is not told now.
+    if (active == Some(true) && !one.active) || (channel.is_some() && one.channel.is_none()) {
         one.taken = subscription::latest(change.connection(), caller.account_id).await?;
     }
     (one.updated_at, one.revision) = (change.at.as_millisecond(), change.spare);

@@ -174,7 +174,8 @@ pub(super) async fn change(
 ) -> Result<Json<Told>, ForeignProblem> {
     let Changed { active, subscription_value } = parse(&bytes)?;
     let mut change = Change::begin(&app.database, &actor, "subscription.change", &id).await.map_err(Problem::from)?;
-    let found = subscription::find(change.connection(), caller.account_id, number(&id)?).await?;
+    let dialect = app.database.dialect();
+    let found = subscription::find_to_change(change.connection(), dialect, caller.account_id, number(&id)?).await?;
     let mut one = found.ok_or_else(|| none(&id))?;
     let watch = one.watch.as_mut().ok_or_else(|| none(&id))?;
     if let Some(value) = subscription_value {

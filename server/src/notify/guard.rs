@@ -40,10 +40,17 @@ const V6: [([u16; 8], u8); 3] = [
 
 /// Where nothing is sent to.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} is an address of this machine, a private network, or no single machine's, and is not sent to; `allow_networks` of `[notify]` may allow it"
-)]
-pub(crate) struct Refused(IpAddr);
+pub(crate) enum Refused {
+    #[error(
+        "{0} is an address of this machine, a private network, or no single machine's, and is not sent to; `allow_networks` of `[notify]` may allow it"
+    )]
+    Address(IpAddr),
+    /// Who subscribes is not told which: names may mean something to this machine only.
+    #[error(
+        "its name is of this machine, a private network, or no single machine, and is not sent to; `allow_networks` of `[notify]` may allow it"
+    )]
+    Name,
+}
 
 /// Says which addresses are sent to.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +69,7 @@ impl Guard {
         if is_public(address) || self.allowed.iter().any(|network| network.has(address)) {
             return Ok(());
         }
-        Err(Refused(address))
+        Err(Refused::Address(address))
     }
 }
 
@@ -72,17 +79,11 @@ impl Resolve for Guard {
         let guard = self.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let (mut allowed, mut refused) = (Vec::<SocketAddr>::new(), None);
-            for address in found {
-                match guard.check(address.ip()) {
-                    Ok(()) => allowed.push(address),
-                    Err(error) => refused = Some(error),
-                }
+            let allowed: Vec<SocketAddr> = found.filter(|address| guard.check(address.ip()).is_ok()).collect();
+            if allowed.is_empty() {
+                return Err(Refused::Name.into());
             }
-            match refused {
-                Some(error) if allowed.is_empty() => Err(error.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
-            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
@@ -186,6 +187,7 @@ mod tests {
         let resolve = async |guard: Guard| guard.resolve("localhost".parse().unwrap()).await.map(Iterator::count);
         let error = resolve(Guard::default()).await.unwrap_err();
         assert!(error.to_string().contains("is not sent to"), "{error}");
+        assert!(!error.to_string().contains("127.") && !error.to_string().contains("::1"), "{error}");
         let all = ["127.0.0.0/8", "::1"].map(|text| text.parse().unwrap());
         assert!(resolve(Guard::new(&all)).await.unwrap() > 0);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use serde_json::value::RawValue;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::on::Facets;
 use crate::{
@@ -18,6 +18,9 @@ const KEPT: usize = 4096;
 
 /// Of so many accounts, whose numbers differ by no multiple of it, new events are read at the same time.
 const READERS: usize = 16;
+
+/// How many read at the same time what lies further back.
+const BEHIND: usize = 3;
 
 /// How many events are read at once, at the most.
 pub(crate) const PAGE: i64 = 100;
@@ -54,11 +57,17 @@ pub(crate) struct Part {
 pub(crate) struct EventLog {
     known: Cache<(i64, i64), Arc<Told>>,
     reading: [Mutex<()>; READERS],
+    /// Places for those who are behind.
+    pub(super) behind: Semaphore,
 }
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { known: Cache::new(KEPT), reading: std::array::from_fn(|_| Mutex::default()) }
+        Self {
+            known: Cache::new(KEPT),
+            reading: std::array::from_fn(|_| Mutex::default()),
+            behind: Semaphore::new(BEHIND),
+        }
     }
 }
 
@@ -73,9 +82,23 @@ impl EventLog {
         let reader = usize::try_from(account.unsigned_abs()).unwrap_or_default() % READERS;
         let _turn = self.reading[reader].lock().await;
         // Somebody else may have read it in the meantime.
-        if let Some(part) = self.remembered(account, after, until) {
-            return Ok(part);
+        match self.remembered(account, after, until) {
+            Some(part) => Ok(part),
+            None => self.read(app, account, after, latest).await,
         }
+    }
+
+    /// The same for who is behind: few at a time, so that whoever is not waits for none of them, and reports have connections.
+    pub(crate) async fn backlog(&self, app: &App, account: i64, after: i64, latest: i64) -> Result<Part, Problem> {
+        // It is never closed.
+        let _place = self.behind.acquire().await;
+        match self.remembered(account, after, latest.min(after.saturating_add(PAGE))) {
+            Some(part) => Ok(part),
+            None => self.read(app, account, after, latest).await,
+        }
+    }
+
+    async fn read(&self, app: &App, account: i64, after: i64, latest: i64) -> Result<Part, Problem> {
         let mut connection = app.database.read().await?;
         let changes = changes::following(app, &mut connection, account, [after, latest], PAGE).await?;
         // Where some were removed, a page goes on behind them.
@@ -95,6 +118,7 @@ impl EventLog {
         if let Some(told) = self.known.get(&(account, id)) {
             return Ok(Some(told));
         }
+        let _place = self.behind.acquire().await;
         let mut connection = app.database.read().await?;
         let mut changes = changes::following(app, &mut connection, account, [id - 1, id], 1).await?;
         Ok(changes.pop().map(Told::of).transpose()?.map(Arc::new))

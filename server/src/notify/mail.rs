@@ -3,16 +3,25 @@
 use std::{path::PathBuf, time::Duration};
 
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    Message,
     message::{Mailbox, header::ContentType},
     transport::smtp::{
-        authentication::Credentials,
-        client::{Tls, TlsParameters},
+        Error,
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{AsyncSmtpConnection, TlsParameters},
+        commands::{self, Data, Rcpt},
+        extension::{
+            ClientId, MailBodyParameter,
+            MailParameter::{self, SmtpUtfEight},
+        },
     },
 };
 use serde::Deserialize;
 
 use super::send::Outcome;
+
+/// How long is waited for the mail server's good-bye.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The mail server, as `[notify.smtp]` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -89,14 +98,18 @@ impl SmtpSettings {
             Ok(message) => message,
             Err(why) => return Outcome::Refused(why),
         };
-        let transport = match self.transport(deadline).await {
-            Ok(transport) => transport,
-            Err(why) => return later(why),
+        let attempt = async {
+            let mut connection = self.connect(deadline).await?;
+            let outcome = hand_over(&mut connection, &message).await?;
+            Ok((connection, outcome))
         };
-        match tokio::time::timeout(deadline, transport.send(message)).await {
-            Ok(Ok(_)) => Outcome::Taken,
-            Ok(Err(error)) if error.is_permanent() => Outcome::Refused(format!("the mail server refuses: {error}")),
-            Ok(Err(error)) => later(format!("the mail server does not take it: {error}")),
+        match tokio::time::timeout(deadline, attempt).await {
+            Ok(Ok((mut connection, outcome))) => {
+                // What became of the mail is known, however the connection ends.
+                let _ = tokio::time::timeout(GOODBYE, connection.quit()).await;
+                outcome
+            }
+            Ok(Err(why)) => later(why),
             Err(_) => later(format!("the mail server has not answered within {deadline:?}")),
         }
     }
@@ -111,25 +124,63 @@ impl SmtpSettings {
         builder.message_id(Some(format!("<{id}@{domain}>"))).body(text).map_err(|error| error.to_string())
     }
 
-    async fn transport(&self, deadline: Duration) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
-        let parameters =
-            || TlsParameters::new(self.host.clone()).map_err(|error| format!("cannot set up TLS: {error}"));
-        let (tls, port) = match self.tls {
-            SmtpTls::Tls => (Tls::Wrapper(parameters()?), 465),
-            SmtpTls::Starttls => (Tls::Required(parameters()?), 587),
-            SmtpTls::None => (Tls::None, 25),
+    async fn connect(&self, deadline: Duration) -> Result<AsyncSmtpConnection, String> {
+        let tls = || TlsParameters::new(self.host.clone()).map_err(|error| format!("cannot set up TLS: {error}"));
+        let (from_its_beginning, port) = match self.tls {
+            SmtpTls::Tls => (Some(tls()?), 465),
+            SmtpTls::Starttls => (None, 587),
+            SmtpTls::None => (None, 25),
         };
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&self.host)
-            .port(self.port.unwrap_or(port))
-            .tls(tls)
-            .timeout(Some(deadline));
+        let (server, me) = ((self.host.as_str(), self.port.unwrap_or(port)), ClientId::default());
+        let connection =
+            AsyncSmtpConnection::connect_tokio1(server, Some(deadline), &me, from_its_beginning, None).await;
+        let mut connection = connection.map_err(|error| format!("cannot connect to the mail server: {error}"))?;
+        if self.tls == SmtpTls::Starttls {
+            let encrypted = connection.starttls(tls()?, &me).await;
+            encrypted.map_err(|error| format!("cannot encrypt the connection to the mail server: {error}"))?;
+        }
         if let (Some(user), Some(file)) = (&self.user, &self.password_file) {
             let password = tokio::fs::read_to_string(file).await;
             let password =
                 password.map_err(|error| format!("cannot read `password_file` of `[notify.smtp]`: {error}"))?;
             let password = password.trim_end_matches(['\r', '\n']).to_owned();
-            builder = builder.credentials(Credentials::new(user.clone(), password));
+            let logged_in = connection.auth(DEFAULT_MECHANISMS, &Credentials::new(user.clone(), password)).await;
+            logged_in.map_err(|error| format!("cannot log in to the mail server: {error}"))?;
         }
-        Ok(builder.build())
+        Ok(connection)
     }
+}
+
+/// Hands a mail over for those addresses that the mail server takes it for. What it says before it is asked for the first is of the
+/// server's settings, and not of this mail: an error, after which the same may succeed later.
+async fn hand_over(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<Outcome, String> {
+    let later = |error: Error| format!("the mail server does not take it: {error}");
+    let (envelope, text) = (message.envelope(), message.formatted());
+    let is_ascii = text.is_ascii() && envelope.to().iter().all(|address| AsRef::<str>::as_ref(address).is_ascii());
+    let parameters =
+        if is_ascii { vec![] } else { vec![SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)] };
+    connection.command(commands::Mail::new(envelope.from().cloned(), parameters)).await.map_err(later)?;
+    let mut refused = Vec::new();
+    for address in envelope.to() {
+        match connection.command(Rcpt::new(address.clone(), vec![])).await {
+            Ok(_) => {}
+            Err(error) if error.is_permanent() => refused.push(format!("{address}: {error}")),
+            Err(error) => return Err(later(error)),
+        }
+    }
+    if refused.len() == envelope.to().len() {
+        return Ok(Outcome::Refused(format!("the mail server refuses {}", refused.join(", "))));
+    }
+    connection.command(Data).await.map_err(later)?;
+    match connection.message(&text).await {
+        Ok(_) => {}
+        Err(error) if error.is_permanent() => {
+            return Ok(Outcome::Refused(format!("the mail server refuses: {error}")));
+        }
+        Err(error) => return Err(later(error)),
+    }
+    if !refused.is_empty() {
+        tracing::warn!("a notification is mailed to others only: the mail server refuses {}", refused.join(", "));
+    }
+    Ok(Outcome::Taken)
 }

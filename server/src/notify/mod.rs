@@ -15,6 +15,7 @@ pub(crate) mod pulse;
 mod sealed;
 pub(crate) mod send;
 mod signs;
+pub(crate) mod streams;
 pub(crate) mod subscription;
 
 #[cfg(test)]
@@ -22,22 +23,17 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::mail::SmtpSettings;
-use self::{guard::Guard, log::EventLog, pulse::Pulse, send::Sender};
+use self::{guard::Guard, log::EventLog, pulse::Pulse, send::Sender, streams::Streams};
 use crate::{app::App, config::NotifySettings};
-
-/// How many streams of events there may be at a time.
-const STREAMS: usize = 2048;
 
 /// What all who follow the event log share.
 pub(crate) struct Notify {
     pub(crate) pulse: Pulse,
     pub(crate) log: EventLog,
-    /// Places for streams of events.
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) streams: Streams,
     /// Cancelled once the server is to stop.
     pub(crate) stopping: CancellationToken,
     pub(crate) settings: NotifySettings,
@@ -52,7 +48,7 @@ impl Notify {
             settings,
             pulse: Pulse::new(written),
             log: EventLog::default(),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: Streams::default(),
             stopping: CancellationToken::new(),
         }
     }

@@ -73,8 +73,8 @@ pub(crate) struct Facets {
     kind: String,
     clusters: Vec<String>,
     contexts: Vec<String>,
-    repository: Option<String>,
-    tag: Option<String>,
+    /// Repositories and tags of its images.
+    names: BTreeSet<(String, Option<String>)>,
     digests: BTreeSet<String>,
     labels: Vec<(String, String)>,
 }
@@ -165,7 +165,10 @@ impl Wanted {
             && self.cluster.as_ref().is_none_or(|cluster| facets.clusters.contains(cluster))
             && self.context.as_deref().is_none_or(|context| facets.places().any(|place| place == context))
             && self.image.as_ref().is_none_or(|image| image.is_met(facets))
-            && self.repository.as_ref().is_none_or(|repository| facets.repository.as_ref() == Some(repository))
+            && self
+                .repository
+                .as_ref()
+                .is_none_or(|repository| facets.names.iter().any(|(known, _)| known == repository))
             && self.labels.iter().all(|(key, value)| {
                 let mut found = facets.labels.iter().filter(|(known, _)| known == key);
                 found.any(|(_, known)| value.as_ref().is_none_or(|value| value == known))
@@ -178,7 +181,7 @@ impl Image {
         match self {
             Self::Digest(digest) => facets.digests.contains(digest),
             Self::Name { repository, tag } => {
-                facets.repository.as_ref() == Some(repository) && (tag.is_none() || facets.tag == *tag)
+                facets.names.iter().any(|(known, of)| known == repository && (tag.is_none() || of == tag))
             }
         }
     }
@@ -200,11 +203,11 @@ impl Facets {
         }
         let Some(thing) = thing else { return facets };
         facets.clusters.extend(text(&thing["cluster"]));
-        let name = thing["image"].as_str().and_then(|name| name.parse::<ImageReference>().ok());
-        if let Some(name) = name {
-            facets.repository = Some(name.canonical_repository());
-            facets.tag = name.tag().map(str::to_owned);
+        // Of what was changed, what it was as well.
+        let names = [&thing["image"]].into_iter().chain(detail["image"].as_array().into_iter().flatten());
+        for name in names.filter_map(|name| name.as_str()?.parse::<ImageReference>().ok()) {
             facets.digests.extend(name.digest().map(|digest| digest.as_str().to_owned()));
+            facets.names.insert((name.canonical_repository(), name.tag().map(str::to_owned)));
         }
         let digests = &thing["digests"];
         facets.digests.extend(["index", "manifest", "config"].iter().filter_map(|kind| text(&digests[kind]["digest"])));
@@ -231,7 +234,7 @@ impl Facets {
         let places = self.places().map(|place| Key::Context(place.to_owned()));
         let labels: BTreeSet<&String> = self.labels.iter().map(|(key, _)| key).collect();
         digests
-            .chain(self.repository.clone().map(Key::Repository))
+            .chain(self.names.iter().map(|(repository, _)| Key::Repository(repository.clone())))
             .chain(places)
             .chain(labels.into_iter().cloned().map(Key::Label))
             .chain(self.clusters.iter().cloned().map(Key::Cluster))
@@ -294,6 +297,25 @@ mod tests {
             let wanted = on(text.clone()).wanted().unwrap();
             assert_eq!(wanted.is_met(&facets), expected, "{text}");
             assert!(!expected || keys.contains(&wanted.key()), "{text} is not found by {:?}", wanted.key());
+        }
+    }
+
+    #[test]
+    fn who_watches_an_image_is_told_of_what_is_changed_from_it_and_to_it() {
+        let facets = Facets::of(
+            &json!({"change": "changed", "entity": "container", "container": {"image": "nginx:1.26"}, "image": null,
+            "detail": {"image": ["redis:7", "nginx:1.26"], "restart_count": [1, 2]}}),
+        );
+        let keys: Vec<Key> = facets.keys().collect();
+        for (text, expected) in [
+            (json!({"image": "redis:7"}), true),
+            (json!({"image": "nginx:1.26"}), true),
+            (json!({"image": "redis:1.26"}), false),
+            (json!({"repository": "redis"}), true),
+        ] {
+            let wanted = on(text.clone()).wanted().unwrap();
+            assert_eq!(wanted.is_met(&facets), expected, "{text}");
+            assert!(!expected || keys.contains(&wanted.key()), "{text}");
         }
     }
 

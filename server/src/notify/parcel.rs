@@ -38,11 +38,11 @@ impl Letter {
         }
     }
 
-    /// When it happened, in milliseconds since 1970; now, of what was removed.
+    /// When it happened, in milliseconds since 1970; before all else, of what was removed.
     pub(crate) fn at(&self) -> i64 {
         match self {
             Self::Event(told) => told.at(),
-            Self::Removed { .. } => Timestamp::now().as_millisecond(),
+            Self::Removed { .. } => i64::MIN,
         }
     }
 

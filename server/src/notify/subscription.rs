@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
-    database::Value,
+    database::{Dialect, Value},
 };
 
 /// Who is told of what.
@@ -86,6 +86,21 @@ impl Subscription {
         })
     }
 
+    /// One that can be read. One that cannot is logged, and keeps nobody from the others.
+    pub(crate) fn readable(row: &AnyRow) -> Option<Self> {
+        let of = |column: &str| integer(row, column).unwrap_or_default();
+        let unreadable = |error: &sqlx::Error| {
+            let error = error as &dyn std::error::Error;
+            tracing::error!(
+                account = of("account_id"),
+                subscription = of("id"),
+                error,
+                "a subscription cannot be read, and is passed over"
+            );
+        };
+        Self::read(row).inspect_err(unreadable).ok()
+    }
+
     /// Sends it there from now on.
     pub(crate) fn send_to(&mut self, channel: Option<&Channel>) -> Result<(), crate::http::Problem> {
         self.channel = channel.map(Channel::view);
@@ -100,9 +115,29 @@ pub(crate) async fn find(
     account_id: i64,
     id: i64,
 ) -> Result<Option<Subscription>, sqlx::Error> {
+    found(connection, account_id, id, "").await
+}
+
+/// The same, which stays as it is until the transaction ends: whoever changes it waits for each other.
+pub(crate) async fn find_to_change(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    account_id: i64,
+    id: i64,
+) -> Result<Option<Subscription>, sqlx::Error> {
+    found(connection, account_id, id, dialect.for_update()).await
+}
+
+async fn found(
+    connection: &mut AnyConnection,
+    account_id: i64,
+    id: i64,
+    lock: &str,
+) -> Result<Option<Subscription>, sqlx::Error> {
     let mut statement = Statement::of_account(account_id);
     let id = statement.bind(id);
-    statement.text = format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND sb.id = {id}");
+    statement.text =
+        format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND sb.id = {id}{lock}");
     statement.fetch(connection).await?.first().map(Subscription::read).transpose()
 }
 
@@ -119,7 +154,7 @@ pub(crate) async fn watches(
     };
     statement.text =
         format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND {which} ORDER BY sb.watch_key");
-    statement.fetch(connection).await?.iter().map(Subscription::read).collect()
+    Ok(statement.fetch(connection).await?.iter().filter_map(Subscription::readable).collect())
 }
 
 /// The number of the account's latest event: what is subscribed to begins behind it.
@@ -127,7 +162,7 @@ pub(crate) async fn latest(connection: &mut AnyConnection, account_id: i64) -> R
     sqlx::query_scalar("SELECT last_event FROM account WHERE id = $1").bind(account_id).fetch_one(connection).await
 }
 
-/// Writes one, be it new or as it is to be from now on. False if another watch of its account has its key.
+/// Writes one, be it new or as it is to be from now on; what it has taken stays taken. False if another watch of its account has its key.
 pub(crate) async fn save(connection: &mut AnyConnection, one: &Subscription) -> Result<bool, sqlx::Error> {
     let json = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let channel = one.channel.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
@@ -152,8 +187,8 @@ pub(crate) async fn save(connection: &mut AnyConnection, one: &Subscription) -> 
          revision, taken) SELECT $1, {} WHERE NOT EXISTS (SELECT 1 FROM subscription AS ot WHERE ot.account_id = $1 \
          AND ot.watch_key = {key} AND ot.id <> {id}) ON CONFLICT (account_id, id) DO UPDATE SET name = excluded.name, \
          watch_value = excluded.watch_value, wanted = excluded.wanted, channel = excluded.channel, sealed = excluded.sealed, \
-         active = excluded.active, updated_at = excluded.updated_at, revision = excluded.revision, taken = excluded.taken, \
-         failing_since = NULL, attempts = 0, next_at = NULL, error = NULL RETURNING id",
+         active = excluded.active, updated_at = excluded.updated_at, revision = excluded.revision, \
+         taken = CASE WHEN excluded.taken > subscription.taken THEN excluded.taken ELSE subscription.taken END, failing_since = NULL, attempts = 0, next_at = NULL, error = NULL RETURNING id",
         places.join(", "),
         key = places[2],
         id = places[0],
@@ -165,14 +200,11 @@ pub(crate) async fn save(connection: &mut AnyConnection, one: &Subscription) -> 
 
 /// Removes one with its dead letters, and says whether it was there.
 pub(crate) async fn remove(connection: &mut AnyConnection, account_id: i64, id: i64) -> Result<bool, sqlx::Error> {
-    let mut removed = 0;
-    for text in [
-        "DELETE FROM dead_letter WHERE account_id = $1 AND subscription_id = $2",
-        "DELETE FROM subscription WHERE account_id = $1 AND id = $2",
-    ] {
-        let query = sqlx::query(text).bind(account_id).bind(id);
-        removed = query.execute(&mut *connection).await?.rows_affected();
-    }
+    let text = "DELETE FROM subscription WHERE account_id = $1 AND id = $2";
+    let removed = sqlx::query(text).bind(account_id).bind(id).execute(&mut *connection).await?.rows_affected();
+    // Whoever writes a dead letter holds its subscription: behind that, there comes none.
+    let text = "DELETE FROM dead_letter WHERE account_id = $1 AND subscription_id = $2";
+    sqlx::query(text).bind(account_id).bind(id).execute(&mut *connection).await?;
     changed(connection).await?;
     Ok(removed > 0)
 }

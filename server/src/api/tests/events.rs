@@ -30,7 +30,8 @@ async fn a_stream_has_all_in_its_order_and_goes_on_where_it_ended() {
         let (reader, agent) = (account.with("read-only"), account.with("inventory-agent"));
         let following = tokio::spawn(notify::always(served.app.clone()));
         let mut live = served.listen("/v1/events", reader, None).await.unwrap();
-        assert_eq!(live.next().await.unwrap(), ": here\n\n");
+        assert_eq!(live.next().await.unwrap(), "id: 0\n\n", "who is cut off goes on from there");
+        assert_eq!(live.next().await.unwrap(), ": here\nid: 0\n\n");
         served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
         let first = some(&mut live, 4).await;
         drop(live);
@@ -46,7 +47,7 @@ async fn a_stream_has_all_in_its_order_and_goes_on_where_it_ended() {
             let same = ["id", "at", "change", "entity", "entity_id", "context", "detail", "scope"];
             assert!(same.iter().all(|key| told[key] == change[key]) && *id == told["id"], "{told} {change}");
         }
-        assert_eq!(again.next().await.unwrap(), ": here\n\n");
+        assert_eq!(again.next().await.unwrap(), format!(": here\nid: {}\n\n", all.len()));
         served.app.notify.stopping.cancel();
         assert_eq!(again.next().await, None, "it ends when the server stops");
         following.abort();
@@ -78,7 +79,28 @@ async fn a_stream_has_what_is_asked_for_and_tells_how_far_it_looked() {
         // Of another account, nothing.
         let other = served.account("other").await;
         let answer = served.get("/v1/events?since=2020-01-01T00:00:00Z", other.with("admin")).await;
-        assert_eq!(answer.text, ": here\n\n");
+        assert_eq!(answer.text, "id: 0\n\n: here\nid: 0\n\n");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_finds_nothing_for_long_tells_how_far_it_looked() {
+    for served in Served::all().await {
+        let account = served.account("shop").await;
+        let (reader, agent) = (account.with("read-only"), account.with("inventory-agent"));
+        served.report(agent, &[("web", "shop", "nginx:1")]).await;
+        for text in [
+            "WITH RECURSIVE n (id) AS (SELECT 3 UNION ALL SELECT id + 1 FROM n WHERE id < 2500) INSERT INTO event \
+             (account_id, id, at, kind, entity, entity_id, scope_id, detail) SELECT ev.account_id, n.id, ev.at, ev.kind, ev.entity, \
+             ev.entity_id, ev.scope_id, ev.detail FROM n CROSS JOIN event AS ev WHERE ev.id = 1",
+            "UPDATE account SET last_event = 2500 WHERE name = 'shop'",
+        ] {
+            sqlx::query(text).execute(served.app.database.pool()).await.unwrap();
+        }
+        let mut stream = served.listen("/v1/events?cluster=test", reader, Some("0")).await.unwrap();
+        for expected in ["id: 0\n\n", ": here\nid: 1000\n\n", ": here\nid: 2000\n\n", ": here\nid: 2500\n\n"] {
+            assert_eq!(stream.next().await.unwrap(), expected);
+        }
     }
 }
 

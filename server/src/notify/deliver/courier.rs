@@ -1,6 +1,9 @@
 //! Taking events to one receiver, in their order, until it has them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
@@ -29,10 +32,16 @@ const PATIENCE_AT_MOST: Duration = Duration::from_mins(2);
 /// How long is waited because a receiver asks for it.
 const ASKED_AT_MOST: Duration = Duration::from_hours(1);
 
-/// How many attempts are made at a time: with receivers that took the last one, and with those that did not, which may make each last
-/// for as long as it may.
+/// How long an attempt with a receiver lasts that is not slow, at the most.
+const SLOWNESS: Duration = Duration::from_secs(1);
+
+/// How many attempts are made at a time: with receivers that took the last one soon, and with others, which may make each last for as
+/// long as it may.
 const FAST: usize = 128;
 const SLOW: usize = 64;
+
+/// After so many attempts that failed, those that are tried again are dead letters again.
+const REPLAYED: i64 = 3;
 
 /// How long an error's text may be that is kept, in characters.
 const ERROR: usize = 500;
@@ -72,7 +81,7 @@ impl Courier {
     async fn deliver_all(&mut self) {
         let _turn = Arc::clone(&self.mailbox.turn).lock_owned().await;
         let (most, _) = self.mailbox.pace();
-        loop {
+        while !self.mailbox.ended.is_cancelled() {
             let (has_due, next) = {
                 let mut queue = self.mailbox.queue();
                 if queue.is_empty() {
@@ -96,7 +105,7 @@ impl Courier {
     async fn refill(&mut self) -> Result<(), Duration> {
         let Some(behind) = self.mailbox.queue().behind else { return Ok(()) };
         let position = self.desk.position();
-        let part = self.app.notify.log.after(&self.app, self.mailbox.account_id, behind, position.max(behind)).await;
+        let part = self.app.notify.log.backlog(&self.app, self.mailbox.account_id, behind, position.max(behind)).await;
         let part = part.map_err(|_| self.patience(None))?;
         self.desk.refill(&self.mailbox, &part);
         Ok(())
@@ -117,8 +126,20 @@ impl Courier {
                 noted.map_err(|error| self.troubled(&error))?;
                 self.pause()
             }
-            Outcome::Later { after, why } if !self.gives_up(i64::MIN) => Err(self.failed(after, &why)),
-            Outcome::Later { why, .. } | Outcome::Refused(why) => self.bury(&[event], &why, false).await,
+            Outcome::Later { after, why } => {
+                let wait = self.failed(after, &why);
+                // What is new does not wait for ever for what is old.
+                if self.mailbox.queue().delivery.attempts >= REPLAYED {
+                    let put_back = letters::put_back(&self.app.database, &self.mailbox, &cut(&why)).await;
+                    put_back.map_err(|error| self.troubled(&error))?;
+                }
+                Err(wait)
+            }
+            Outcome::Refused(why) => {
+                self.bury(&[event], &why, false).await?;
+                self.answered(None);
+                Ok(())
+            }
             Outcome::Gone(why) => self.bury(&[event], &why, true).await,
         }
     }
@@ -178,10 +199,15 @@ impl Courier {
     }
 
     async fn attempt(&self, letters: &[Letter]) -> Outcome {
-        let is_failing = self.mailbox.queue().delivery.attempts > 0;
-        let lane = if is_failing { &self.lanes.slow } else { &self.lanes.fast };
+        let is_slow = {
+            let queue = self.mailbox.queue();
+            queue.lasted > SLOWNESS || queue.delivery.attempts > 0
+        };
+        let lane = if is_slow { &self.lanes.slow } else { &self.lanes.fast };
         // They are never closed.
+        let _own = self.desk.places.acquire().await;
         let _place = lane.acquire().await;
+        let began = Instant::now();
         let Mailbox { account, id, name, .. } = &*self.mailbox;
         let outcome = match &self.mailbox.channel {
             Ok(channel) => {
@@ -190,6 +216,7 @@ impl Courier {
             }
             Err(why) => Outcome::Later { after: None, why: why.clone() },
         };
+        self.mailbox.queue().lasted = began.elapsed();
         self.app.metrics.notification(&outcome);
         outcome
     }
@@ -222,7 +249,7 @@ impl Courier {
         delivery.failing_since.get_or_insert(now);
         delivery.attempts += 1;
         delivery.next_at = Some(now.saturating_add(wait.as_millis().try_into().unwrap_or(i64::MAX)));
-        delivery.error = Some(why.chars().take(ERROR).collect());
+        delivery.error = Some(cut(why));
         queue.is_dirty = true;
         wait
     }
@@ -230,7 +257,7 @@ impl Courier {
     /// Puts events among the dead letters.
     async fn bury(&mut self, events: &[i64], why: &str, is_gone: bool) -> Result<(), Duration> {
         let (account, id) = (self.mailbox.account_id, self.mailbox.id);
-        let why: String = why.chars().take(ERROR).collect();
+        let why = cut(why);
         let buried = letters::bury(&self.app, &self.mailbox, events, &why, is_gone).await;
         buried.map_err(|error| self.troubled(&error))?;
         tracing::warn!(account, subscription = id, ?events, "notifications are put among the dead letters: {why}");
@@ -251,6 +278,10 @@ impl Courier {
         // Not sooner than what was asked for, and not all at once then.
         asked.map_or(own, |asked| asked.min(ASKED_AT_MOST) + own.min(PATIENCE_AT_FIRST * 2))
     }
+}
+
+fn cut(why: &str) -> String {
+    why.chars().take(ERROR).collect()
 }
 
 fn backoff() -> ExponentialBackoff {

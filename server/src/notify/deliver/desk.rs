@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Semaphore;
+
 use super::mailbox::{Item, Mailbox};
 use crate::notify::{
     log::{Entry, Part},
@@ -14,9 +16,14 @@ use crate::notify::{
 /// How far back an account's log is looked at once for all, at the start. Whoever has taken less than that reads it alone.
 const TOGETHER: i64 = 1000;
 
+/// How many attempts are made at a time for one account.
+const ATTEMPTS: usize = 32;
+
 /// The mailboxes of an account.
 pub(super) struct Desk {
     pub(super) account_id: i64,
+    /// Places for attempts: no account has all that there are of everybody.
+    pub(super) places: Semaphore,
     state: Mutex<State>,
 }
 
@@ -34,7 +41,7 @@ struct State {
 
 impl Desk {
     pub(super) fn new(account_id: i64) -> Self {
-        Self { account_id, state: Mutex::default() }
+        Self { account_id, places: Semaphore::new(ATTEMPTS), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

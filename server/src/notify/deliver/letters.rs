@@ -1,5 +1,7 @@
 //! Dead letters: events that a receiver did not take, kept until somebody has them tried again or removes the subscription.
 
+use sqlx::AssertSqlSafe;
+
 use super::mailbox::Mailbox;
 use crate::{
     app::App,
@@ -27,8 +29,18 @@ pub(super) async fn taken(database: &Database, mailbox: &Mailbox, event: i64) ->
     writing.commit().await
 }
 
-/// Puts events among them. One that is there has another reason from then on, and is not tried again. A receiver that takes nothing any
-/// more is sent nothing any more, until its subscription is made active again.
+/// None of them is to be tried again, for a reason.
+pub(super) async fn put_back(database: &Database, mailbox: &Mailbox, reason: &str) -> Result<(), DatabaseError> {
+    let mut writing = database.write().await?;
+    let text =
+        "UPDATE dead_letter SET is_due = 0, reason = $1 WHERE account_id = $2 AND subscription_id = $3 AND is_due = 1";
+    let query = sqlx::query(text).bind(reason.to_owned()).bind(mailbox.account_id).bind(mailbox.id);
+    query.execute(writing.connection()).await?;
+    writing.commit().await
+}
+
+/// Puts events among them, unless the subscription was removed. One that is there has another reason from then on, and is not tried
+/// again. A receiver that takes nothing any more is sent nothing any more, until its subscription is made active again.
 pub(super) async fn bury(
     app: &App,
     mailbox: &Mailbox,
@@ -42,7 +54,13 @@ pub(super) async fn bury(
         rows.push([mailbox.account_id.into(), mailbox.id.into(), (*event).into(), at.into(), reason.into(), 0.into()]);
     }
     let mut writing = app.database.write().await?;
-    rows.execute(writing.connection(), app.database.dialect(), &[], INSERT).await?;
+    let dialect = app.database.dialect();
+    let text = format!("SELECT 1 FROM subscription WHERE account_id = $1 AND id = $2{}", dialect.for_update());
+    let query = sqlx::query(AssertSqlSafe(text)).bind(mailbox.account_id).bind(mailbox.id);
+    if query.fetch_optional(writing.connection()).await?.is_none() {
+        return Ok(());
+    }
+    rows.execute(writing.connection(), dialect, &[], INSERT).await?;
     if is_gone {
         let error = format!("{reason}: it was made inactive");
         let text = "UPDATE subscription SET active = 0, error = $1 WHERE account_id = $2 AND id = $3 AND revision = $4";

@@ -55,6 +55,8 @@ pub(super) struct Queue {
     /// Whether some that were not taken are to be tried again.
     pub(super) has_due: bool,
     pub(super) delivery: Delivery,
+    /// How long the last attempt took.
+    pub(super) lasted: Duration,
     /// Whether somebody delivers.
     pub(super) is_running: bool,
     /// Whether the database does not have it as it is here.
@@ -110,6 +112,8 @@ impl Mailbox {
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         queue.taken = queue.taken.max(taken);
         queue.behind = Some(queue.taken);
+        // What the former one has taken since it was written down last, nobody else writes down.
+        queue.is_dirty = true;
         self
     }
 

@@ -121,11 +121,14 @@ impl Office {
         let mut since = Instant::now();
         loop {
             tokio::time::sleep(lease::BEAT).await;
-            match tokio::time::timeout(lease::BEAT, lease.renew()).await {
-                Ok(Ok(true)) => since = Instant::now(),
+            // Before anybody else may think so.
+            let (asked, until) = (Instant::now(), since + lease::PATIENCE.saturating_sub(lease::BEAT));
+            let patience = lease::BEAT.min(until.saturating_duration_since(asked));
+            match tokio::time::timeout(patience, lease.renew()).await {
+                // Others count from when it was written down, which is no earlier than it was asked for.
+                Ok(Ok(true)) => since = asked,
                 Ok(Ok(false)) => return,
-                // Before anybody else may think so.
-                _ if since.elapsed() + lease::BEAT >= lease::PATIENCE => return,
+                _ if Instant::now() >= until => return,
                 _ => {}
             }
         }
@@ -195,7 +198,7 @@ impl Office {
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).fetch_all(self.app.database.pool()).await?;
         for row in &rows {
-            let (one, account) = (Subscription::read(row)?, text(row, "account")?);
+            let (Some(one), account) = (Subscription::readable(row), text(row, "account")?) else { continue };
             let (account_id, id) = (one.account_id, one.id);
             let mailbox = match former.get(&(account_id, id)) {
                 Some(former) if former.revision == one.revision && !former.ended.is_cancelled() => Arc::clone(former),
@@ -320,10 +323,10 @@ const STATE: [Column; 9] = [
     Column::Text,
 ];
 
-/// Not by who has lost the lease, nor of what was changed since; and nobody goes back.
+/// Not by who has lost the lease, nor of what was changed or made inactive since; and nobody goes back.
 const UPDATE_STATE: [&str; 2] = [
     "UPDATE subscription SET taken = CASE WHEN v.column4 > subscription.taken THEN v.column4 ELSE subscription.taken END, \
      delivered_at = v.column5, failing_since = v.column6, attempts = v.column7, next_at = v.column8, error = v.column9 FROM",
     "AS v WHERE subscription.account_id = v.column1 AND subscription.id = v.column2 AND subscription.revision = v.column3 \
-     AND EXISTS (SELECT 1 FROM lease WHERE name = 'notify' AND holder = $1)",
+     AND subscription.active = 1 AND EXISTS (SELECT 1 FROM lease WHERE name = 'notify' AND holder = $1)",
 ];

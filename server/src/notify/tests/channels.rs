@@ -19,28 +19,27 @@ use crate::{
     testing::Served,
 };
 
-/// A mail server on loopback that takes every mail but those to `nobody`, and has no time for the first who comes.
+/// A mail server on loopback that takes every mail but for `nobody`, has no time for the first who comes, and does not let the second in.
 async fn mail_server() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let mails = Arc::<Mutex<Vec<String>>>::default();
     let taken = Arc::clone(&mails);
     tokio::spawn(async move {
-        let mut is_first = true;
-        loop {
+        for count in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
-            if std::mem::take(&mut is_first) {
+            if count == 0 {
                 stream.write_all(b"421 too busy\r\n").await.unwrap();
                 continue;
             }
             let taken = Arc::clone(&taken);
-            tokio::spawn(async move { serve(stream, &taken).await });
+            tokio::spawn(async move { serve(stream, &taken, count > 1).await });
         }
     });
     (port, mails)
 }
 
-async fn serve(stream: tokio::net::TcpStream, taken: &Mutex<Vec<String>>) {
+async fn serve(stream: tokio::net::TcpStream, taken: &Mutex<Vec<String>>, is_open: bool) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     write.write_all(b"220 here\r\n").await.unwrap();
@@ -61,6 +60,7 @@ async fn serve(stream: tokio::net::TcpStream, taken: &Mutex<Vec<String>>) {
                 mail = Some(String::new());
                 "354 go on\r\n"
             }
+            (None, line) if line.starts_with("MAIL") && !is_open => "530 log in before\r\n",
             (None, line) if line.starts_with("RCPT TO:<nobody@") => "550 there is nobody\r\n",
             (None, _) => "250 fine\r\n",
         };
@@ -119,7 +119,8 @@ async fn mail_is_sent_by_the_mail_server_and_what_it_refuses_is_a_dead_letter() 
         let channel = json!({"type": "email", "to": ["jo@elsewhere.example"]});
         let refused = served.ask("POST", "/v1/subscriptions", writer, json!({"name": "x", "channel": channel})).await;
         assert!(refused.text.contains("`domains`"), "{}", refused.text);
-        let made = subscribe(&served, writer, json!({"type": "email", "to": ["jo@example.com"]})).await;
+        let made =
+            subscribe(&served, writer, json!({"type": "email", "to": ["nobody@example.com", "jo@example.com"]})).await;
         let nobody = subscribe(&served, writer, json!({"type": "email", "to": ["nobody@example.com"]})).await;
         let delivering = tokio::spawn(notify::always(served.app.clone()));
         served.report(agent, &[("a", "shop", "a:1")]).await;
@@ -135,7 +136,12 @@ async fn mail_is_sent_by_the_mail_server_and_what_it_refuses_is_a_dead_letter() 
         let mail = mails.lock().unwrap().first().cloned().expect("a mail");
         let id = format!("Message-ID: <stocktake-{}-", made["id"]);
         let event = format!("subscription {} (images) of account shop", made["id"]);
-        for part in ["To: jo@example.com", "Subject: Stocktake: image a:1 appeared in prod/shop", &id, &event] {
+        for part in [
+            "To: nobody@example.com, jo@example.com",
+            "Subject: Stocktake: image a:1 appeared in prod/shop",
+            &id,
+            &event,
+        ] {
             assert!(mail.to_lowercase().contains(&part.to_lowercase()), "{part}: {mail}");
         }
         assert!(letters[0]["reason"].as_str().unwrap().contains("550"), "{letters}");

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::servers;
+use crate::notify::subscription;
 
 #[tokio::test]
 async fn a_subscription_is_made_changed_and_removed_and_its_secrets_are_told_once() {
@@ -143,5 +144,43 @@ async fn watches_are_as_anchores_tools_know_them() {
         for method in ["GET", "DELETE"] {
             assert_eq!(served.ask(method, &path, writer, Value::Null).await.status, 404, "{method}");
         }
+    }
+}
+
+#[tokio::test]
+async fn who_is_behind_keeps_nobody_else_from_the_log() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        served.report(account.with("inventory-agent"), &[("web", "shop", "nginx:1")]).await;
+        let account_id: i64 = sqlx::query_scalar("SELECT MAX(account_id) FROM event")
+            .fetch_one(served.app.database.pool())
+            .await
+            .unwrap();
+        let log = &served.app.notify.log;
+        let all = u32::try_from(log.behind.available_permits()).unwrap();
+        let places = log.behind.acquire_many(all).await.unwrap();
+        let behind = log.backlog(&served.app, account_id, 0, 2);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), behind).await.is_err());
+        assert_eq!(log.after(&served.app, account_id, 0, 2).await.unwrap().entries.len(), 2);
+        drop(places);
+        assert_eq!(log.backlog(&served.app, account_id, 0, 2).await.unwrap().entries.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_stays_taken_whoever_writes_what_was_before() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let made = super::subscribe(&served, account.with("read-write"), json!({}), "https://a.example").await;
+        let (database, id) = (&served.app.database, made["id"].as_i64().unwrap());
+        let account_id: i64 =
+            sqlx::query_scalar("SELECT account_id FROM subscription").fetch_one(database.pool()).await.unwrap();
+        let before = subscription::find(&mut database.read().await.unwrap(), account_id, id).await.unwrap().unwrap();
+        sqlx::query("UPDATE subscription SET taken = 7").execute(database.pool()).await.unwrap();
+        let mut writing = database.write().await.unwrap();
+        assert!(subscription::save(writing.connection(), &before).await.unwrap());
+        writing.commit().await.unwrap();
+        let after = subscription::find(&mut database.read().await.unwrap(), account_id, id).await.unwrap().unwrap();
+        assert_eq!((before.taken, after.taken), (0, 7));
     }
 }
