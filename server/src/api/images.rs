@@ -29,7 +29,7 @@ pub(super) struct Image {
     size_bytes: Option<i64>,
     /// Names that it was asked for by.
     pub(super) names: BTreeSet<String>,
-    /// One that several sources see counts once.
+    /// As many as the list of containers has lines with it: one that several sources see counts once.
     pub(super) containers: i64,
     /// In how many contexts it is in use.
     pub(super) contexts: i64,

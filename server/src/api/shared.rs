@@ -49,7 +49,7 @@ pub(super) fn is_shown(matches: &str, dialect: Dialect) -> String {
     )
 }
 
-/// Containers of images that are told of by more than one use of the same image.
+/// Containers that more than one use of an image tells of.
 pub(super) struct Twice<'a> {
     /// Finds the uses that count, where these are few.
     pub(super) uses: Option<&'a str>,
@@ -61,7 +61,8 @@ pub(super) struct Twice<'a> {
 }
 
 impl Twice<'_> {
-    /// By image, how many rows are of a container for which another row counts. `question` has bound what the texts name.
+    /// By image, how many rows are of a container for which another row counts: its line in the list of containers names the image that
+    /// this other row does. `question` has bound what the texts name.
     pub(super) async fn count<'a>(
         &self,
         mut question: Statement,
@@ -107,9 +108,8 @@ impl Twice<'_> {
             "SELECT ig.identity AS identity, COUNT(*) AS count FROM {from} CROSS JOIN image AS ig{joins} \
              WHERE ss.account_id = $1 AND {are_uses} AND cn.gone_at IS NULL AND c.account_id = $1 AND c.id = cn.image_use_id \
              AND ig.account_id = $1 AND ig.id = c.image_id AND ig.identity IN ({identities}) AND {matches} AND EXISTS (\
-             SELECT 1 FROM {others} CROSS JOIN image_use AS du CROSS JOIN image AS dg{their_joins} WHERE {are_others} AND dc.id <> cn.id \
-             AND dc.gone_at IS NULL AND du.account_id = $1 AND du.id = dc.image_use_id AND dg.account_id = $1 AND dg.id = du.image_id \
-             AND dg.identity = ig.identity AND {their_matches}{counts} AND {before} LIMIT 1 OFFSET 0) GROUP BY ig.identity",
+             SELECT 1 FROM {others} CROSS JOIN image_use AS du{their_joins} WHERE {are_others} AND dc.id <> cn.id AND dc.gone_at IS NULL \
+             AND du.account_id = $1 AND du.id = dc.image_use_id AND {their_matches}{counts} AND {before} LIMIT 1 OFFSET 0) GROUP BY ig.identity",
             joins = named(JOINS, ""),
             identities = identities.join(","),
             matches = named(self.matches, ""),
