@@ -86,8 +86,8 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], AccessError> {
 /// Whether a password may be one.
 pub(super) fn check_password(password: &SecretString) -> Result<(), AccessError> {
     let password = password.expose_secret();
-    if !(8..=1024).contains(&password.len()) {
-        return Err(AccessError::Password("has to have 8 to 1024 bytes"));
+    if !(8..=1024).contains(&password.chars().count()) {
+        return Err(AccessError::Password("has to have 8 to 1024 characters"));
     }
     if token_hash(password).is_some() {
         return Err(AccessError::Password("must not look like a token"));
@@ -111,6 +111,17 @@ mod tests {
 
     fn basic(text: &str) -> Option<Credentials> {
         Credentials::parse(&format!("Basic {}", STANDARD.encode(text)))
+    }
+
+    #[test]
+    fn passwords_are_as_long_as_they_have_characters() {
+        for (password, is_fine) in
+            [("seven 7", false), ("eight  8", true), ("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", false)]
+        {
+            assert_eq!(check_password(&password.into()).is_ok(), is_fine, "{password}");
+        }
+        assert!(check_password(&"\u{e9}".repeat(1024).into()).is_ok());
+        assert!(check_password(&"e".repeat(1025).into()).is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) struct NewUser {
     /// Up to 100 ASCII letters, digits, `.`, `_`, `-`, `@` and `+`; nobody else's on this server.
     #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$")]
     pub(crate) name: String,
-    /// 8 to 1024 bytes.
+    /// 8 to 1024 characters.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 1024)]
     pub(crate) password: SecretString,
     /// What it may.
@@ -51,7 +51,7 @@ pub(crate) struct UserChange {
     /// What it may from now on.
     #[serde(default)]
     pub(crate) role: Option<Role>,
-    /// 8 to 1024 bytes.
+    /// 8 to 1024 characters.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 1024)]
     pub(crate) password: Option<SecretString>,
