@@ -112,10 +112,14 @@ fn is_told(mut server: Server) {
         drop(tools::try_output(delete.args(["delete", "namespace", &namespace, "--now", "--wait=false"])));
     });
     let context = format!("bed/{namespace}");
-    let (hooks, secret) = watch(&server, &context);
+    let (watching, secret) = watch(&server, &context);
+    let hooks = Hooks::start();
+    let channel = json!({"type": "webhook", "url": hooks.url()});
+    let all = json!({"name": "all of it", "on": {"context": context}, "channel": channel});
+    let _ = asked(&server, "POST", "/v1/subscriptions", &all);
     let agent = agent(&server, &namespace);
     run_pod(&namespace, "first", bed::APP_IMAGE);
-    is_signed(&wait_for(&hooks, "stocktake.image.appeared", "image", bed::APP_IMAGE), &secret);
+    is_signed(&wait_for(&watching, "stocktake.image.appeared", "image", bed::APP_IMAGE), &secret);
     let _ = wait_for(&hooks, "stocktake.container.appeared", "container", bed::APP_IMAGE);
 
     // The receiver goes, something happens, the server is killed and comes back, something else happens, the receiver comes back.
@@ -134,6 +138,14 @@ fn is_told(mut server: Server) {
     let hooks = Hooks::at(address);
     let _ = wait_for(&hooks, "stocktake.image.appeared", "image", bed::SIDE_IMAGE);
     let _ = wait_for(&hooks, "stocktake.container.disappeared", "container", bed::APP_IMAGE);
+
+    let _ = wait_for(&watching, "stocktake.image.appeared", "image", bed::SIDE_IMAGE);
+    let kinds: BTreeSet<String> = watching.behind(0).iter().map(|hook| hook.event()["type"].to_string()).collect();
+    assert_eq!(
+        kinds,
+        BTreeSet::from(["\"stocktake.image.appeared\"".to_owned()]),
+        "a watch is told of new images alone"
+    );
 
     // All of the log, each event once at the least, and in its order.
     let logged: BTreeSet<i64> =
