@@ -124,7 +124,7 @@ fn of(name: &str) -> String {
     for byte in name.bytes() {
         match byte {
             b'-' | b'_' | b'~' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => path.push(char::from(byte)),
-            byte => path.push_str(&format!("%{byte:02X}")),
+            byte => path.extend([format!("%{byte:02X}")]),
         }
     }
     path
