@@ -87,8 +87,9 @@ fn between(from: Timestamp, to: Timestamp) -> f64 {
     (to - from).total(jiff::Unit::Second).unwrap_or(f64::NAN)
 }
 
-/// When the event came that a container has appeared, by the runtime's identifier of it.
-async fn appeared(hooks: &Hooks, runtime_id: &str) -> anyhow::Result<Timestamp> {
+/// When the first event came that has a container's identifier. One that is told of before it has one, while its pod is made ready,
+/// changes when it is started.
+async fn told(hooks: &Hooks, runtime_id: &str) -> anyhow::Result<Timestamp> {
     const LIMIT: Duration = Duration::from_secs(90);
     let (until, mut seen) = (Instant::now() + LIMIT, 0);
     while Instant::now() < until {
@@ -113,14 +114,15 @@ pub(crate) async fn measure<R: Runtime>(
     let mut daemon = Daemon::start(arguments, &served, &R::config())?;
     daemon.wait_for_report(&served).await?;
     let hooks = Hooks::start();
-    let _ = subscribe(&served, "bench", &json!({ "events": ["container.appeared"] }), Some(&hooks))?;
+    let _ =
+        subscribe(&served, "bench", &json!({ "events": ["container.appeared", "container.changed"] }), Some(&hooks))?;
     let lines = Lines::of(R::watched())?;
     // Watches begin, and what starting leaves behind is not of the steady state.
     sleep(Duration::from_secs(5)).await;
     let (mut arrivals, mut floors) = (Vec::new(), Vec::new());
     for number in 0..arguments.starts {
         let started = R::start(number, &lines)?;
-        let arrived = appeared(&hooks, &started.id).await?;
+        let arrived = told(&hooks, &started.id).await?;
         arrivals.push(between(started.at, arrived));
         floors.push(between(started.at, started.told_at));
         // As if by chance within a second, so that no rhythm of ours is hit each time.
