@@ -156,7 +156,11 @@ fn seen_as(source: &Source, seen: &Seen) -> Option<String> {
 
 fn incoming(source: &Source, seen_as: &str, look: Look, timeout: Duration) -> Incoming {
     let now = Timestamp::now();
-    let Look { source: seen, bodies, .. } = look;
+    let Look { source: mut seen, bodies, .. } = look;
+    // By its name it would be another cluster, and this one gone.
+    if let (Some(cluster), Some(uid)) = (&mut seen.cluster, seen_as.strip_prefix("cluster:")) {
+        cluster.uid.get_or_insert_with(|| uid.to_owned());
+    }
     // An identity for each cluster or host of a source: what is not seen there says nothing of what was seen elsewhere. And one run: the
     // number says which report is the later one, whoever has made it.
     let id = format!("stocktake-agentless:{}:{seen_as}", source.id);
