@@ -125,3 +125,25 @@ async fn a_cluster_that_does_not_say_who_it_is_any_more_is_the_same() {
         assert_eq!(changes(&looking.served).await, before, "nothing has come or gone");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_says_who_it_is_later_on_is_there_once() {
+    for looking in Looking::all(Duration::from_secs(30)).await {
+        let cluster = Cluster::new().await;
+        cluster.set(UNNAMED);
+        add(&looking.served, source(&cluster, "prod")).await;
+        looking.wait("prod", |status| status["coverage"] == "complete").await;
+        assert_eq!(pods(&looking.served).await, [present("app-1")]);
+        for mood in [ANSWERS, UNNAMED, ANSWERS] {
+            cluster.set(mood);
+            assert_eq!(again(&looking).await["coverage"], "complete");
+            let containers = looking.containers().await;
+            assert_eq!((containers, agents(&looking.served).await), (vec![("app".into(), "present".into())], 1));
+        }
+        // From now on it is told from others.
+        cluster.be(2);
+        again(&looking).await;
+        let containers = vec![("app".to_owned(), "present".to_owned()); 2];
+        assert_eq!((looking.containers().await, agents(&looking.served).await), (containers, 2));
+    }
+}
