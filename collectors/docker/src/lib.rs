@@ -76,7 +76,7 @@ impl RuntimeCollector for DockerCollector {
             self.host.clone()
         } else {
             let info = docker.info().await.map_err(|error| self.error(Action::Info, error))?;
-            Host { machine_id: info.id, hostname: info.name }
+            remote_host(&version, info)
         };
         Ok(RuntimeInfo { runtime: runtime_version(&version), location: Location::Host(host) })
     }
@@ -142,6 +142,11 @@ fn runtime_version(version: &SystemVersion) -> RuntimeVersion {
     }
 }
 
+/// The host of a daemon elsewhere. Podman makes up another id for every answer, which would be another host each time.
+fn remote_host(version: &SystemVersion, info: SystemInfo) -> Host {
+    Host { machine_id: info.id.filter(|_| podman_version(version).is_none()), hostname: info.name }
+}
+
 fn podman_version(version: &SystemVersion) -> Option<String> {
     let mut components = version.components.iter().flatten();
     components.find(|component| component.name.starts_with("Podman")).map(|component| component.version.clone())
@@ -171,6 +176,15 @@ mod tests {
         assert_eq!(name("docker-28.5/version.json"), "docker");
         assert_eq!(runtime_version(&recorded("podman-4.3/version.json")).version, "4.3.1");
         assert_eq!(name("podman-4.3/version.json"), "podman");
+    }
+
+    #[test]
+    fn an_id_of_podmans_is_none() {
+        let host = |daemon| {
+            remote_host(&recorded(&format!("{daemon}/version.json")), recorded(&format!("{daemon}/info.json")))
+        };
+        assert!(host("docker-20.10").machine_id.is_some() && host("docker-28.5").machine_id.is_some());
+        assert_eq!(host("podman-4.3"), Host { machine_id: None, hostname: Some("bed".into()) });
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct Settings {
     /// proxy looks the name up itself.
     #[schemars(example = "10.0.0.1")]
     pub address: Option<IpAddr>,
+    /// Whether the API server is only asked through a proxy, as where nobody else may look its name up: without one it is an error.
+    pub proxy_required: bool,
     /// Context of the kubeconfig; its current context by default.
     #[schemars(example = &"prod")]
     pub context: Option<String>,
@@ -138,6 +140,7 @@ impl Default for Settings {
             kubeconfig: None,
             kubeconfig_data: None,
             address: None,
+            proxy_required: false,
             context: None,
             server: None,
             ca_file: None,

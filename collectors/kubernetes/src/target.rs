@@ -40,6 +40,11 @@ pub(crate) fn resolve(settings: &Settings, context: &Context) -> Result<Target, 
     if let Some(cluster) = &settings.cluster {
         target.cluster_name = Some(cluster.clone());
     }
+    if settings.proxy_required && target.config.proxy_url.is_none() {
+        let message = format!("no proxy leads to {}", target.peer);
+        return Err(ConfigError::new("proxy_required", message)
+            .hint("set `HTTPS_PROXY`, and see that `NO_PROXY` does not name the server; or remove the key"));
+    }
     // When to ask again is the agent's to decide, alike for all collectors.
     target.config.default_retry = false;
     let user_agent = if context.user_agent.is_empty() { "stocktake-agent" } else { &context.user_agent };

@@ -146,20 +146,42 @@ async fn report(app: &App, account: i64, incoming: &Incoming) -> Result<(), Prob
 
 /// Which cluster or host was looked at, wherever it is by now: by the uid or id that it tells, else what the source was before, else where
 /// it is. Nothing if nothing was seen.
+///
+/// What was known by where it is stays so, with the uid behind it once that is told: who has reported of it by its name has to be who says
+/// that there is nothing by that name any more.
 fn seen_as(source: &Source, seen: &Seen) -> Option<String> {
     let of_cluster = || Some(format!("cluster:{}", seen.cluster.as_ref()?.uid.as_ref()?));
     let of_host = || Some(format!("host:{}", seen.host.as_ref()?.machine_id.as_ref()?));
-    let before = || source.latest.as_ref()?.seen_as.clone();
     let place = || seen.coverage.has_seen().then(|| format!("at:{}", source.target.address()));
-    of_cluster().or_else(of_host).or_else(before).or_else(place)
+    let before = source.latest.as_ref().and_then(|latest| latest.seen_as.as_deref());
+    match (of_cluster().or_else(of_host), before.map(parts)) {
+        (None, _) => before.map(str::to_owned).or_else(place),
+        (Some(told), Some((place, None))) => Some(format!("{place} {told}")),
+        (Some(told), Some((_, Some(known)))) if told == known => before.map(str::to_owned),
+        (Some(told), _) => Some(told),
+    }
+}
+
+/// What tells who reports of it from others, and what the cluster or host has told of itself. There is no space in a URL.
+fn parts(seen_as: &str) -> (&str, Option<&str>) {
+    match (seen_as.starts_with("at:"), seen_as.split_once(' ')) {
+        (true, Some((place, told))) => (place, Some(told)),
+        (true, None) => (seen_as, None),
+        (false, _) => (seen_as, Some(seen_as)),
+    }
 }
 
 fn incoming(source: &Source, seen_as: &str, look: Look, timeout: Duration) -> Incoming {
     let now = Timestamp::now();
-    let Look { source: seen, bodies, .. } = look;
+    let Look { source: mut seen, bodies, .. } = look;
+    let (reporter, told) = parts(seen_as);
+    // By its name it would be another cluster, and this one gone.
+    if let (Some(cluster), Some(uid)) = (&mut seen.cluster, told.and_then(|told| told.strip_prefix("cluster:"))) {
+        cluster.uid.get_or_insert_with(|| uid.to_owned());
+    }
     // An identity for each cluster or host of a source: what is not seen there says nothing of what was seen elsewhere. And one run: the
     // number says which report is the later one, whoever has made it.
-    let id = format!("stocktake-agentless:{}:{seen_as}", source.id);
+    let id = format!("stocktake-agentless:{}:{reporter}", source.id);
     let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes());
     let report = Report {
         schema: SCHEMA_VERSION.to_owned(),

@@ -25,8 +25,10 @@ pub(crate) const USUALLY_REFUSED: [Network; 3] = [
 /// Where names lead, as it was checked: what is connected to, and looked up by nobody a second time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Checked {
-    /// The runtime; nothing if only a proxy knows its name. Its collector knows whether it asks one.
+    /// The runtime; nothing if only a proxy knows its name.
     pub(crate) runtime: Option<IpAddr>,
+    /// Whether that is so: its collector, which knows whether it asks one, is not to look the name up again.
+    pub(crate) is_unknown: bool,
     /// The source's own proxy.
     pub(crate) proxy: Option<IpAddr>,
 }
@@ -45,7 +47,7 @@ pub(crate) async fn check(
     for (peer, address) in peers.iter().zip(join_all(checked).await) {
         match (address?, peer) {
             (address, Peer { is_proxy: true, .. }) => all.proxy = address,
-            (address, _) => all.runtime = address,
+            (address, _) => (all.runtime, all.is_unknown) = (address, address.is_none()),
         }
     }
     Ok(all)
@@ -74,6 +76,7 @@ async fn check_one(peer: &Peer, refused: &[Network], limit: Duration) -> Result<
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use stocktake_agent::embed::{Collectors, Limits};
 
     use super::*;
     use crate::agentless::target::{Daemon, Docker, OfDaemon};
@@ -142,6 +145,23 @@ mod tests {
         let kubeconfig = settings["kubeconfig_data"].as_str().unwrap();
         assert!(!kubeconfig.contains("http://localhost") && kubeconfig.contains(":3128"), "{kubeconfig}");
         assert!(kubeconfig.contains("https://localhost:1"), "{kubeconfig}");
+    }
+
+    #[tokio::test]
+    async fn what_was_not_checked_is_not_connected_to() {
+        let target = cluster("https://no-such-host.invalid", None);
+        for (exempt, is_built) in [("other.invalid", true), (".invalid", false)] {
+            let variables = [("HTTPS_PROXY", "http://proxy.example"), ("NO_PROXY", exempt)];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let environment = Environment { variables, ..Environment::default() };
+            let checked = check(&target, &environment, &USUALLY_REFUSED, PATIENCE).await.unwrap();
+            let settings = target.settings("x", None, checked);
+            let limits = Limits { timeout: PATIENCE, bytes: 1 };
+            let built = Collectors::linked("x", environment).unwrap().build("kubernetes", settings, limits);
+            let error = built.err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), is_built, "{exempt}: {error:?}");
+            assert!(error.is_none_or(|error| error.contains("no proxy leads to")));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -152,7 +152,9 @@ pub(crate) async fn find(database: &Database, account: i64, name: &str) -> Resul
 
 /// Words for how it goes with looking, and how many sources of all accounts are so.
 pub(crate) async fn states(database: &Database) -> Result<Vec<(String, i64)>, DatabaseError> {
-    let state = "CASE WHEN enabled = 0 THEN 'disabled' WHEN looked_at IS NULL THEN 'waiting' WHEN failures > 0 THEN 'failing' ELSE 'seen' END";
+    // Not by `failures`: a change of a source begins counting anew, and what its latest look came to stays.
+    let state = "CASE WHEN enabled = 0 THEN 'disabled' WHEN looked_at IS NULL THEN 'waiting' \
+                 WHEN coverage IN ('complete', 'partial') THEN 'seen' ELSE 'failing' END";
     let mut statement = Statement::default();
     statement.text = format!("SELECT {state} AS state, COUNT(*) AS sources FROM agentless GROUP BY 1");
     let rows = statement.fetch(&mut *database.read().await?).await?;

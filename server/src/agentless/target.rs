@@ -242,6 +242,9 @@ impl Target {
         if let Some(address) = checked.runtime {
             settings["address"] = json!(address);
         }
+        if checked.is_unknown {
+            settings["proxy_required"] = json!(true);
+        }
         settings
     }
 

@@ -366,6 +366,18 @@ fn a_proxy_of_the_environment_is_used_for_an_explicit_server() {
 }
 
 #[test]
+fn a_proxy_that_is_required_is_not_done_without() {
+    let proxied = || Bench::new().variable("HTTPS_PROXY", "http://proxy:3128");
+    let settings = || json!({"server": "https://k8s.example.com", "proxy_required": true});
+    assert!(proxied().resolve(settings()).unwrap().config.proxy_url.is_some());
+    for bench in [Bench::new(), proxied().variable("NO_PROXY", ".example.com")] {
+        let error = bench.complaint(settings());
+        assert_eq!(error.path, "proxy_required");
+        assert!(error.message.contains("https://k8s.example.com"), "{error}");
+    }
+}
+
+#[test]
 fn a_kubeconfig_that_is_given_leads_to_no_file_and_no_program() {
     let bench = Bench::new();
     let given = |cluster: &str, user: &str| {

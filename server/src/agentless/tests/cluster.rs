@@ -36,6 +36,8 @@ pub(super) const REFUSES: usize = 2;
 /// The list of pods does not end: one answer, or one page after the other.
 pub(super) const FLOODS: usize = 3;
 pub(super) const PAGES: usize = 4;
+/// It answers, but for who it is.
+pub(super) const UNNAMED: usize = 5;
 
 pub(super) struct Cluster {
     address: SocketAddr,
@@ -118,6 +120,9 @@ fn router([mood, uid, looks, sent]: [Arc<AtomicUsize>; 4]) -> Router {
             match mood {
                 HANGS => std::future::pending().await,
                 REFUSES => return status(StatusCode::FORBIDDEN, "Forbidden"),
+                UNNAMED if uri.path() == "/api/v1/namespaces/kube-system" => {
+                    return status(StatusCode::FORBIDDEN, "Forbidden");
+                }
                 _ => {}
             }
             let is_of_pods = uri.path() == "/api/v1/pods";

@@ -264,6 +264,36 @@ async fn a_server_looks_at_what_it_has_the_key_of() {
 }
 
 #[tokio::test]
+async fn what_a_look_came_to_is_counted_whatever_is_changed_since() {
+    for served in Served::all().await {
+        let (database, path) = (&served.app.database, format!("{SOURCES}/prod"));
+        let state = async || -> Vec<String> {
+            let states = store::states(database).await.unwrap();
+            states.into_iter().filter(|(_, sources)| *sources > 0).map(|(state, _)| state).collect()
+        };
+        add(&served, nobody("prod")).await;
+        assert_eq!(state().await, ["waiting"]);
+        let source = taken(database, "a").await.unwrap();
+        let failed = Latest { coverage: "failed".into(), ..latest() };
+        assert!(finish(database, "a", &source, &failed, (false, Duration::ZERO)).await.unwrap());
+        assert_eq!(state().await, ["failing"]);
+        let mut selection = nobody("prod")["kubernetes"].clone();
+        selection["cluster_objects"] = json!(false);
+        let changed = served.ask("PATCH", &path, &admin(), json!({"kubernetes": selection})).await.json();
+        assert_eq!(
+            (&changed["status"]["failures"], state().await),
+            (&json!(0), vec!["failing".to_owned()]),
+            "{changed}"
+        );
+        let source = taken(database, "a").await.unwrap();
+        assert!(finish(database, "a", &source, &latest(), (true, Duration::ZERO)).await.unwrap());
+        assert_eq!(state().await, ["seen"]);
+        served.ask("PATCH", &path, &admin(), json!({"enabled": false})).await;
+        assert_eq!(state().await, ["disabled"]);
+    }
+}
+
+#[tokio::test]
 async fn what_takes_all_its_time_is_not_sound_and_failures_last_until_something_is_seen() {
     for served in Served::all().await {
         let (database, path) = (&served.app.database, format!("{SOURCES}/prod"));

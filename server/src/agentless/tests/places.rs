@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    cluster::{ANSWERS, HANGS, REFUSES},
+    cluster::{ANSWERS, HANGS, REFUSES, UNNAMED},
     looks::Looking,
     *,
 };
@@ -92,5 +92,58 @@ async fn another_cluster_at_the_same_address_is_another() {
         looking.look("prod").await;
         looking.wait("prod", |status| status["looked_at"] != first["looked_at"]).await;
         assert_eq!(pods(&looking.served).await, [present("app-1"), present("app-2")]);
+    }
+}
+
+/// Has it looked at again as it is now, and waits for that.
+async fn again(looking: &Looking) -> Value {
+    let before = looking.wait("prod", |status| status["looked_at"].is_string()).await;
+    looking.look("prod").await;
+    looking.wait("prod", |status| status["looked_at"] != before["looked_at"]).await
+}
+
+/// What has changed, as `CHANGE ENTITY`.
+async fn changes(served: &Served) -> Vec<String> {
+    let changes = served.get("/v1/changes?limit=1000", &admin()).await.json();
+    let text = |change: &Value, key: &str| change[key].as_str().unwrap_or_default().to_owned();
+    let items = changes["items"].as_array().unwrap_or_else(|| panic!("{changes}"));
+    items.iter().map(|change| format!("{} {}", text(change, "change"), text(change, "entity"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_does_not_say_who_it_is_any_more_is_the_same() {
+    for looking in Looking::all(Duration::from_secs(30)).await {
+        let cluster = Cluster::new().await;
+        add(&looking.served, source(&cluster, "prod")).await;
+        looking.wait("prod", |status| status["coverage"] == "complete").await;
+        let before = changes(&looking.served).await;
+        for mood in [UNNAMED, ANSWERS] {
+            cluster.set(mood);
+            assert_eq!(again(&looking).await["coverage"], "complete");
+            assert_eq!((pods(&looking.served).await, agents(&looking.served).await), (vec![present("app-1")], 1));
+        }
+        assert_eq!(changes(&looking.served).await, before, "nothing has come or gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_says_who_it_is_later_on_is_there_once() {
+    for looking in Looking::all(Duration::from_secs(30)).await {
+        let cluster = Cluster::new().await;
+        cluster.set(UNNAMED);
+        add(&looking.served, source(&cluster, "prod")).await;
+        looking.wait("prod", |status| status["coverage"] == "complete").await;
+        assert_eq!(pods(&looking.served).await, [present("app-1")]);
+        for mood in [ANSWERS, UNNAMED, ANSWERS] {
+            cluster.set(mood);
+            assert_eq!(again(&looking).await["coverage"], "complete");
+            let containers = looking.containers().await;
+            assert_eq!((containers, agents(&looking.served).await), (vec![("app".into(), "present".into())], 1));
+        }
+        // From now on it is told from others.
+        cluster.be(2);
+        again(&looking).await;
+        let containers = vec![("app".to_owned(), "present".to_owned()); 2];
+        assert_eq!((looking.containers().await, agents(&looking.served).await), (containers, 2));
     }
 }
