@@ -23,7 +23,7 @@ use crate::{
     access::{Access, AccessError},
     cli::{Cli, Command, Where},
     config::{self, Settings},
-    database::{Database, DatabaseError, sqlite_file},
+    database::{Database, DatabaseError},
     exit::Exit,
     logging, say,
     secrets::{KeySource, Vault},
@@ -149,8 +149,8 @@ async fn open(url: &str) -> Result<Database, Exit> {
 }
 
 /// What secrets are encrypted with: as the settings say, or with the key beside a file of SQLite.
-fn key_source(settings: &Settings, database: &str) -> Result<KeySource, Exit> {
-    let file = sqlite_file(database).map_err(|error| cannot_use(&error))?;
+async fn key_source(settings: &Settings, database: &Database) -> Result<KeySource, Exit> {
+    let file = database.file().await.map_err(|error| cannot_use(&error))?;
     Ok(KeySource::new(settings.secrets.key_file.clone()).or_beside(file.as_deref()))
 }
 

@@ -13,8 +13,8 @@ pub(super) async fn run(command: Secrets) -> anyhow::Result<Exit> {
     let Secrets::Rotate(place) = command;
     let prepared = async {
         let settings = settings(&place)?;
-        let url = database_of(&settings)?;
-        Ok((vault(key_source(&settings, &url)?)?, open(&url).await?))
+        let database = open(&database_of(&settings)?).await?;
+        Ok((vault(key_source(&settings, &database).await?)?, database))
     };
     let (vault, database) = match prepared.await {
         Ok(prepared) => prepared,

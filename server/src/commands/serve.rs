@@ -30,9 +30,8 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
             say::error(&format!("{error:#}"));
             Exit::Config
         })?;
-        let url = database_of(&settings)?;
-        let database = open(&url).await?;
-        let keys = key_source(&settings, &url)?;
+        let database = open(&database_of(&settings)?).await?;
+        let keys = key_source(&settings, &database).await?;
         make_missing(&keys)?;
         let vault = vault(keys)?;
         Ok((settings, listening, database, vault))
