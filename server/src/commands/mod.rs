@@ -26,7 +26,7 @@ use crate::{
     database::{Database, DatabaseError},
     exit::Exit,
     logging, say,
-    secrets::{KeySource, Vault},
+    secrets::{KeyError, KeySource, Vault},
 };
 
 /// The configuration that is read if it is there.
@@ -158,11 +158,11 @@ async fn key_source(settings: &Settings, database: &Database) -> Result<KeySourc
 fn vault(source: KeySource) -> Result<Vault, Exit> {
     let vault = Vault::new(source);
     match vault.keys() {
-        Err(error) if !vault.is_locked() => {
+        Ok(_) | Err(KeyError::None) => Ok(vault),
+        Err(error) => {
             say::error(&error.to_string());
             Err(Exit::Config)
         }
-        _ => Ok(vault),
     }
 }
 

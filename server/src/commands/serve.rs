@@ -32,7 +32,7 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         })?;
         let database = open(&database_of(&settings)?).await?;
         let keys = key_source(&settings, &database).await?;
-        make_missing(&keys)?;
+        make_missing(&keys);
         let vault = vault(keys)?;
         Ok((settings, listening, database, vault))
     };
@@ -72,22 +72,16 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Sees to it that a server that has its database in a file can keep secrets without being given a key.
-fn make_missing(keys: &KeySource) -> Result<(), Exit> {
+/// Sees to it that a server that has its database in a file can keep secrets without being given a key. Whoever keeps none needs none.
+fn make_missing(keys: &KeySource) {
     match keys.make_missing() {
-        Ok(None) => Ok(()),
-        Ok(Some(path)) => {
-            say::note(&format!(
-                "made {}: secrets in the database are encrypted with the key in it, and lost without it; keep a copy, and not with those of \
-                 the database",
-                path.display()
-            ));
-            Ok(())
-        }
-        Err(error) => {
-            say::error(&error.to_string());
-            Err(Exit::Config)
-        }
+        Ok(None) => {}
+        Ok(Some(path)) => say::note(&format!(
+            "made {}: secrets in the database are encrypted with the key in it, and lost without it; keep a copy, and not with those of the \
+             database",
+            path.display()
+        )),
+        Err(error) => say::warning(&error.to_string()),
     }
 }
 

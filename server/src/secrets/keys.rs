@@ -22,7 +22,7 @@ const LENGTH: usize = 32;
 /// Why there are no keys to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// None was given to the server.
+    /// None was given to the server, and it has made none.
     #[error(
         "the server has no key to encrypt secrets with: make one with `openssl rand -base64 32`, and name its file as `key_file` of \
          `[secrets]`, or put it into the environment as STOCKTAKE_SECRET_KEY"
@@ -38,7 +38,8 @@ pub(crate) enum KeyError {
     },
     /// The file cannot be made.
     #[error(
-        "cannot make {path}, for the key that secrets are encrypted with: {error}; name another file as `key_file` of `[secrets]`"
+        "cannot make {path}, for the key that secrets are encrypted with: {error}; until there is one no secret is stored: write it with \
+         `openssl rand -base64 32`, there or into another file that `key_file` of `[secrets]` names"
     )]
     NotMade {
         /// Which.
@@ -109,9 +110,8 @@ impl KeySource {
         }
     }
 
-    /// Whether there is any.
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self, Self::None)
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Beside(_))
     }
 
     /// The keys as they are now.
@@ -121,9 +121,12 @@ impl KeySource {
             Self::Environment(keys) => Keys::parse("STOCKTAKE_SECRET_KEY", keys.expose_secret()),
             Self::File(path) | Self::Beside(path) => {
                 let place = path.display().to_string();
-                let text =
-                    fs::read_to_string(path).map_err(|error| KeyError::Unreadable { path: place.clone(), error })?;
-                Keys::parse(&place, SecretString::from(text).expose_secret())
+                match fs::read_to_string(path) {
+                    Ok(text) => Keys::parse(&place, SecretString::from(text).expose_secret()),
+                    // Nobody has named it.
+                    Err(error) if self.is_own() && error.kind() == io::ErrorKind::NotFound => Err(KeyError::None),
+                    Err(error) => Err(KeyError::Unreadable { path: place, error }),
+                }
             }
         }
     }
@@ -274,6 +277,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_missing_is_no_key_if_it_is_the_servers_own_and_an_error_if_somebody_has_named_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/inventory.db.key");
+        assert!(matches!(KeySource::Beside(path.clone()).keys(), Err(KeyError::None)));
+        assert!(matches!(KeySource::File(path).keys(), Err(KeyError::Unreadable { .. })));
+        assert!(matches!(KeySource::Beside(folder.path().into()).keys(), Err(KeyError::Unreadable { .. })));
+    }
+
+    #[test]
     fn what_is_configured_counts_before_what_lies_beside_the_database() {
         let database = Path::new("/data/inventory.db");
         let path = |source: KeySource| match source {
@@ -282,7 +294,7 @@ mod tests {
         };
         assert_eq!(path(KeySource::None.or_beside(Some(database))), Path::new("/data/inventory.db.key"));
         assert_eq!(path(KeySource::File("/k".into()).or_beside(Some(database))), Path::new("/k"));
-        assert!(KeySource::None.or_beside(None).is_none());
+        assert!(matches!(KeySource::None.or_beside(None), KeySource::None));
     }
 
     #[test]

@@ -72,14 +72,12 @@ impl Vault {
         Self { source }
     }
 
-    /// Whether there are keys at all.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.source.is_none()
-    }
-
     /// Names of the keys as they are now: none if there are none.
     pub(crate) fn ids(&self) -> Result<Vec<String>, KeyError> {
-        if self.is_locked() { Ok(Vec::new()) } else { Ok(self.keys()?.ids()) }
+        match self.keys() {
+            Err(KeyError::None) => Ok(Vec::new()),
+            keys => Ok(keys?.ids()),
+        }
     }
 
     /// The keys as they are now.
