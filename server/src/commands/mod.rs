@@ -21,16 +21,20 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     access::{Access, AccessError},
+    agentless,
     cli::{Cli, Command, Where},
     config::{self, Settings},
     database::{Database, DatabaseError},
     exit::Exit,
-    logging, say,
-    secrets::{KeyError, KeySource, Vault},
+    logging, notify, say,
+    secrets::{KeyError, KeySource, Shelf, Vault},
 };
 
 /// The configuration that is read if it is there.
 const USUAL_CONFIG: &str = "/etc/stocktake/server.toml";
+
+/// Where all secrets stand.
+const SHELVES: [&Shelf; 2] = [&agentless::SHELF, &notify::SHELF];
 
 /// How long what is under way may take to be dropped once a command has ended.
 const TO_BE_DROPPED: Duration = Duration::from_millis(500);

@@ -1,11 +1,10 @@
 //! `secrets`: credentials of clusters and hosts, and where notifications go.
 
-use super::{database_of, key_source, open, settings, vault};
+use super::{SHELVES, database_of, key_source, open, settings, vault};
 use crate::{
-    agentless,
     cli::Secrets,
     exit::Exit,
-    notify, say,
+    say,
     secrets::{Unreadable, rotate},
 };
 
@@ -20,7 +19,7 @@ pub(super) async fn run(command: Secrets) -> anyhow::Result<Exit> {
         Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
-    let rotated = match rotate(&database, &vault, &[&agentless::SHELF, &notify::SHELF]).await {
+    let rotated = match rotate(&database, &vault, &SHELVES).await {
         Ok(rotated) => rotated,
         Err(error) => {
             say::error(&error.to_string());

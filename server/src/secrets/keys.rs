@@ -47,6 +47,16 @@ pub(crate) enum KeyError {
         /// Why.
         error: io::Error,
     },
+    /// The file that the server has made is not there any more, and is not replaced: what it has encrypted takes the same key.
+    #[error(
+        "{path} is not there, and the database holds secrets that are encrypted: no other key is made. Bring the file back, or name the one \
+         that has their keys as `key_file` of `[secrets]`. To begin with a new key and say those secrets again: \
+         `(umask 077; openssl rand -base64 32 > {path})`"
+    )]
+    Lost {
+        /// Which.
+        path: String,
+    },
     /// One is no key. It is not repeated: it may be one that was cut.
     #[error(
         "key {number} in {place} is no key: expected 32 bytes as base64 (44 characters) or hexadecimal (64), as `openssl rand -base64 32` prints them"
@@ -102,16 +112,16 @@ impl KeySource {
         }
     }
 
-    /// Makes the file with a key that is the server's own to make, if it is not there. Says where it was made.
-    pub(crate) fn make_missing(&self) -> Result<Option<&Path>, KeyError> {
+    /// Makes the file with a key that is the server's own to make, if it is not there. Says where it was made. It is not made where there
+    /// are secrets already: with another key, nobody would look for theirs.
+    pub(crate) fn make_missing(&self, has_secrets: bool) -> Result<Option<&Path>, KeyError> {
         match self {
+            Self::Beside(path) if has_secrets && matches!(self.keys(), Err(KeyError::None)) => {
+                Err(KeyError::Lost { path: path.display().to_string() })
+            }
             Self::Beside(path) => Ok(make(path)?.then_some(path)),
             Self::None | Self::File(_) | Self::Environment(_) => Ok(None),
         }
-    }
-
-    fn is_own(&self) -> bool {
-        matches!(self, Self::Beside(_))
     }
 
     /// The keys as they are now.
@@ -124,7 +134,7 @@ impl KeySource {
                 match fs::read_to_string(path) {
                     Ok(text) => Keys::parse(&place, SecretString::from(text).expose_secret()),
                     // Nobody has named it.
-                    Err(error) if self.is_own() && error.kind() == io::ErrorKind::NotFound => Err(KeyError::None),
+                    Err(error) if matches!(self, Self::Beside(_)) && error.kind() == io::ErrorKind::NotFound => Err(KeyError::None),
                     Err(error) => Err(KeyError::Unreadable { path: place, error }),
                 }
             }
@@ -274,6 +284,17 @@ mod tests {
         assert_eq!((first.len(), make(&path).unwrap(), keys()), (1, false, first.clone()));
         let error = make(&folder.path().join("none/inventory.db.key")).unwrap_err().to_string();
         assert!(error.contains("none/inventory.db.key") && error.contains("`key_file`"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_was_lost_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = KeySource::Beside(folder.path().join("inventory.db.key"));
+        let error = own.make_missing(true).unwrap_err();
+        assert!(matches!(&error, KeyError::Lost { .. }) && error.to_string().contains("openssl rand"), "{error}");
+        assert!(matches!(own.keys(), Err(KeyError::None)), "none was made");
+        assert!(own.make_missing(false).unwrap().is_some());
+        assert!(own.make_missing(true).unwrap().is_none(), "it is there");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     agentless,
     app::App,
     notify::{self, SHELF},
-    secrets::{KeySource, Vault, rotate},
+    secrets::{KeySource, Used, Vault, rotate, used},
     testing::{KEY, Served},
 };
 
@@ -157,8 +157,14 @@ async fn all_secrets_get_another_key_and_what_is_delivered_goes_on() {
         run(&served, "UPDATE agentless SET enabled = 0").await;
         let (database, new) = (&served.app.database, new_key());
         let shelves = [&agentless::SHELF, &SHELF];
+        let of_key = |keys: &Vault| {
+            let key_id = keys.ids().unwrap().remove(0);
+            ["source", "subscription"].map(|of| Used { key_id: key_id.clone(), of, count: 1 })
+        };
+        assert_eq!(used(database, &shelves).await.unwrap(), of_key(&vault(&[KEY])));
         let rotated = rotate(database, &vault(&[&new, KEY]), &shelves).await.unwrap();
         assert_eq!((rotated.done, rotated.unreadable.len()), (2, 0));
+        assert_eq!(used(database, &shelves).await.unwrap(), of_key(&vault(&[&new])));
         let only = with(&served, vault(&[&new]));
         let told = told(&only, writer).await;
         assert_eq!(told[0]["problem"], Value::Null, "{told:?}");
