@@ -31,7 +31,11 @@ pub(super) async fn run(command: Secrets) -> anyhow::Result<Exit> {
     }
     say::note(&format!("secrets that are encrypted with the first key now: {}", rotated.done));
     if rotated.unreadable.is_empty() {
-        say::note("no other key is needed any more");
+        say::note(if rotated.done == 0 {
+            "once all servers have the first key no other is needed, but for backups that were made before: keep it with them"
+        } else {
+            "run this once more before another key is taken away: a server may have stored a secret with it meanwhile"
+        });
         return Ok(Exit::Success);
     }
     Ok(Exit::Failure)

@@ -1,8 +1,7 @@
 //! Secrets in the database: credentials of what is looked at, and where notifications go. None is ever there as it is.
 //!
-//! `keys` says what they are encrypted with, `vault` encrypts and decrypts, `rotate` replaces a key by another, `used` says
-//! which keys there are secrets of. Whoever keeps secrets says on
-//! which [`Shelf`], and knows nothing of the others who do.
+//! `keys` says what they are encrypted with, `vault` encrypts and decrypts, `rotate` replaces a key by another, `used` says which keys there
+//! are secrets of. Whoever keeps secrets says on which [`Shelf`], and knows nothing of the others who do.
 
 mod keys;
 mod rotate;
