@@ -97,7 +97,9 @@ enum Kept {
 pub(crate) enum Unreadable {
     #[error(transparent)]
     Vault(#[from] VaultError),
-    #[error("what is kept of the channel cannot be read: it was written by a later version, or is another's; say the channel again")]
+    #[error(
+        "what is kept of the channel cannot be read: it was written by a later version, or is another's; say the channel again"
+    )]
     Unknown,
 }
 

@@ -134,7 +134,9 @@ impl KeySource {
                 match fs::read_to_string(path) {
                     Ok(text) => Keys::parse(&place, SecretString::from(text).expose_secret()),
                     // Nobody has named it.
-                    Err(error) if matches!(self, Self::Beside(_)) && error.kind() == io::ErrorKind::NotFound => Err(KeyError::None),
+                    Err(error) if matches!(self, Self::Beside(_)) && error.kind() == io::ErrorKind::NotFound => {
+                        Err(KeyError::None)
+                    }
                     Err(error) => Err(KeyError::Unreadable { path: place, error }),
                 }
             }

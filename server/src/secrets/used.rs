@@ -26,7 +26,11 @@ pub(crate) async fn used(database: &Database, shelves: &[&'static Shelf]) -> Res
             "SELECT key_id, COUNT(*) AS secrets FROM {table} WHERE {sealed} IS NOT NULL GROUP BY key_id ORDER BY key_id"
         );
         for row in statement.fetch(&mut *database.read().await?).await? {
-            all.push(Used { key_id: maybe_text(&row, "key_id")?.unwrap_or_default(), of, count: integer(&row, "secrets")? });
+            all.push(Used {
+                key_id: maybe_text(&row, "key_id")?.unwrap_or_default(),
+                of,
+                count: integer(&row, "secrets")?,
+            });
         }
     }
     Ok(all)
