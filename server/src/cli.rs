@@ -179,15 +179,16 @@ pub(crate) enum Token {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Secrets {
-    /// Encrypt all of them with the first key, after which the others can be taken away. Servers may run meanwhile.
+    /// Encrypt all of them with the first key, so that the others can be taken away. Servers may run meanwhile.
     #[command(after_help = ROTATE_AFTER_HELP)]
     Rotate(Where),
 }
 
 const ROTATE_AFTER_HELP: &str = "\
 To replace a key: put the new one before it in `key_file` (servers read it whenever they need it) or
-in STOCKTAKE_SECRET_KEY (restart them), run this, and take the old one away. With SQLite and nothing
-said the file is beside the database, with `.key` behind its name.";
+in STOCKTAKE_SECRET_KEY (restart all of them), and run this. Once it finds nothing to encrypt any
+more, take the old key away, and keep it with the backups that were made before: they take it. With
+SQLite and nothing said the file is beside the database, with `.key` behind its name.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {

@@ -65,15 +65,6 @@ fn opened(statement: &mut Statement, keys: &[String]) -> String {
     format!("(credential IS NULL{known})")
 }
 
-/// How many enabled sources nobody can look at who has no other keys than these.
-pub(crate) async fn locked(database: &Database, keys: &[String]) -> Result<i64, DatabaseError> {
-    let mut statement = Statement::default();
-    let opened = opened(&mut statement, keys);
-    statement.text = format!("SELECT COUNT(*) AS locked FROM agentless WHERE enabled = 1 AND NOT {opened}");
-    let rows = statement.fetch(&mut *database.read().await?).await?;
-    Ok(rows.first().map(|row| integer(row, "locked")).transpose()?.unwrap_or_default())
-}
-
 /// Takes what has been due for longest, in all accounts. What cannot be read is put off, so that it is in nobody's way.
 pub(crate) async fn take(
     database: &Database,

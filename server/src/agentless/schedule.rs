@@ -27,7 +27,6 @@ pub(crate) async fn always(app: App) {
     let most = usize::from(app.agentless.settings.looks_at_once);
     let failing = Arc::new(Semaphore::new(most.div_ceil(2)));
     let mut running = Running { app, looks: JoinSet::new(), most, failing };
-    running.tell_what_is_locked().await;
     loop {
         if let Err(error) = running.fill().await {
             let error = &error as &dyn std::error::Error;
@@ -38,22 +37,6 @@ pub(crate) async fn always(app: App) {
 }
 
 impl Running {
-    /// Says, once, that there is something that this server has no key for.
-    async fn tell_what_is_locked(&self) {
-        match lease::locked(&self.app.database, &self.keys()).await {
-            Ok(0) => {}
-            Ok(sources) => tracing::warn!(
-                sources,
-                "this server looks at none of these sources: it lacks the key that their credentials are encrypted with (`key_file` of \
-                 `[secrets]`, or STOCKTAKE_SECRET_KEY)"
-            ),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "cannot find out which sources this server has no key for");
-            }
-        }
-    }
-
     /// Names of the keys that there are.
     fn keys(&self) -> Vec<String> {
         self.app.vault.ids().unwrap_or_else(|error| {

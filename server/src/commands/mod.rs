@@ -21,16 +21,20 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     access::{Access, AccessError},
+    agentless,
     cli::{Cli, Command, Where},
     config::{self, Settings},
-    database::{Database, DatabaseError, sqlite_file},
+    database::{Database, DatabaseError},
     exit::Exit,
-    logging, say,
-    secrets::{KeySource, Vault},
+    logging, notify, say,
+    secrets::{KeyError, KeySource, Shelf, Vault},
 };
 
 /// The configuration that is read if it is there.
 const USUAL_CONFIG: &str = "/etc/stocktake/server.toml";
+
+/// Where all secrets stand.
+const SHELVES: [&Shelf; 2] = [&agentless::SHELF, &notify::SHELF];
 
 /// How long what is under way may take to be dropped once a command has ended.
 const TO_BE_DROPPED: Duration = Duration::from_millis(500);
@@ -149,8 +153,8 @@ async fn open(url: &str) -> Result<Database, Exit> {
 }
 
 /// What secrets are encrypted with: as the settings say, or with the key beside a file of SQLite.
-fn key_source(settings: &Settings, database: &str) -> Result<KeySource, Exit> {
-    let file = sqlite_file(database).map_err(|error| cannot_use(&error))?;
+async fn key_source(settings: &Settings, database: &Database) -> Result<KeySource, Exit> {
+    let file = database.file().await.map_err(|error| cannot_use(&error))?;
     Ok(KeySource::new(settings.secrets.key_file.clone()).or_beside(file.as_deref()))
 }
 
@@ -158,11 +162,11 @@ fn key_source(settings: &Settings, database: &str) -> Result<KeySource, Exit> {
 fn vault(source: KeySource) -> Result<Vault, Exit> {
     let vault = Vault::new(source);
     match vault.keys() {
-        Err(error) if !vault.is_locked() => {
+        Ok(_) | Err(KeyError::None) => Ok(vault),
+        Err(error) => {
             say::error(&error.to_string());
             Err(Exit::Config)
         }
-        _ => Ok(vault),
     }
 }
 

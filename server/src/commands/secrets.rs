@@ -1,11 +1,10 @@
 //! `secrets`: credentials of clusters and hosts, and where notifications go.
 
-use super::{database_of, key_source, open, settings, vault};
+use super::{SHELVES, database_of, key_source, open, settings, vault};
 use crate::{
-    agentless,
     cli::Secrets,
     exit::Exit,
-    notify, say,
+    say,
     secrets::{Unreadable, rotate},
 };
 
@@ -13,14 +12,14 @@ pub(super) async fn run(command: Secrets) -> anyhow::Result<Exit> {
     let Secrets::Rotate(place) = command;
     let prepared = async {
         let settings = settings(&place)?;
-        let url = database_of(&settings)?;
-        Ok((vault(key_source(&settings, &url)?)?, open(&url).await?))
+        let database = open(&database_of(&settings)?).await?;
+        Ok((vault(key_source(&settings, &database).await?)?, database))
     };
     let (vault, database) = match prepared.await {
         Ok(prepared) => prepared,
         Err(exit) => return Ok(exit),
     };
-    let rotated = match rotate(&database, &vault, &[&agentless::SHELF, &notify::SHELF]).await {
+    let rotated = match rotate(&database, &vault, &SHELVES).await {
         Ok(rotated) => rotated,
         Err(error) => {
             say::error(&error.to_string());
@@ -32,7 +31,11 @@ pub(super) async fn run(command: Secrets) -> anyhow::Result<Exit> {
     }
     say::note(&format!("secrets that are encrypted with the first key now: {}", rotated.done));
     if rotated.unreadable.is_empty() {
-        say::note("no other key is needed any more");
+        say::note(if rotated.done == 0 {
+            "once all servers have the first key no other is needed, but for backups that were made before: keep it with them"
+        } else {
+            "run this once more before another key is taken away: a server may have stored a secret with it meanwhile"
+        });
         return Ok(Exit::Success);
     }
     Ok(Exit::Failure)

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{database_of, key_source, open, refused, settings, vault};
+use super::{SHELVES, cannot_use, database_of, key_source, open, refused, settings, vault};
 use crate::{
     agentless::{self, Agentless},
     app::App,
@@ -12,7 +12,7 @@ use crate::{
     database::statistics,
     exit::Exit,
     notify, reap, say,
-    secrets::KeySource,
+    secrets::{KeySource, Used, Vault, used},
     serve,
 };
 
@@ -30,11 +30,12 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
             say::error(&format!("{error:#}"));
             Exit::Config
         })?;
-        let url = database_of(&settings)?;
-        let database = open(&url).await?;
-        let keys = key_source(&settings, &url)?;
-        make_missing(&keys)?;
+        let database = open(&database_of(&settings)?).await?;
+        let keys = key_source(&settings, &database).await?;
+        let used = used(&database, &SHELVES).await.map_err(|error| cannot_use(&error))?;
+        make_missing(&keys, !used.is_empty());
         let vault = vault(keys)?;
+        tell_what_is_locked(&vault, &used);
         Ok((settings, listening, database, vault))
     };
     let (settings, listening, database, vault) = tokio::select! {
@@ -73,22 +74,31 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Sees to it that a server that has its database in a file can keep secrets without being given a key.
-fn make_missing(keys: &KeySource) -> Result<(), Exit> {
-    match keys.make_missing() {
-        Ok(None) => Ok(()),
-        Ok(Some(path)) => {
-            say::note(&format!(
-                "made {}: secrets in the database are encrypted with the key in it, and lost without it; keep a copy, and not with those of \
-                 the database",
-                path.display()
-            ));
-            Ok(())
+/// Sees to it that a server that has its database in a file can keep secrets without being given a key. Whoever keeps none needs none.
+fn make_missing(keys: &KeySource, has_secrets: bool) {
+    match keys.make_missing(has_secrets) {
+        Ok(None) => {}
+        Ok(Some(path)) => say::note(&format!(
+            "made {}: secrets in the database are encrypted with the key in it, and lost without it; keep a copy, and not with those of the \
+             database",
+            path.display()
+        )),
+        Err(error) => say::warning(&error.to_string()),
+    }
+}
+
+/// Says which secrets this server cannot read, since it has no key for them.
+fn tell_what_is_locked(vault: &Vault, used: &[Used]) {
+    match vault.ids() {
+        Ok(ids) => {
+            for Used { key_id, of, count } in used.iter().filter(|used| !ids.contains(&used.key_id)) {
+                say::warning(&format!(
+                    "this server lacks the key {key_id}, and cannot read what is encrypted with it ({of}s: {count}): give it that key \
+                     (`key_file` of `[secrets]`, or STOCKTAKE_SECRET_KEY), or store those secrets again"
+                ));
+            }
         }
-        Err(error) => {
-            say::error(&error.to_string());
-            Err(Exit::Config)
-        }
+        Err(error) => say::warning(&error.to_string()),
     }
 }
 

@@ -23,11 +23,37 @@ impl Database {
         };
         migrator.iter().map(|migration| migration.version).max().unwrap_or_default()
     }
+
+    /// The file that SQLite has opened, behind all symbolic links; none of PostgreSQL.
+    pub(crate) async fn file(&self) -> Result<Option<PathBuf>, DatabaseError> {
+        if self.dialect() == Dialect::Postgres {
+            return Ok(None);
+        }
+        let text = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+        let file: String = sqlx::query_scalar(text).fetch_one(self.pool()).await?;
+        Ok(Some(file.into()))
+    }
 }
 
-/// The file of a database that is one.
+/// The file that the URL of a database names, if it is SQLite's.
 pub(crate) fn sqlite_file(url: &str) -> Result<Option<PathBuf>, DatabaseError> {
     let (dialect, _) = address(url)?;
     let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
     Ok((dialect == Dialect::Sqlite).then(|| PathBuf::from(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_the_one_that_is_opened_by_whichever_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real.db"), folder.path().join("link.db"));
+        let opened = async |url: &str| Database::open(url).await.unwrap().file().await.unwrap();
+        let first = opened(real.to_str().unwrap()).await;
+        assert_eq!(first, Some(real.canonicalize().unwrap()));
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert_eq!(opened(link.to_str().unwrap()).await, first);
+    }
 }

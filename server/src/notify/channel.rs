@@ -97,7 +97,9 @@ enum Kept {
 pub(crate) enum Unreadable {
     #[error(transparent)]
     Vault(#[from] VaultError),
-    #[error("what is kept of the channel cannot be read: it was written by a later version; say the channel again")]
+    #[error(
+        "what is kept of the channel cannot be read: it was written by a later version, or is another's; say the channel again"
+    )]
     Unknown,
 }
 
@@ -216,11 +218,14 @@ impl Channel {
         };
         let text = vault.open(bound, sealed)?;
         let url = |url: String| url.parse().map_err(|_| Unreadable::Unknown);
-        Ok(match serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable::Unknown)? {
-            Kept::Webhook { url: to, secret } => {
+        let kept = serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable::Unknown)?;
+        Ok(match (view, kept) {
+            (ChannelView::Webhook { .. }, Kept::Webhook { url: to, secret }) => {
                 Self::Webhook { url: url(to)?, key: SigningKey::of(secret.into()).ok_or(Unreadable::Unknown)? }
             }
-            Kept::Slack { url: to } => Self::Slack { url: url(to)? },
+            (ChannelView::Slack { .. }, Kept::Slack { url: to }) => Self::Slack { url: url(to)? },
+            // How much is handed over at once goes by what is told.
+            _ => return Err(Unreadable::Unknown),
         })
     }
 }
@@ -312,6 +317,8 @@ mod tests {
         assert!(slack.secret().is_none());
         let error = open(Bound { id: 3, ..bound }, &sealed).unwrap_err();
         assert!(matches!(error, Unreadable::Vault(VaultError::Altered)), "{error}");
+        let unlike = Channel::open(&slack.view(), &vault, bound, Some(&sealed));
+        assert!(matches!(unlike, Err(Unreadable::Unknown)), "{unlike:?}");
         for text in ["", "{}", "{\"type\":\"pigeon\"}"] {
             let sealed = vault.seal(bound, &text.into()).unwrap();
             assert!(matches!(open(bound, &sealed), Err(Unreadable::Unknown)), "{text}");

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use sqlx::{AnyConnection, any::AnyRow};
 
 use super::{
-    channel::{Channel, ChannelView},
+    channel::{Channel, ChannelView, Unreadable},
     on::On,
 };
 use crate::{
@@ -135,23 +135,42 @@ fn sealed(row: &AnyRow) -> Result<Option<Sealed>, sqlx::Error> {
     Ok(sealed.map(|(bytes, key_id)| Sealed { key_id, bytes }))
 }
 
-/// Where a subscription goes, of which it is known how that is told. What is secret is read anew each time, as somebody may have
-/// encrypted it with another key. Says why, if it cannot be told.
-pub(crate) async fn channel(
-    database: &Database,
-    vault: &Vault,
-    (account_id, id): (i64, i64),
-    view: &ChannelView,
-) -> Result<Channel, String> {
-    let read = async {
-        let mut statement = Statement::of_account(account_id);
-        let id = statement.bind(id);
-        statement.text = format!("SELECT sealed, key_id FROM subscription WHERE account_id = $1 AND id = {id}");
-        let rows = statement.fetch(&mut *database.read().await?).await?;
-        Ok::<_, DatabaseError>(rows.first().map(sealed).transpose()?.flatten())
-    };
-    let sealed = read.await.map_err(|error| format!("it cannot be read where it goes: {error}"))?;
-    Channel::open(view, vault, bound(account_id, id), sealed.as_ref()).map_err(|error| error.to_string())
+/// A subscription as somebody has read it, who has yet to open its channel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unopened<'a> {
+    pub(crate) account_id: i64,
+    pub(crate) id: i64,
+    pub(crate) revision: i64,
+    /// Where it goes, as it is told.
+    pub(crate) channel: &'a ChannelView,
+}
+
+/// Why it is not known where a subscription goes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unknown {
+    /// The database does not say.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// It is another one by now, or was removed.
+    #[error("the subscription was changed meanwhile")]
+    Changed,
+    /// What is kept of it cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// Where a subscription goes. What is secret is read anew each time, as somebody may have encrypted it with another key, but never that of
+/// another channel than the one that was read: that one has another pace.
+pub(crate) async fn channel(database: &Database, vault: &Vault, one: Unopened<'_>) -> Result<Channel, Unknown> {
+    let Unopened { account_id, id, revision, channel } = one;
+    let mut statement = Statement::of_account(account_id);
+    let (place, revision) = (statement.bind(id), statement.bind(revision));
+    statement.text = format!(
+        "SELECT sealed, key_id FROM subscription WHERE account_id = $1 AND id = {place} AND revision = {revision}"
+    );
+    let rows = statement.fetch(&mut *database.read().await?).await.map_err(DatabaseError::from)?;
+    let sealed = sealed(rows.first().ok_or(Unknown::Changed)?).map_err(DatabaseError::from)?;
+    Ok(Channel::open(channel, vault, bound(account_id, id), sealed.as_ref())?)
 }
 
 /// A subscription of an account.

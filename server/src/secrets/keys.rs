@@ -22,7 +22,7 @@ const LENGTH: usize = 32;
 /// Why there are no keys to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    /// None was given to the server.
+    /// None was given to the server, and it has made none.
     #[error(
         "the server has no key to encrypt secrets with: make one with `openssl rand -base64 32`, and name its file as `key_file` of \
          `[secrets]`, or put it into the environment as STOCKTAKE_SECRET_KEY"
@@ -38,13 +38,24 @@ pub(crate) enum KeyError {
     },
     /// The file cannot be made.
     #[error(
-        "cannot make {path}, for the key that secrets are encrypted with: {error}; name another file as `key_file` of `[secrets]`"
+        "cannot make {path}, for the key that secrets are encrypted with: {error}; until there is one no secret is stored: write it with \
+         `openssl rand -base64 32`, there or into another file that `key_file` of `[secrets]` names"
     )]
     NotMade {
         /// Which.
         path: String,
         /// Why.
         error: io::Error,
+    },
+    /// The file that the server has made is not there any more, and is not replaced: what it has encrypted takes the same key.
+    #[error(
+        "{path} is not there, and the database holds secrets that are encrypted: no other key is made. Bring the file back, or name the one \
+         that has their keys as `key_file` of `[secrets]`. To begin with a new key and say those secrets again: \
+         `(umask 077; openssl rand -base64 32 > {path})`"
+    )]
+    Lost {
+        /// Which.
+        path: String,
     },
     /// One is no key. It is not repeated: it may be one that was cut.
     #[error(
@@ -101,17 +112,16 @@ impl KeySource {
         }
     }
 
-    /// Makes the file with a key that is the server's own to make, if it is not there. Says where it was made.
-    pub(crate) fn make_missing(&self) -> Result<Option<&Path>, KeyError> {
+    /// Makes the file with a key that is the server's own to make, if it is not there. Says where it was made. It is not made where there
+    /// are secrets already: with another key, nobody would look for theirs.
+    pub(crate) fn make_missing(&self, has_secrets: bool) -> Result<Option<&Path>, KeyError> {
         match self {
+            Self::Beside(path) if has_secrets && matches!(self.keys(), Err(KeyError::None)) => {
+                Err(KeyError::Lost { path: path.display().to_string() })
+            }
             Self::Beside(path) => Ok(make(path)?.then_some(path)),
             Self::None | Self::File(_) | Self::Environment(_) => Ok(None),
         }
-    }
-
-    /// Whether there is any.
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self, Self::None)
     }
 
     /// The keys as they are now.
@@ -121,9 +131,14 @@ impl KeySource {
             Self::Environment(keys) => Keys::parse("STOCKTAKE_SECRET_KEY", keys.expose_secret()),
             Self::File(path) | Self::Beside(path) => {
                 let place = path.display().to_string();
-                let text =
-                    fs::read_to_string(path).map_err(|error| KeyError::Unreadable { path: place.clone(), error })?;
-                Keys::parse(&place, SecretString::from(text).expose_secret())
+                match fs::read_to_string(path) {
+                    Ok(text) => Keys::parse(&place, SecretString::from(text).expose_secret()),
+                    // Nobody has named it.
+                    Err(error) if matches!(self, Self::Beside(_)) && error.kind() == io::ErrorKind::NotFound => {
+                        Err(KeyError::None)
+                    }
+                    Err(error) => Err(KeyError::Unreadable { path: place, error }),
+                }
             }
         }
     }
@@ -274,6 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_lost_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = KeySource::Beside(folder.path().join("inventory.db.key"));
+        let error = own.make_missing(true).unwrap_err();
+        assert!(matches!(&error, KeyError::Lost { .. }) && error.to_string().contains("openssl rand"), "{error}");
+        assert!(matches!(own.keys(), Err(KeyError::None)), "none was made");
+        assert!(own.make_missing(false).unwrap().is_some());
+        assert!(own.make_missing(true).unwrap().is_none(), "it is there");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_no_key_if_it_is_the_servers_own_and_an_error_if_somebody_has_named_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/inventory.db.key");
+        assert!(matches!(KeySource::Beside(path.clone()).keys(), Err(KeyError::None)));
+        assert!(matches!(KeySource::File(path).keys(), Err(KeyError::Unreadable { .. })));
+        assert!(matches!(KeySource::Beside(folder.path().into()).keys(), Err(KeyError::Unreadable { .. })));
+    }
+
+    #[test]
     fn what_is_configured_counts_before_what_lies_beside_the_database() {
         let database = Path::new("/data/inventory.db");
         let path = |source: KeySource| match source {
@@ -282,7 +317,7 @@ mod tests {
         };
         assert_eq!(path(KeySource::None.or_beside(Some(database))), Path::new("/data/inventory.db.key"));
         assert_eq!(path(KeySource::File("/k".into()).or_beside(Some(database))), Path::new("/k"));
-        assert!(KeySource::None.or_beside(None).is_none());
+        assert!(matches!(KeySource::None.or_beside(None), KeySource::None));
     }
 
     #[test]

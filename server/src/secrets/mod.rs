@@ -1,10 +1,11 @@
 //! Secrets in the database: credentials of what is looked at, and where notifications go. None is ever there as it is.
 //!
-//! `keys` says what they are encrypted with, `vault` encrypts and decrypts, `rotate` replaces a key by another. Whoever keeps secrets says on
-//! which [`Shelf`], and knows nothing of the others who do.
+//! `keys` says what they are encrypted with, `vault` encrypts and decrypts, `rotate` replaces a key by another, `used` says which keys there
+//! are secrets of. Whoever keeps secrets says on which [`Shelf`], and knows nothing of the others who do.
 
 mod keys;
 mod rotate;
+mod used;
 mod vault;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub(crate) use self::rotate::Rotated;
 pub(crate) use self::{
     keys::{KeyError, KeySource, Keys},
     rotate::{Unreadable, rotate},
+    used::{Used, used},
     vault::{Bound, Sealed, Vault, VaultError, obstacle},
 };
 

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Shelf,
-    keys::Keys,
+    keys::{KeyError, Keys},
     vault::{Bound, Sealed, Vault, VaultError, open, seal},
 };
 use crate::{
@@ -38,6 +38,9 @@ pub(crate) struct Unreadable {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RotateError {
     /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// What is to be encrypted with them.
     #[error(transparent)]
     Vault(#[from] VaultError),
     /// The database.
@@ -82,7 +85,7 @@ pub(crate) async fn rotate(
     vault: &Vault,
     shelves: &[&'static Shelf],
 ) -> Result<Rotated, RotateError> {
-    let keys = vault.keys().map_err(VaultError::from)?;
+    let keys = vault.keys()?;
     let mut rotated = Rotated::default();
     for shelf in shelves {
         loop {

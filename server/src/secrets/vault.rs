@@ -37,8 +37,11 @@ pub(crate) struct Sealed {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
     /// There are no keys.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
+    #[error("{}", KeyError::None)]
+    NoKey,
+    /// There are, and they cannot be read. Where they are and why is for who runs the server, and for nobody who asks it.
+    #[error("the server cannot use its keys; its log says why")]
+    Unusable,
     /// Another key has encrypted it.
     #[error(
         "the secret is encrypted with the key {0}, which the server does not have: give it that key (`key_file` of `[secrets]`, or STOCKTAKE_SECRET_KEY), or store the secret again"
@@ -72,14 +75,12 @@ impl Vault {
         Self { source }
     }
 
-    /// Whether there are keys at all.
-    pub(crate) fn is_locked(&self) -> bool {
-        self.source.is_none()
-    }
-
     /// Names of the keys as they are now: none if there are none.
     pub(crate) fn ids(&self) -> Result<Vec<String>, KeyError> {
-        if self.is_locked() { Ok(Vec::new()) } else { Ok(self.keys()?.ids()) }
+        match self.keys() {
+            Err(KeyError::None) => Ok(Vec::new()),
+            keys => Ok(keys?.ids()),
+        }
     }
 
     /// The keys as they are now.
@@ -96,18 +97,25 @@ impl Vault {
     }
 }
 
-impl From<VaultError> for Problem {
-    fn from(error: VaultError) -> Self {
+impl From<KeyError> for VaultError {
+    fn from(error: KeyError) -> Self {
         match error {
-            VaultError::Keys(KeyError::None) | VaultError::UnknownKey(_) | VaultError::Altered => {
-                Self::new(StatusCode::CONFLICT, error.to_string())
-            }
-            VaultError::Keys(_) | VaultError::Random => {
+            KeyError::None => Self::NoKey,
+            error => {
                 tracing::error!(%error, "a secret could not be encrypted or decrypted");
-                let title = "the server cannot use its keys; its log says why";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, title)
+                Self::Unusable
             }
         }
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        let status = match error {
+            VaultError::NoKey | VaultError::UnknownKey(_) | VaultError::Altered => StatusCode::CONFLICT,
+            VaultError::Unusable | VaultError::Random => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -116,7 +124,9 @@ pub(crate) fn obstacle(keys: &Result<Keys, KeyError>, sealed: &Sealed) -> Option
     match keys {
         Ok(keys) if keys.find(&sealed.key_id).is_some() => None,
         Ok(_) => Some(VaultError::UnknownKey(sealed.key_id.clone()).to_string()),
-        Err(error) => Some(error.to_string()),
+        Err(KeyError::None) => Some(VaultError::NoKey.to_string()),
+        // Whoever takes up what is due logs why.
+        Err(_) => Some(VaultError::Unusable.to_string()),
     }
 }
 
@@ -197,6 +207,20 @@ mod tests {
     fn without_a_key_it_says_how_to_get_one() {
         let error = Vault::default().seal(BOUND, &"x".into()).unwrap_err().to_string();
         assert!(error.contains("openssl rand") && error.contains("key_file"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_keys_is_told_to_nobody_who_asks() {
+        let sealed = vault(&["a"]).seal(BOUND, &"hunter2".into()).unwrap();
+        let broken = Vault::new(KeySource::File("/nowhere/keys".into()));
+        let told = [
+            obstacle(&broken.keys(), &sealed).unwrap(),
+            broken.open(BOUND, &sealed).unwrap_err().to_string(),
+            Problem::from(broken.seal(BOUND, &"hunter2".into()).unwrap_err()).title,
+        ];
+        assert_eq!(told, ["the server cannot use its keys; its log says why"; 3]);
+        let none = obstacle(&Vault::default().keys(), &sealed).unwrap();
+        assert!(none.contains("openssl rand"), "{none}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod backup;
 mod bed;
+mod keys;
 mod lifecycle;
 mod openapi;
 mod told;

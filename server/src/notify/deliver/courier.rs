@@ -19,6 +19,7 @@ use crate::{
     notify::{
         parcel::{self, Addressee, Letter},
         send::Outcome,
+        subscription::Unknown,
     },
 };
 
@@ -119,7 +120,7 @@ impl Courier {
             return Ok(());
         };
         let letter = [self.letter(item).await?];
-        match self.attempt(&letter).await {
+        match self.attempt(&letter).await.map_err(|unknown| self.unattempted(&unknown))? {
             Outcome::Taken => {
                 self.answered(Some(Timestamp::now().as_millisecond()));
                 let noted = letters::taken(&self.app.database, &self.mailbox, item.last()).await;
@@ -156,7 +157,7 @@ impl Courier {
             self.mailbox.queue().done(1);
             return Ok(());
         }
-        match self.attempt(&letters).await {
+        match self.attempt(&letters).await.map_err(|unknown| self.unattempted(&unknown))? {
             Outcome::Taken => self.answered(Some(Timestamp::now().as_millisecond())),
             Outcome::Later { after, why } => return Err(self.failed(after, &why)),
             Outcome::Refused(why) => {
@@ -197,7 +198,8 @@ impl Courier {
         Ok(Letter::Removed { first, last })
     }
 
-    async fn attempt(&self, letters: &[Letter]) -> Outcome {
+    /// Makes an attempt, unless it is not known where.
+    async fn attempt(&self, letters: &[Letter]) -> Result<Outcome, Unknown> {
         let is_slow = {
             let queue = self.mailbox.queue();
             queue.lasted > SLOWNESS || queue.delivery.attempts > 0
@@ -213,11 +215,22 @@ impl Courier {
                 let to = Addressee { account, id: *id, name, channel };
                 parcel::send(&self.app.notify, &to, letters).await
             }
-            Err(why) => Outcome::Later { after: None, why },
+            // Until somebody brings the key or says the channel again, as if the receiver were down.
+            Err(Unknown::Unreadable(error)) => Outcome::Later { after: None, why: error.to_string() },
+            Err(unknown) => return Err(unknown),
         };
         self.mailbox.queue().lasted = began.elapsed();
         self.app.metrics.notification(&outcome);
-        outcome
+        Ok(outcome)
+    }
+
+    /// How long to wait where no attempt was made, which is nothing that the receiver has failed in.
+    fn unattempted(&mut self, unknown: &Unknown) -> Duration {
+        match unknown {
+            // Until that is read anew, and another courier has its turn.
+            Unknown::Changed => PATIENCE_AT_FIRST,
+            unknown => self.troubled(unknown),
+        }
     }
 
     /// The receiver is there, and has taken something at a time if it has.

@@ -14,7 +14,7 @@ use crate::{
     notify::{
         channel::{Channel, ChannelView},
         on::Wanted,
-        subscription::{self, Delivery, Subscription},
+        subscription::{self, Delivery, Subscription, Unknown, Unopened},
     },
 };
 
@@ -120,13 +120,14 @@ impl Mailbox {
         self.channel.pace()
     }
 
-    /// Where it goes, or why that cannot be told at the moment.
-    pub(super) async fn channel(&self, app: &App) -> Result<&Channel, String> {
+    /// Where it goes.
+    pub(super) async fn channel(&self, app: &App) -> Result<&Channel, Unknown> {
         if let Some(channel) = self.opened.get() {
             return Ok(channel);
         }
-        let place = (self.account_id, self.id);
-        let channel = subscription::channel(&app.database, &app.vault, place, &self.channel).await?;
+        let Self { account_id, id, revision, ref channel, .. } = *self;
+        let unopened = Unopened { account_id, id, revision, channel };
+        let channel = subscription::channel(&app.database, &app.vault, unopened).await?;
         Ok(self.opened.get_or_init(|| channel))
     }
 

@@ -1,5 +1,7 @@
 //! Where notifications go, as the database keeps it: encrypted, bound to its subscription, and read with the key that has encrypted it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
@@ -8,7 +10,7 @@ use crate::{
     agentless,
     app::App,
     notify::{self, SHELF},
-    secrets::{KeySource, Vault, rotate},
+    secrets::{KeySource, Used, Vault, rotate, used},
     testing::{KEY, Served},
 };
 
@@ -123,7 +125,7 @@ async fn what_cannot_be_read_says_so_and_is_in_nobodys_way() {
                 if one["delivery"]["error"].is_string() {
                     break;
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             assert!(one["delivery"]["error"].as_str().unwrap_or_default().contains(why), "{one}");
         }
@@ -157,8 +159,14 @@ async fn all_secrets_get_another_key_and_what_is_delivered_goes_on() {
         run(&served, "UPDATE agentless SET enabled = 0").await;
         let (database, new) = (&served.app.database, new_key());
         let shelves = [&agentless::SHELF, &SHELF];
+        let of_key = |keys: &Vault| {
+            let key_id = keys.ids().unwrap().remove(0);
+            ["source", "subscription"].map(|of| Used { key_id: key_id.clone(), of, count: 1 })
+        };
+        assert_eq!(used(database, &shelves).await.unwrap(), of_key(&vault(&[KEY])));
         let rotated = rotate(database, &vault(&[&new, KEY]), &shelves).await.unwrap();
         assert_eq!((rotated.done, rotated.unreadable.len()), (2, 0));
+        assert_eq!(used(database, &shelves).await.unwrap(), of_key(&vault(&[&new])));
         let only = with(&served, vault(&[&new]));
         let told = told(&only, writer).await;
         assert_eq!(told[0]["problem"], Value::Null, "{told:?}");
@@ -170,5 +178,33 @@ async fn all_secrets_get_another_key_and_what_is_delivered_goes_on() {
         let mut of: Vec<&str> = rotated.unreadable.iter().map(|one| one.of.as_str()).collect();
         of.sort_unstable();
         assert_eq!((rotated.done, of), (0, vec!["source `prod`", "subscription `a test's`"]));
+    }
+}
+
+#[tokio::test]
+async fn what_the_database_does_not_say_is_not_what_the_receiver_fails_in() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let (late, soon) = (Receiver::start().await, Receiver::start().await);
+        let of = |context: &str| json!({"events": ["image.appeared"], "context": context});
+        let made = subscribe(&served, writer, of("prod/back"), &late.url()).await;
+        subscribe(&served, writer, of("prod"), &soon.url()).await;
+        let delivering = tokio::spawn(notify::always(served.app.clone()));
+        served.report(agent, &[("web", "shop", "nginx:1")]).await;
+        soon.wait(1).await;
+        // Both are known by now, and of one it was not read yet where it goes.
+        run(&served, "ALTER TABLE subscription RENAME COLUMN sealed TO hidden").await;
+        served.report(agent, &[("web", "shop", "nginx:1"), ("db", "back", "redis:7")]).await;
+        soon.wait(2).await;
+        // Long enough for an attempt, and for what is written down of it.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let state = sqlx::query_as("SELECT attempts, error FROM subscription WHERE id = $1");
+        let state: (i64, Option<String>) =
+            state.bind(made["id"].as_i64()).fetch_one(served.app.database.pool()).await.unwrap();
+        run(&served, "ALTER TABLE subscription RENAME COLUMN hidden TO sealed").await;
+        assert_eq!((state, late.got().len()), ((0, None), 0));
+        assert_eq!(late.wait(1).await[0].json()["data"]["image"]["image"], "redis:7");
+        delivering.abort();
     }
 }

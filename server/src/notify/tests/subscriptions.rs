@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::servers;
-use crate::notify::subscription;
+use crate::notify::{
+    channel::Channel,
+    subscription::{self, Subscription, Unknown, Unopened},
+};
 
 #[tokio::test]
 async fn a_subscription_is_made_changed_and_removed_and_its_secrets_are_told_once() {
@@ -182,5 +185,33 @@ async fn what_was_taken_stays_taken_whoever_writes_what_was_before() {
         writing.commit().await.unwrap();
         let after = subscription::find(&mut database.read().await.unwrap(), account_id, id).await.unwrap().unwrap();
         assert_eq!((before.taken, after.taken), (0, 7));
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_opened_as_it_was_read_or_not_at_all() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let writer = account.with("read-write");
+        let slack = json!({"name": "x", "channel": {"type": "slack", "url": "https://a.example/hidden"}});
+        let made = served.ask("POST", "/v1/subscriptions", writer, slack).await.json();
+        let (database, id) = (&served.app.database, made["id"].as_i64().unwrap());
+        let account_id: i64 =
+            sqlx::query_scalar("SELECT account_id FROM subscription").fetch_one(database.pool()).await.unwrap();
+        let read =
+            async || subscription::find(&mut database.read().await.unwrap(), account_id, id).await.unwrap().unwrap();
+        let open = async |one: &Subscription| {
+            let (revision, channel) = (one.revision, one.channel.as_ref().unwrap());
+            let unopened = Unopened { account_id, id, revision, channel };
+            subscription::channel(database, &served.app.vault, unopened).await
+        };
+        let before = read().await;
+        assert!(matches!(open(&before).await, Ok(Channel::Slack { .. })));
+        let webhook = json!({"channel": {"type": "webhook", "url": "https://a.example/hidden"}});
+        let changed = served.ask("PATCH", &format!("/v1/subscriptions/{id}"), writer, webhook).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        // Of twenty that are handed over at once to the one, the other takes the last.
+        assert!(matches!(open(&before).await, Err(Unknown::Changed)));
+        assert!(matches!(open(&read().await).await, Ok(Channel::Webhook { .. })));
     }
 }
