@@ -1,11 +1,10 @@
 # shellcheck shell=bash
-# Static binaries. Each way sets BINARIES to the folder that they are in.
+# Static binaries, as they are shipped. BINARIES is the folder that they are in.
 
-# compile_for_release TARGET_DIRECTORY auto|required NAME… : with musl where the toolchain has it. glibc, too, can be
-# linked statically: since 2.34 it resolves names by itself, as far as files and DNS go, and nsswitch.conf of the image
-# asks for nothing else.
-compile_for_release() {
-    local target_directory=$1 musl=$2 target flags=() arguments=() name
+# compile TARGET_DIRECTORY auto|required NAME… : with musl where the toolchain has it. glibc, too, can be linked statically:
+# since 2.34 it resolves names by itself, as far as files and DNS go, and nsswitch.conf of the image asks for nothing else.
+compile() {
+    local target_directory=$1 musl=$2 target flags c_flags name
     shift 2
     if has_musl_target; then
         target=$MACHINE-unknown-linux-musl
@@ -15,38 +14,26 @@ compile_for_release() {
         target=$MACHINE-unknown-linux-gnu
         say "no musl target (rustup target add $MACHINE-unknown-linux-musl): glibc is linked statically"
     fi
-    flags+=(-C target-feature=+crt-static)
-    for name in "$@"; do arguments+=(--package "stocktake-$name"); done
-    say "building $* for $target: a quarter of an hour the first time"
-    # Where it was built is not to be seen in what was built: panics name files, and so do assertions in C.
-    local home c_flags
+    # Where it was built is not to be seen in what was built: panics name files, and so do assertions in C. Of several
+    # prefixes that fit rustc takes the last, and gcc too.
+    local home prefixes prefix
     home=$(readlink -f "${CARGO_HOME:-$HOME/.cargo}")
-    flags+=("--remap-path-prefix=$home=/cargo" "--remap-path-prefix=$target_directory=/target"
-        "--remap-path-prefix=$CHECKOUT=/stocktake" "--remap-path-prefix=$(rustc --print sysroot)=/rust")
-    c_flags="-ffile-prefix-map=$home=/cargo -ffile-prefix-map=$target_directory=/target -ffile-prefix-map=$CHECKOUT=/stocktake"
-    # For the target alone, by `--target`: what runs while building is linked as ever.
-    env "CARGO_ENCODED_RUSTFLAGS=$(join_by $'\x1f' "${flags[@]}")" "CFLAGS_${target//-/_}=$c_flags" CARGO_INCREMENTAL=0 \
-        cargo build --locked --release --target "$target" --target-dir "$target_directory" "${arguments[@]}"
+    prefixes=("$CHECKOUT=/stocktake" "$target_directory=/target" "$home=/cargo" "$(rustc --print sysroot)=/rust")
+    flags="-C${SEPARATOR}target-feature=+crt-static"
+    for prefix in "${prefixes[@]}"; do
+        flags+="$SEPARATOR--remap-path-prefix=$prefix"
+        c_flags+=" -ffile-prefix-map=$prefix"
+    done
+    # One by one: cargo would give the features that one needs to what both have in common, and an image would not be
+    # the same if the other was built with it.
+    for name in "$@"; do
+        say "building stocktake-$name for $target: some ten minutes the first time"
+        # With `--target` the flags are for that alone; what runs while building is linked as ever.
+        env "CARGO_ENCODED_RUSTFLAGS=$flags" "CFLAGS_${target//-/_}=$c_flags" CARGO_INCREMENTAL=0 \
+            cargo build --quiet --locked --release --target "$target" --target-dir "$target_directory" --package "stocktake-$name"
+    done
     BINARIES=$target_directory/$target/release
 }
 
-# compile_for_tests TARGET_DIRECTORY NAME… : what `cargo build` has built is linked once more, statically, which takes
-# seconds. The program of that name in the target directory is then a static one, until `cargo build` is run again.
-compile_for_tests() {
-    local target_directory=$1 name
-    shift
-    BINARIES=$target_directory/images-test/bin
-    mkdir -p "$BINARIES"
-    for name in "$@"; do
-        cargo rustc --quiet --locked --package "stocktake-$name" --bin "stocktake-$name" --target-dir "$target_directory" \
-            -- -C target-feature=+crt-static
-        strip -o "$BINARIES/stocktake-$name" "$target_directory/debug/stocktake-$name"
-    done
-}
-
-# join_by SEPARATOR WORD…
-join_by() {
-    local IFS=$1
-    shift
-    printf '%s' "$*"
-}
+# Between flags, which may have spaces in them.
+SEPARATOR=$'\x1f'

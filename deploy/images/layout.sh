@@ -8,15 +8,21 @@ IMAGE_USER=65532
 # The folders that the program of this name writes to.
 data_of() { case $1 in agent) echo var/lib/stocktake run/stocktake ;; server) echo var/lib/stocktake-server ;; esac; }
 
-# write_layout NAME BINARY LAYOUT
+# write_layout NAME BINARY LAYOUT TEST
 write_layout() {
-    local name=$1 binary=$2 layout=$3 work image
-    ! has_interpreter "$binary" || die "$binary is not static: it would ask for a C library, and the image has none"
+    local name=$1 binary=$2 layout=$3 test=$4 work image
+    [ -x "$binary" ] || die "there is no $binary: \`cargo build --package stocktake-$name\` makes it"
     work=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder of now
     trap "rm -rf '$work'" EXIT
     base_files "$name" "$work/base"
     install -D -m 755 "$binary" "$work/program/usr/bin/stocktake-$name"
+    if [ "$test" = yes ]; then
+        strip "$work/program/usr/bin/stocktake-$name"
+        shared_libraries "$binary" "$work/program"
+    elif has_interpreter "$binary"; then
+        die "$binary is not static: it would ask for a C library, and the image has none"
+    fi
     pack "$work/base" "$work/base.tar"
     pack_data "$work/data" "$work/base.tar" tmp "$(data_of "$name")"
     pack "$work/program" "$work/program.tar"
@@ -35,6 +41,12 @@ write_layout() {
 }
 
 has_interpreter() { readelf --program-headers --wide "$1" | grep -q INTERP; }
+
+# shared_libraries BINARY ROOT : where the binary looks for them, the one that loads the others among them.
+shared_libraries() {
+    local library
+    for library in $(ldd "$1" | grep -o '/[^ ]*'); do install -D -m 755 "$library" "$2$library"; done
+}
 
 # base_files NAME ROOT : what belongs to root.
 base_files() {
