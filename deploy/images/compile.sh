@@ -8,6 +8,7 @@ compile() {
     shift 2
     if has_musl_target; then
         target=$MACHINE-unknown-linux-musl
+        need musl-gcc musl-tools
     elif [ "$musl" = required ]; then
         die "the toolchain has no $MACHINE-unknown-linux-musl: \`rustup target add $MACHINE-unknown-linux-musl\`"
     else
@@ -37,3 +38,6 @@ compile() {
 
 # Between flags, which may have spaces in them.
 SEPARATOR=$'\x1f'
+
+# A toolchain that did not come from rustup, too, tells by having the target's library.
+has_musl_target() { [ -d "$(rustc --print sysroot)/lib/rustlib/$MACHINE-unknown-linux-musl/lib" ]; }

@@ -70,14 +70,18 @@ pack() { pack_as 0 --create --file "$2" --directory "$1" --no-recursion --null -
 
 # pack_data ROOT TAR FOLDER… : appends folders that the user of the image may write to; /tmp as ever.
 pack_data() {
-    local root=$1 tar=$2 folder
+    local root=$1 tar=$2 folder owner
     shift 2
     # shellcheck disable=SC2068 # `data_of` tells several in a word
     for folder in $@; do
         mkdir -p "$root/$folder"
+        owner=$IMAGE_USER
         chmod 770 "$root/$folder"
-        [ "$folder" != tmp ] || chmod 1777 "$root/$folder"
-        pack_as "$IMAGE_USER" --append --file "$tar" --directory "$root" --no-recursion "$folder"
+        if [ "$folder" = tmp ]; then
+            owner=0
+            chmod 1777 "$root/$folder"
+        fi
+        pack_as "$owner" --append --file "$tar" --directory "$root" --no-recursion "$folder"
     done
 }
 
