@@ -59,8 +59,7 @@ fn overlay(folder: &TempDir, mounted: &Path) -> Cleanup<impl FnMut()> {
         fs::create_dir_all(directory).unwrap();
     }
     let lower = super::debian_root();
-    let layers =
-        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let layers = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     tools::output(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(mounted));
     let mounted = mounted.to_owned();
     Cleanup::new(move || {

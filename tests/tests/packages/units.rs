@@ -17,7 +17,9 @@ fn services_are_hardly_exposed() {
         // Debian's own, of the release that the packages are for.
         let mut analyze = Command::new("chroot");
         analyze.arg(&root).args(["systemd-analyze", "security", "--offline=true", "--no-pager"]);
-        let told = tools::output(analyze.arg(unit.path().strip_prefix(&root).map(|path| format!("/{}", path.display())).unwrap()));
+        let told = tools::output(
+            analyze.arg(unit.path().strip_prefix(&root).map(|path| format!("/{}", path.display())).unwrap()),
+        );
         let overall = told.lines().find(|line| line.contains("Overall exposure level")).expect("an overall level");
         let (_, level) = overall.split_once(": ").unwrap();
         let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
