@@ -35,6 +35,8 @@ CREATE TABLE dead_letter (
     account_id BIGINT NOT NULL,
     subscription_id BIGINT NOT NULL,
     event_id BIGINT NOT NULL,
+    -- The same, or the first of those up to it that were removed before they were told.
+    first_event BIGINT NOT NULL,
     at BIGINT NOT NULL,
     reason TEXT NOT NULL,
     -- 1 once somebody wants it to be tried again.

@@ -35,6 +35,8 @@ CREATE TABLE dead_letter (
     account_id INTEGER NOT NULL,
     subscription_id INTEGER NOT NULL,
     event_id INTEGER NOT NULL,
+    -- The same, or the first of those up to it that were removed before they were told.
+    first_event INTEGER NOT NULL,
     at INTEGER NOT NULL,
     reason TEXT NOT NULL,
     -- 1 once somebody wants it to be tried again.
