@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Static binaries, as they are shipped. BINARIES is the folder that they are in.
 
+# In the words of Rust's targets.
+MACHINE=x86_64
+
 # compile TARGET_DIRECTORY auto|required NAME… : with musl where the toolchain has it. glibc, too, can be linked statically:
 # since 2.34 it resolves names by itself, as far as files and DNS go, and nsswitch.conf of the image asks for nothing else.
 compile() {
