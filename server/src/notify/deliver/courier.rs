@@ -208,12 +208,12 @@ impl Courier {
         let _place = lane.acquire().await;
         let began = Instant::now();
         let Mailbox { account, id, name, .. } = &*self.mailbox;
-        let outcome = match &self.mailbox.channel {
+        let outcome = match self.mailbox.channel(&self.app).await {
             Ok(channel) => {
                 let to = Addressee { account, id: *id, name, channel };
                 parcel::send(&self.app.notify, &to, letters).await
             }
-            Err(why) => Outcome::Later { after: None, why: why.clone() },
+            Err(why) => Outcome::Later { after: None, why },
         };
         self.mailbox.queue().lasted = began.elapsed();
         self.app.metrics.notification(&outcome);

@@ -21,7 +21,7 @@ fn deliver(served: &Served) -> JoinHandle<()> {
 
 /// Another process over the same database.
 fn restarted(served: &Served, settings: NotifySettings) -> App {
-    App::new(served.app.database.clone(), Retention::default(), settings)
+    App::new(served.app.database.clone(), served.app.vault.clone(), Retention::default(), settings)
 }
 
 /// Numbers of the account's events, of a kind.
