@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) use self::{
     duration::{duration, optional_duration, optional_interval},
-    settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
+    settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, LeaseSettings},
     targets::ConfiguredTarget,
     telemetry::{DEFAULT_LISTEN, Place, TelemetrySettings},
 };
@@ -155,6 +155,7 @@ fn parse(
             other => errors.push(unknown_table(other)),
         }
     }
+    errors.extend(agent.check().err().map(|error| error.within("agent")));
     let mut configured = Vec::new();
     for (name, table) in &collectors {
         match collector(name, table, &agent, registry, environment, host) {
