@@ -53,3 +53,9 @@ annotations:
 {{- define "stocktake.port" -}}
 {{ regexFind "[0-9]+$" (toString .) }}
 {{- end }}
+
+{{/* Who probes a single address: with `hostNetwork` it may be the node's loopback. */}}
+{{- define "stocktake.probedHost" -}}
+{{- $host := regexReplaceAll ":[0-9]+$" (toString .) "" | trimPrefix "[" | trimSuffix "]" }}
+{{- if not (has $host (list "0.0.0.0" "::")) }}{{ printf ", host: %s" (quote $host) }}{{ end }}
+{{- end }}

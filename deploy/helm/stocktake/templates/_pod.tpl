@@ -35,7 +35,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The same, of their container: also {port, scheme}. */}}
+{{/* The same, of their container: also {listen, scheme}. */}}
 {{- define "stocktake.container" -}}
 securityContext:
   {{- toYaml .values.securityContext | nindent 2 }}
@@ -45,12 +45,14 @@ resources:
 envFrom:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- if .port }}
+{{- $port := include "stocktake.port" .listen }}
+{{- if $port }}
+{{- $place := printf "port: %s, scheme: %s%s" $port .scheme (include "stocktake.probedHost" .listen) }}
 livenessProbe:
-  httpGet: { path: /livez, port: {{ .port }}, scheme: {{ .scheme }} }
+  httpGet: { path: /livez, {{ $place }} }
   {{- toYaml .values.livenessProbe | nindent 2 }}
 readinessProbe:
-  httpGet: { path: /readyz, port: {{ .port }}, scheme: {{ .scheme }} }
+  httpGet: { path: /readyz, {{ $place }} }
   {{- toYaml .values.readinessProbe | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -69,9 +71,9 @@ spec:
     imagePullPolicy: {{ .root.Values.image.pullPolicy }}
     args: [run, --config, /etc/stocktake/agent.toml, --log-format, {{ .values.logFormat }}{{ range .values.extraArgs }}, {{ quote . }}{{ end }}]
     {{- if $port }}
-    ports: [{ name: telemetry, containerPort: {{ $port }} }]
+    ports: [{ name: telemetry, containerPort: {{ $port }}, protocol: TCP }]
     {{- end }}
-    {{- include "stocktake.container" (merge (dict "port" $port "scheme" "HTTP") .) | nindent 4 }}
+    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP") .) | nindent 4 }}
     env:
     - name: POD_NAME
       valueFrom: { fieldRef: { fieldPath: metadata.name } }
