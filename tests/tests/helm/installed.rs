@@ -124,24 +124,32 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
         release.pods("agent").into_iter().find(|pod| holder.starts_with(&format!("{pod}_")))
     };
-    let reports = || asked(&server, "/v1/agents")[0]["observed_at"].clone();
+    let reports = || asked(&server, "/v1/agents")[0]["reported_at"].clone();
     wait_until("a first report", || holder().is_some() && !asked(&server, "/v1/agents").is_empty());
     let agents = asked(&server, "/v1/agents");
     assert_eq!((agents.len(), release.pods("agent").len()), (1, 2), "{agents:?}");
     assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
 
-    // Killed, it gives nothing back; told to stop, it does.
-    for grace in ["0", "30"] {
+    let passes_on = |end: &dyn Fn(&str)| {
         let first = holder().expect("a holder");
-        let mut delete = vec!["delete", "pod", &first, "--grace-period", grace];
-        delete.extend(if grace == "0" { ["--force", "--wait=false"].as_slice() } else { &[] });
-        release.kubectl(&delete);
+        end(&first);
         wait_until("another agent to hold the lease", || holder().is_some_and(|now| now != first));
         let said = reports();
         wait_until("it to report", || reports() != said);
         let agents = asked(&server, "/v1/agents");
         assert_eq!(agents.len(), 1, "the other is another agent to the server: {agents:?}");
-    }
+        first
+    };
+    // Told to stop, it gives it back.
+    passes_on(&|pod| drop(release.kubectl(&["delete", "pod", pod])));
+    // What hangs gives nothing back. When it goes on it finds that it is not its turn, and ends; what is started again stands by.
+    let hung = passes_on(&|pod| release.signal(pod, "STOP"));
+    let restarts = || release.get(&["pod", &hung])["status"]["containerStatuses"][0]["restartCount"].as_i64();
+    let before_that = restarts();
+    release.signal(&hung, "CONT");
+    wait_until("the one that hung to be started again", || restarts() > before_that);
+    assert_ne!(holder().as_ref(), Some(&hung));
+
     release.act("uninstall");
     wait_until("everything to be gone", || release.everything() == before);
 }

@@ -67,6 +67,19 @@ impl Release {
         stay.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Sends a signal to the process of a pod's only container.
+    pub(crate) fn signal(&self, pod: &str, signal: &str) {
+        let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
+        let of_pod = format!(
+            "labels.\"io.kubernetes.pod.name\"=={pod},labels.\"io.cri-containerd.kind\"==container"
+        );
+        let containers = ctr(&["containers", "list", "--quiet", &of_pod]);
+        let tasks = ctr(&["tasks", "list"]);
+        let running = tools::rows(&tasks).into_iter().find(|row| row[2] == "RUNNING" && containers.contains(&row[0]));
+        let process = running.unwrap_or_else(|| panic!("{pod} does not run: {containers}{tasks}")).swap_remove(1);
+        tools::output(Command::new("kill").arg(format!("-{signal}")).arg(process));
+    }
+
     /// What the cluster has to say of a release that does not come up: `kubectl logs` would need the node's name in a DNS.
     fn told(&self) -> String {
         let describe = tools::try_output(tools::kubectl().args(["-n", &self.namespace, "describe", "pods"]));
