@@ -1,6 +1,6 @@
 //! The chart in a real cluster: it comes up, reports under its own account, changes, goes back, and goes without a trace.
 
-use std::{fs, net::TcpListener, process::Command, sync::Mutex};
+use std::{fs, net::TcpListener, process::Command};
 
 use serde_json::{Value, json};
 use stocktake_tests::{
@@ -12,11 +12,20 @@ use stocktake_tests::{
 
 use crate::{
     merged,
-    release::{Release, accepted, remove_images, values},
+    release::{Release, accepted, import_images, remove_images, values},
 };
 
-/// One at a time: the bed has one node, and images are gone behind each.
-static ALONE: Mutex<()> = Mutex::new(());
+/// One after the other: the bed has one node, and what is in it is what other tests expect when this ends.
+#[test]
+fn the_chart_is_installed_in_a_real_cluster() {
+    needs!("kubernetes");
+    let _images = Cleanup::new(remove_images);
+    import_images();
+    the_api_server_takes_what_is_rendered();
+    an_agent_is_installed_reports_and_goes_without_a_trace();
+    of_two_replicas_one_reports_and_the_other_takes_its_place();
+    server_and_nodes_are_installed_with_it();
+}
 
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
@@ -46,11 +55,7 @@ fn refused(namespace: &str) -> Vec<String> {
         .collect()
 }
 
-#[test]
 fn an_agent_is_installed_reports_and_goes_without_a_trace() {
-    needs!("kubernetes");
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let _images = Cleanup::new(remove_images);
     let server = Server::sqlite();
     let release = Release::new("helm-agent");
     let before = release.everything();
@@ -74,26 +79,28 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     let agent = release.pods("agent").remove(0);
     let mut names = seen.iter().filter_map(|pod| pod["name"].as_str());
     assert!(names.any(|name| name == agent), "{agent} is not in {seen:?}");
-    println!("{}", release.kubectl(&["get", "pods,serviceaccounts,clusterroles", "-l", "app.kubernetes.io/instance=st"]));
+    println!(
+        "{}",
+        release.kubectl(&["get", "pods,serviceaccounts,clusterroles", "-l", "app.kubernetes.io/instance=st"])
+    );
     println!("{}", asked(&server, "/v1/containers?limit=1000").len());
     let pod = release.get(&["pod", &agent]);
     assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
     assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
-    // A second pod of a lost one is of the same inventory.
     let installed = release.everything();
 
-    // A Role in a namespace instead of one for all, and a wrong token: the test tells.
-    let second = merged(&first, &json!({"rbac": {"namespaces": ["shop"]}, "credentials": {"stocktake": {"token": "no-token"}}, "test": {"timeout": "10s"}}));
-    release.apply("upgrade", &second);
+    // A Role in a namespace instead of one for all.
+    release.apply("upgrade", &merged(&first, &json!({"rbac": {"namespaces": ["shop"]}})));
     assert!(release.everything().iter().all(|object| !object.contains("clusterrole")), "{:?}", release.everything());
-    let told = release.test_failure();
-    assert!(told.contains("test"), "{told}");
+    let roles = tools::json(tools::kubectl().args(["-n", "shop", "get", "roles", "-o", "json"]));
+    assert!(roles.to_string().contains("st-stocktake-agent"), "{roles}");
 
     release.act("rollback");
     release.act("test");
     let of_release = |objects: Vec<String>| -> Vec<String> {
         // Names that the cluster has made up, and Helm's own notes.
-        let lasting = |name: &String| !["pod/", "replicaset", "secret/", "pods.metrics"].iter().any(|kind| name.contains(kind));
+        let lasting =
+            |name: &String| !["pod/", "replicaset", "secret/", "pods.metrics"].iter().any(|kind| name.contains(kind));
         objects.into_iter().filter(lasting).collect()
     };
     assert_eq!(of_release(release.everything()), of_release(installed));
@@ -102,23 +109,22 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     wait_until("everything to be gone", || release.everything() == before);
 }
 
-#[test]
 fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
-    needs!("kubernetes");
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let _images = Cleanup::new(remove_images);
     let server = Server::sqlite();
     let release = Release::new("helm-lease");
     let before = release.everything();
     // Both are on the bed's only node, and of its network there is one.
-    release.apply("install", &values(&json!({
-        "config": {
-            "agent": {"interval": "5s"}, "telemetry": {"listen": "off"},
-            "targets": {"stocktake": {"url": server.url()}}, "collectors": {"kubernetes": {"cluster": "bed"}}
-        },
-        "credentials": {"stocktake": {"token": token(server.database())}},
-        "agent": {"replicas": 2, "lease": {"duration": "6s", "renew": "2s"}},
-    })));
+    release.apply(
+        "install",
+        &values(&json!({
+            "config": {
+                "agent": {"interval": "5s"}, "telemetry": {"listen": "off"},
+                "targets": {"stocktake": {"url": server.url()}}, "collectors": {"kubernetes": {"cluster": "bed"}}
+            },
+            "credentials": {"stocktake": {"token": token(server.database())}},
+            "agent": {"replicas": 2, "lease": {"duration": "6s", "renew": "2s"}},
+        })),
+    );
     let holder = || {
         let lease = release.get(&["lease", "st-stocktake-agent"]);
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
@@ -154,11 +160,7 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     wait_until("everything to be gone", || release.everything() == before);
 }
 
-#[test]
 fn server_and_nodes_are_installed_with_it() {
-    needs!("kubernetes");
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let _images = Cleanup::new(remove_images);
     let release = Release::new("helm-whole");
     let data = tempfile::tempdir_in("/var/lib/stocktake-bed").unwrap();
     // Who the server is on the host does not matter here: it is its volume.
@@ -187,17 +189,25 @@ fn server_and_nodes_are_installed_with_it() {
             "enabled": true, "config": {"server": {"listen": listen}},
             "persistence": {"storageClass": "helm-whole", "size": "1Gi"}, "credentials": {"adminPassword": server::PASSWORD}
         },
+        "test": {"address": node, "timeout": "3s"},
     }));
     release.apply("install", &whole);
-    // As the notes say, but from outside: the agents run and have nothing to say who they are with.
+    // The agents run and have nothing to say who they are with, which the test tells.
+    let told = release.test_failure();
+    assert!(told.contains("st-stocktake-test"), "{told}");
+    // As the notes say, but from outside.
     let database = data.path().join("inventory.db");
     let token = token(database.to_str().unwrap());
-    release.apply("upgrade", &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"address": node, "timeout": "2m"}})));
+    release.apply(
+        "upgrade",
+        &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
+    );
     release.act("test");
     let url = format!("http://{listen}/v1/sources");
     let user = format!("admin:{}", server::PASSWORD);
     let sources = tools::json(Command::new("curl").args(["-sf", "-u", &user, &url]));
-    let mut kinds: Vec<_> = sources["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    let mut kinds: Vec<_> =
+        sources["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
     kinds.sort_unstable();
     kinds.dedup();
     assert_eq!(kinds, ["containerd", "kubernetes"], "{sources}");
@@ -207,10 +217,7 @@ fn server_and_nodes_are_installed_with_it() {
 }
 
 /// What needs more than the bed has is at least taken by its API server.
-#[test]
 fn the_api_server_takes_what_is_rendered() {
-    needs!("kubernetes");
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let release = Release::new("inventory");
     let budget = json!({"podDisruptionBudget": {"enabled": true}});
     let objects = crate::render(&values(&json!({

@@ -16,6 +16,7 @@ mod security;
 mod values;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::Write as _,
     process::{Command, Stdio},
 };
@@ -26,7 +27,8 @@ use stocktake_tests::repository;
 /// `tests/helm/SCRIPT ARGUMENTS…`: what it prints, or what it complains about.
 fn try_python(script: &str, arguments: &[&str], stdin: &str) -> Result<String, String> {
     let python = std::env::var_os("STOCKTAKE_HELM");
-    let python = python.expect("STOCKTAKE_HELM names a Python with Helm's library; tests/run sets it to what tests/helm/install says");
+    let python = python
+        .expect("STOCKTAKE_HELM names a Python with Helm's library; tests/run sets it to what tests/helm/install says");
     let mut command = Command::new(python);
     command.env("PYTHONDONTWRITEBYTECODE", "1").arg(repository().join("tests/helm").join(script)).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -50,7 +52,10 @@ fn python(script: &str, arguments: &[&str], stdin: &str) -> String {
 
 /// What becomes of each of these values: the objects, or why there are none.
 fn render_all(values: &[Value]) -> Vec<Result<Vec<Value>, String>> {
-    let input: String = values.iter().map(|values| format!("{values}\n")).collect();
+    // Many are asked for more than once.
+    let documents: Vec<String> = values.iter().map(Value::to_string).collect();
+    let different: BTreeSet<&String> = documents.iter().collect();
+    let input: String = different.iter().map(|document| format!("{document}\n")).collect();
     let output = python("chart.py", &["render"], &input);
     let rendered: Vec<_> = output
         .lines()
@@ -61,8 +66,9 @@ fn render_all(values: &[Value]) -> Vec<Result<Vec<Value>, String>> {
             mut told => Ok(told["objects"].take().as_array().unwrap().clone()),
         })
         .collect();
-    assert_eq!(rendered.len(), values.len());
-    rendered
+    assert_eq!(rendered.len(), different.len());
+    let rendered: BTreeMap<&String, _> = different.into_iter().zip(rendered).collect();
+    documents.iter().map(|document| rendered[document].clone()).collect()
 }
 
 fn render(values: &Value) -> Vec<Value> {

@@ -10,6 +10,8 @@ use crate::{merged, try_python};
 /// The version in the workspace, by which images are tagged.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+const IMAGES: [&str; 2] = ["stocktake-agent", "stocktake-server"];
+
 /// A namespace with a release `st` in it, or none yet.
 pub(crate) struct Release {
     pub(crate) namespace: String,
@@ -18,7 +20,6 @@ pub(crate) struct Release {
 
 impl Release {
     pub(crate) fn new(namespace: &str) -> Self {
-        import_images();
         let release = Self { namespace: namespace.to_owned(), kubeconfig: bed::kubeconfig("admin") };
         // What a killed run has left.
         release.remove();
@@ -63,16 +64,15 @@ impl Release {
     pub(crate) fn pods(&self, component: &str) -> Vec<String> {
         let label = format!("app.kubernetes.io/component={component}");
         let pods = self.get(&["pods", "-l", &label]);
-        let stay = pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let stay =
+            pods["items"].as_array().unwrap().iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
         stay.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Sends a signal to the process of a pod's only container.
     pub(crate) fn signal(&self, pod: &str, signal: &str) {
         let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
-        let of_pod = format!(
-            "labels.\"io.kubernetes.pod.name\"=={pod},labels.\"io.cri-containerd.kind\"==container"
-        );
+        let of_pod = format!("labels.\"io.kubernetes.pod.name\"=={pod},labels.\"io.cri-containerd.kind\"==container");
         let containers = ctr(&["containers", "list", "--quiet", &of_pod]);
         let tasks = ctr(&["tasks", "list"]);
         let running = tools::rows(&tasks).into_iter().find(|row| row[2] == "RUNNING" && containers.contains(&row[0]));
@@ -95,9 +95,11 @@ impl Release {
             let kinds = tools::output(tools::kubectl().args(["api-resources", "--verbs=list", &flag, "-o", "name"]));
             kinds.lines().filter(|kind| !kind.starts_with("events")).collect::<Vec<_>>().join(",")
         };
-        let mut found = self.kubectl(&["get", &kinds("true"), "-o", "name", "--ignore-not-found"]);
-        found.push_str(&self.kubectl(&["get", &kinds("false"), "-o", "name", "-l", "app.kubernetes.io/instance=st"]));
-        let mut found: Vec<String> = found.lines().map(str::to_owned).collect();
+        let inside = self.kubectl(&["get", &kinds("true"), "-o", "name", "--ignore-not-found"]);
+        let outside = self.kubectl(&["get", &kinds("false"), "-o", "name", "-l", "app.kubernetes.io/instance=st"]);
+        // Of another release there may be some, which are named by its namespace.
+        let ours = outside.lines().filter(|name| name.contains(&self.namespace));
+        let mut found: Vec<String> = inside.lines().chain(ours).map(str::to_owned).collect();
         found.sort_unstable();
         found
     }
@@ -106,7 +108,9 @@ impl Release {
         let of_release = ["-l", "app.kubernetes.io/instance=st"];
         let everywhere = "clusterroles,clusterrolebindings,persistentvolumes";
         let ours = tools::kubectl().args(["get", everywhere, "-o", "name"]).args(of_release).output();
-        for object in String::from_utf8_lossy(&ours.unwrap().stdout).lines().filter(|name| name.contains(&self.namespace)) {
+        for object in
+            String::from_utf8_lossy(&ours.unwrap().stdout).lines().filter(|name| name.contains(&self.namespace))
+        {
             drop(tools::try_output(tools::kubectl().args(["delete", object])));
         }
         let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=60s"];
@@ -121,21 +125,17 @@ impl Drop for Release {
 }
 
 /// The images of what `cargo build` has built, as `deploy/images/build` makes them.
-fn import_images() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let target = server::binary().ancestors().nth(2).unwrap().to_owned();
-        let mut build = Command::new(repository().join("deploy/images/build"));
-        tools::output(build.args(["--test", "--output"]).arg(folder.path()).env("CARGO_TARGET_DIR", target));
-        for name in ["stocktake-agent", "stocktake-server"] {
-            let archive = folder.path().join(format!("{name}.tar"));
-            let layout = folder.path().join(name);
-            tools::output(Command::new("tar").arg("-C").arg(layout).arg("-cf").arg(&archive).arg("."));
-            let mut import = tools::ctr(bed::CONTAINERD, "k8s.io");
-            tools::output(import.args(["images", "import", "--base-name", &repository_of(name)]).arg(&archive));
-        }
-    });
+pub(crate) fn import_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = server::binary().ancestors().nth(2).unwrap().to_owned();
+    let mut build = Command::new(repository().join("deploy/images/build"));
+    tools::output(build.args(["--test", "--output"]).arg(folder.path()).env("CARGO_TARGET_DIR", target));
+    for name in IMAGES {
+        let archive = folder.path().join(format!("{name}.tar"));
+        tools::output(Command::new("tar").arg("-C").arg(folder.path().join(name)).arg("-cf").arg(&archive).arg("."));
+        let mut import = tools::ctr(bed::CONTAINERD, "k8s.io");
+        tools::output(import.args(["images", "import", "--base-name", &repository_of(name)]).arg(&archive));
+    }
 }
 
 fn repository_of(name: &str) -> String {
@@ -144,7 +144,7 @@ fn repository_of(name: &str) -> String {
 
 /// Removes them again: other tests count images.
 pub(crate) fn remove_images() {
-    for name in ["stocktake-agent", "stocktake-server"] {
+    for name in IMAGES {
         let image = format!("{}:{VERSION}", repository_of(name));
         drop(tools::try_output(tools::ctr(bed::CONTAINERD, "k8s.io").args(["images", "remove", &image])));
     }

@@ -24,7 +24,7 @@ fn settings() -> Value {
             "stocktake": {"url": "https://stocktake.example.com", "timeout": "10s"},
             "enterprise": {
                 "type": "anchore", "url": "https://anchore.example.com", "user": "stocktake", "max_namespaces": 1_000_000,
-                "account_routes": {"team a/b": {"namespaces": ["a-*"], "user": "a"}, "team-c": {"namespaces": ["c-*"]}},
+                "account_routes": {"team-a/b": {"namespaces": ["a-*"], "user": "a"}, "team-c": {"namespaces": ["c-*"]}},
                 "registration": {"enabled": false}
             },
             "file": {"path": "/var/lib/stocktake/reports.ndjson", "keep": 3},
@@ -78,8 +78,8 @@ fn the_agent_takes_its_configuration() {
         let target = expected["targets"][target].as_table_mut().unwrap();
         target.insert(key.to_owned(), format!("/run/secrets/stocktake/{secret}").into());
     }
-    let route = expected["targets"]["enterprise"]["account_routes"]["team a/b"].as_table_mut().unwrap();
-    route.insert("password_file".to_owned(), "/run/secrets/stocktake/enterprise-account-team_a_b".into());
+    let route = expected["targets"]["enterprise"]["account_routes"]["team-a/b"].as_table_mut().unwrap();
+    route.insert("password_file".to_owned(), "/run/secrets/stocktake/enterprise-account-team-a_b".into());
     assert_eq!(rendered, expected);
 
     let node: toml::Table = file(&objects, "node", "agent.toml").parse().unwrap();
@@ -91,10 +91,11 @@ fn the_agent_takes_its_configuration() {
 
 #[test]
 fn secrets_come_by_the_environment_if_that_is_said() {
-    let objects = render(&json!({"config": settings(), "injectSecretsViaEnv": true, "credentials": {"stocktake": {"token": "x"}}}));
+    let objects = render(
+        &json!({"config": settings(), "injectSecretsViaEnv": true, "credentials": {"stocktake": {"token": "x"}}}),
+    );
     assert_eq!(of_kind(&objects, "Secret").len(), 0);
-    let variables =
-        [("STOCKTAKE_TOKEN", "t"), ("ENTERPRISE_PASSWORD", "p"), ("ENTERPRISE_ACCOUNT_TEAM_A_B", "q")];
+    let variables = [("STOCKTAKE_TOKEN", "t"), ("ENTERPRISE_PASSWORD", "p"), ("ENTERPRISE_ACCOUNT_TEAM_A_B", "q")];
     agent_takes(file(&objects, "agent", "agent.toml"), &variables);
 }
 
@@ -119,16 +120,21 @@ fn the_server_takes_its_configuration() {
 
 #[test]
 fn no_secret_is_in_a_config_map() {
-    let credentials = json!({"stocktake": {"token": "secret-1"}, "enterprise": {"password": "secret-2",
-        "accountRoutes": {"team a/b": {"password": "secret-3"}}}});
+    let credentials = json!({"stocktake": {"token": "hidden-1"}, "enterprise": {"password": "hidden-2",
+        "accountRoutes": {"team-a/b": {"password": "hidden-3"}}}});
     let server = json!({"enabled": true, "credentials":
-        {"adminPassword": "secret-4", "databaseUrl": "postgres://u:secret-5@h/d", "secretKey": "secret-6"}});
+        {"adminPassword": "hidden-4", "databaseUrl": "postgres://u:hidden-5@h/d", "secretKey": "hidden-6"}});
     let objects = render(&json!({"config": settings(), "credentials": credentials, "server": server}));
     for object in objects.iter().filter(|object| object["kind"] != "Secret") {
-        assert!(!object.to_string().contains("secret-"), "{object}");
+        assert!(!object.to_string().contains("hidden-"), "{object}");
     }
-    let keys = |name| named(&objects, "Secret", name)["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys("st-stocktake"), ["enterprise-account-team_a_b", "enterprise-password", "stocktake-token"]);
+    let keys = |name| {
+        let secret = named(&objects, "Secret", name)["data"].as_object().unwrap();
+        let mut keys: Vec<_> = secret.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys("st-stocktake"), ["enterprise-account-team-a_b", "enterprise-password", "stocktake-token"]);
     assert_eq!(keys("st-stocktake-server"), ["admin-password", "database-url", "secret-key"]);
 
     for wrong in [
@@ -148,7 +154,10 @@ fn what_cannot_work_is_refused() {
     for (wrong, told) in [
         (json!({}), "there is nobody to report to"),
         (merged(&least(), &json!({"server": {"enabled": true, "replicas": 2}})), "SQLite is one server's"),
-        (merged(&least(), &json!({"agent": {"replicas": 2, "spool": {"existingClaim": "c"}}})), "cannot have one spool"),
+        (
+            merged(&least(), &json!({"agent": {"replicas": 2, "spool": {"existingClaim": "c"}}})),
+            "cannot have one spool",
+        ),
     ] {
         let refused = refusal(&wrong);
         assert!(refused.contains(told), "{wrong}: {refused}");

@@ -56,10 +56,12 @@ fn pods_of_nodes_have_what_they_look_at_and_no_more() {
     let objects = render(&merged(&least(), &json!({"node": {"enabled": true, "sockets": sockets}})));
     let pod = &named(&objects, "DaemonSet", "st-stocktake-node")["spec"]["template"]["spec"];
     assert_eq!(violations(pod), ["runAsNonRoot", "a user by number", "volumes"]);
-    let host: Vec<_> = pod["volumes"].as_array().unwrap().iter().filter_map(|it| it["hostPath"]["path"].as_str()).collect();
+    let host: Vec<_> =
+        pod["volumes"].as_array().unwrap().iter().filter_map(|it| it["hostPath"]["path"].as_str()).collect();
     assert_eq!(host, ["/etc/machine-id", "/run/containerd", "/run/crio", "/var/run"]);
     let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
-    let writable: Vec<_> = mounts.iter().filter(|it| it["readOnly"] != true).map(|it| it["name"].as_str().unwrap()).collect();
+    let writable: Vec<_> =
+        mounts.iter().filter(|it| it["readOnly"] != true).map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(writable, ["spool", "socket"]);
 }
 
@@ -73,7 +75,8 @@ fn every_value_of_anchores_charts_has_its_place() {
     let known = fs::read_to_string(repository().join("tests/helm/anchore-values.txt")).unwrap();
     let known: Vec<&str> = known.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert!(known.len() > 80, "only {} values", known.len());
-    let missing: Vec<_> = known.iter().filter(|key| !lines.iter().any(|line| line.contains(&format!("`{key}`")))).collect();
+    let missing: Vec<_> =
+        known.iter().filter(|key| !lines.iter().any(|line| line.contains(&format!("`{key}`")))).collect();
     assert!(missing.is_empty(), "without a line: {missing:?}");
     // What it leads to is there.
     let values: Value = serde_json::from_str(&python("chart.py", &["values"], "")).unwrap();
