@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build server release setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server bench-server-questions docs
+.PHONY: help build server release images packages setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server bench-server-questions docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -16,6 +16,12 @@ server: setup  ## the inventory server, for development
 
 release: setup  ## the agent as it is shipped: target/release/stocktake-agent
 	cargo build --release --package stocktake-agent
+
+images:  ## OCI layouts of agent and server, with their bills of materials: target/images
+	@deploy/images/build
+
+packages:  ## Debian packages of agent, server and command line: target/packages
+	@deploy/debian/build
 
 lint: setup  ## formatting and clippy, no warning allowed
 	cargo fmt --all --check

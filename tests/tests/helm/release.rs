@@ -1,9 +1,9 @@
 //! A release in the bed's cluster, in a namespace of its own that goes with it.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
-use stocktake_tests::{bed, repository, server, tools, wait_until};
+use stocktake_tests::{bed, tools, wait_until};
 
 use crate::{merged, try_python};
 
@@ -126,13 +126,13 @@ impl Drop for Release {
 
 /// The images of what `cargo build` has built, as `deploy/images/build` makes them.
 pub(crate) fn import_images() {
+    let layouts = std::env::var_os("STOCKTAKE_IMAGES").map(PathBuf::from);
+    let layouts =
+        layouts.expect("STOCKTAKE_IMAGES names what `deploy/images/build --test` has made; tests/run sets it");
     let folder = tempfile::tempdir().unwrap();
-    let target = server::binary().ancestors().nth(2).unwrap().to_owned();
-    let mut build = Command::new(repository().join("deploy/images/build"));
-    tools::output(build.args(["--test", "--output"]).arg(folder.path()).env("CARGO_TARGET_DIR", target));
     for name in IMAGES {
         let archive = folder.path().join(format!("{name}.tar"));
-        tools::output(Command::new("tar").arg("-C").arg(folder.path().join(name)).arg("-cf").arg(&archive).arg("."));
+        tools::output(Command::new("tar").arg("-C").arg(layouts.join(name)).arg("-cf").arg(&archive).arg("."));
         let mut import = tools::ctr(bed::CONTAINERD, "k8s.io");
         tools::output(import.args(["images", "import", "--base-name", &repository_of(name)]).arg(&archive));
     }
