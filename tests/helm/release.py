@@ -1,8 +1,8 @@
 """One action on a release in a real cluster, for tests/tests/helm.
 
-usage: release.py ACTION NAMESPACE NAME KUBECONFIG    with install, upgrade, rollback, test, uninstall, or manifest
+usage: release.py ACTION NAMESPACE NAME KUBECONFIG    with install, render, upgrade, rollback, test or uninstall
 
-`install` and `upgrade` read values (JSON) from stdin; they wait until everything is ready. The release's summary is printed as JSON.
+`install`, `render` and `upgrade` read values (JSON) from stdin; but for `render`, which makes nothing, they wait until everything is ready. The release's summary is printed as JSON.
 """
 
 import json
@@ -23,6 +23,8 @@ def main():
         waiting = {"timeout": TIMEOUT, "wait": "legacy"}
         if action == "install":
             done = cluster.install(CHART, name, json.load(sys.stdin), namespace=namespace, **waiting)
+        elif action == "render":
+            done = cluster.install(CHART, name, json.load(sys.stdin), namespace=namespace, dry_run="server")
         elif action == "upgrade":
             done = cluster.upgrade(CHART, name, json.load(sys.stdin), namespace=namespace, reset_values=True, **waiting)
         elif action == "rollback":

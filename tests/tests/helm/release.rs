@@ -52,6 +52,17 @@ impl Release {
         self.action("test", "").expect_err("the test fails")
     }
 
+    /// Has the API server look at each object as if it was made.
+    pub(crate) fn accepts(&self, values: &Value) {
+        let rendered = self.action("render", &values.to_string()).unwrap_or_else(|error| panic!("{error}"));
+        let rendered: Value = serde_json::from_str(&rendered).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), rendered["manifest"].as_str().unwrap()).unwrap();
+        let mut create = tools::kubectl();
+        let told = tools::output(create.args(["create", "--dry-run=server", "-o", "name", "-f"]).arg(file.path()));
+        assert!(told.contains("poddisruptionbudget") && told.contains("daemonset"), "{told}");
+    }
+
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         tools::output(tools::kubectl().args(["-n", &self.namespace]).args(arguments))
     }
@@ -160,12 +171,4 @@ pub(crate) fn values(of_release: &Value) -> Value {
         "image": image("stocktake-agent"), "agent": pod, "node": pod, "server": merged(&pod, &json!({"image": image("stocktake-server")}))
     });
     merged(&common, of_release)
-}
-
-/// Renders on the cluster's side without making anything: whether the API server takes each object.
-pub(crate) fn accepted(objects: &[Value]) {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), list.to_string()).unwrap();
-    tools::output(tools::kubectl().args(["create", "--dry-run=server", "-o", "name", "-f"]).arg(file.path()));
 }
