@@ -82,10 +82,6 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     let agent = release.pods("agent").remove(0);
     let mut names = seen.iter().filter_map(|pod| pod["name"].as_str());
     assert!(names.any(|name| name == agent), "{agent} is not in {seen:?}");
-    println!(
-        "{}",
-        release.kubectl(&["get", "pods,serviceaccounts,clusterroles", "-l", "app.kubernetes.io/instance=st"])
-    );
     let pod = release.get(&["pod", &agent]);
     assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
     assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");

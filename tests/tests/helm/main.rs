@@ -55,7 +55,7 @@ fn render_all(values: &[Value]) -> Vec<Result<Vec<Value>, String>> {
     // Many are asked for more than once.
     let documents: Vec<String> = values.iter().map(Value::to_string).collect();
     let different: BTreeSet<&String> = documents.iter().collect();
-    let input: String = different.iter().map(|document| format!("{document}\n")).collect();
+    let input = different.iter().map(|document| document.as_str()).collect::<Vec<_>>().join("\n");
     let output = python("chart.py", &["render"], &input);
     let rendered: Vec<_> = output
         .lines()

@@ -83,7 +83,11 @@ impl Release {
     /// Sends a signal to the process of a pod's only container.
     pub(crate) fn signal(&self, pod: &str, signal: &str) {
         let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
-        let of_pod = format!("labels.\"io.kubernetes.pod.name\"=={pod},labels.\"io.cri-containerd.kind\"==container");
+        let of_pod = format!(
+            "labels.\"io.kubernetes.pod.namespace\"=={},labels.\"io.kubernetes.pod.name\"=={pod},\
+             labels.\"io.cri-containerd.kind\"==container",
+            self.namespace
+        );
         let containers = ctr(&["containers", "list", "--quiet", &of_pod]);
         let tasks = ctr(&["tasks", "list"]);
         let running = tools::rows(&tasks).into_iter().find(|row| row[2] == "RUNNING" && containers.contains(&row[0]));

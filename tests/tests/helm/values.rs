@@ -58,12 +58,11 @@ fn away(path: &str, default: &Value) -> Value {
         "server.service.type" => json!("NodePort"),
         "server.persistence.accessModes" => json!(["ReadWriteMany"]),
         "serviceMonitor.interval" => json!("30s"),
-        "serviceMonitor.scrapeTimeout" => json!("5s"),
+        "serviceMonitor.scrapeTimeout" | "agent.lease.renew" => json!("5s"),
         "serviceMonitor.relabelings" | "serviceMonitor.metricRelabelings" => {
             json!([{"action": "labeldrop", "regex": "pod"}])
         }
         "agent.lease.duration" => json!("60s"),
-        "agent.lease.renew" => json!("5s"),
         "test.timeout" => json!("5m"),
         "test.address" => json!("127.0.0.1:17820"),
         _ => of_name(last),
@@ -78,7 +77,7 @@ fn of_name(name: &str) -> Value {
         "memory" => json!("300Mi"),
         "size" => json!("2Gi"),
         "logFormat" => json!("text"),
-        "pullPolicy" => json!("Always"),
+        "pullPolicy" | "fsGroupChangePolicy" => json!("Always"),
         "dnsPolicy" => json!("Default"),
         "digest" => json!(format!("sha256:{}", "ab".repeat(32))),
         "minAvailable" => json!("50%"),
@@ -97,7 +96,6 @@ fn of_name(name: &str) -> Value {
         "metricsFrom" | "serverFrom" => json!([{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]),
         "extraEgress" => json!([{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]),
         "drop" => json!(["NET_RAW"]),
-        "fsGroupChangePolicy" => json!("Always"),
         "hostPath" | "docker" | "cri" | "containerd" => json!("/srv/other/other.sock"),
         _ => Value::Null,
     }
