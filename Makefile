@@ -1,6 +1,6 @@
 # The commands that the README names. Each says what it does and stays a thin layer over cargo and the scripts.
 .DEFAULT_GOAL := help
-.PHONY: help build server release images packages setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server bench-server-questions docs
+.PHONY: help build server release images packages setup lint deny unit test demo bed-up bed-down bench-collect bench-kubernetes bench-agent bench-server bench-server-questions bench-notify docs
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,6 +56,9 @@ bench-server: setup  ## what the server costs: a full report, one with a hundred
 
 bench-server-questions: setup  ## what questions about a million containers cost (DATABASE=postgres://… for PostgreSQL)
 	@tests/bench/server-questions
+
+bench-notify: setup  ## how soon a webhook tells of a container that was started, and what 10,000 subscriptions cost reports
+	@tests/bench/notify
 
 bench-agent: setup  ## what a running agent costs: 100 containers on Docker and containerd (`make bed-up`), 10,000 pods that churn
 	@tests/bench/agent

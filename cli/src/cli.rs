@@ -1,5 +1,7 @@
 //! The command line's grammar.
 
+pub(crate) mod clusters;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -104,6 +106,9 @@ pub(crate) enum Command {
     Agents(Agents),
     /// List what agents look at: each collector of each of them.
     Sources(Sources),
+    /// What the server looks at itself: clusters and Docker hosts without an agent.
+    #[command(subcommand, after_help = clusters::AFTER_HELP)]
+    Clusters(clusters::Clusters),
     /// Deliver a report that was written to a file (`stocktake-agent collect --output FILE`).
     #[command(after_help = SUBMIT_AFTER_HELP)]
     Submit {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     access::Access, agentless::Agentless, config::NotifySettings, database::Database, ingest::Ingest, metrics::Metrics,
-    notify::Notify,
+    notify::Notify, secrets::Vault,
 };
 
 /// The server's parts, shared by all requests.
@@ -14,6 +14,8 @@ pub struct App {
     pub(crate) database: Database,
     /// Who may do what.
     pub(crate) access: Arc<Access>,
+    /// Encrypts what is secret.
+    pub(crate) vault: Vault,
     /// Takes reports.
     pub(crate) ingest: Arc<Ingest>,
     /// Looks where no agent does.
@@ -48,18 +50,22 @@ impl Default for Retention {
 
 impl App {
     /// The server over a database whose schema is up to date.
-    pub(crate) fn new(database: Database, retention: Retention, notify: NotifySettings) -> Self {
+    pub(crate) fn new(database: Database, vault: Vault, retention: Retention, notify: NotifySettings) -> Self {
         let access = Arc::new(Access::new(database.clone()));
         let ingest = Arc::new(Ingest::new(database.clone()));
         let notify = Arc::new(Notify::new(ingest.written(), notify));
-        Self { database, access, ingest, agentless: Arc::default(), retention, metrics: Arc::default(), notify }
+        Self { database, access, vault, ingest, agentless: Arc::default(), retention, metrics: Arc::default(), notify }
     }
 }
+
+#[cfg(test)]
+use crate::{secrets::KeySource, testing::KEY};
 
 #[cfg(test)]
 impl App {
     /// The same, with what is so where nothing is said.
     pub(crate) fn usual(database: Database, retention: Retention) -> Self {
-        Self::new(database, retention, NotifySettings::default())
+        let vault = Vault::new(KeySource::Environment(KEY.into()));
+        Self::new(database, vault, retention, NotifySettings::default())
     }
 }

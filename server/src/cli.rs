@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Say which programs may use the server, such as agents.
     #[command(subcommand)]
     Token(Token),
-    /// See to the credentials that are stored of clusters and hosts.
+    /// See to the secrets in the database: credentials of clusters and hosts, and where notifications go.
     #[command(subcommand)]
     Secrets(Secrets),
     /// Copy the database to a file.
@@ -185,8 +185,9 @@ pub(crate) enum Secrets {
 }
 
 const ROTATE_AFTER_HELP: &str = "\
-To replace a key: put the new one before it in `key_file` (servers read it whenever they need it) or in STOCKTAKE_SECRET_KEY (restart
-them), run this, and take the old one away.";
+To replace a key: put the new one before it in `key_file` (servers read it whenever they need it) or
+in STOCKTAKE_SECRET_KEY (restart them), run this, and take the old one away. With SQLite and nothing
+said the file is beside the database, with `.key` behind its name.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {

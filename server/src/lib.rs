@@ -22,6 +22,7 @@ mod network;
 mod notify;
 mod reap;
 mod say;
+mod secrets;
 mod serve;
 #[cfg(test)]
 mod testing;

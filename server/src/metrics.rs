@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     reports: Family<Labels<1>, Counter>,
     reaped: Family<Labels<1>, Counter>,
     notifications: Family<Labels<1>, Counter>,
+    looks: Family<Labels<2>, Counter>,
+    look_durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
 }
 
 /// What became of a report.
@@ -45,11 +47,16 @@ impl Default for Metrics {
             reports: Family::default(),
             reaped: Family::default(),
             notifications: Family::default(),
+            looks: Family::default(),
+            look_durations: Family::new_with_constructor(|| Histogram::new(LOOK_SECONDS)),
         }
     }
 }
 
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Looks have a minute, if nobody says otherwise.
+const LOOK_SECONDS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 impl Metrics {
     /// A request was answered. `route` is the pattern of its path, not the path.
@@ -84,8 +91,19 @@ impl Metrics {
         self.notifications.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
-    /// All of it and how the database's connections are, and its media type.
-    pub(crate) fn exposed(&self, database: &Database, is_open_metrics: bool) -> Result<(String, String), fmt::Error> {
+    /// The server has looked at a source of a kind. `outcome` is a word for its coverage, or `given_up`.
+    pub(crate) fn look(&self, kind: &str, outcome: &str, took: Duration) {
+        self.looks.get_or_create(&[("kind", kind.to_owned()), ("outcome", outcome.to_owned())]).inc();
+        self.look_durations.get_or_create(&[("kind", kind.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// All of it, with how the database's connections are and how many sources of agentless mode are how, and its media type.
+    pub(crate) fn exposed(
+        &self,
+        database: &Database,
+        sources: &[(String, i64)],
+        is_open_metrics: bool,
+    ) -> Result<(String, String), fmt::Error> {
         let mut registry = Registry::with_prefix("stocktake_server");
         registry.register("requests", "Requests that were answered", self.requests.clone());
         let help = "How long it took until an answer began";
@@ -94,6 +112,14 @@ impl Metrics {
         registry.register("rows_reaped", "Rows that were removed because they count no more", self.reaped.clone());
         let help = "Attempts to notify receivers of what changed, by what became of them";
         registry.register("notifications", help, self.notifications.clone());
+        registry.register("looks", "Looks without an agent, by what they came to", self.looks.clone());
+        let help = "How long looks without an agent took";
+        registry.register_with_unit("look_duration", help, Unit::Seconds, self.look_durations.clone());
+        let states = Family::<Labels<1>, Gauge>::default();
+        for (state, count) in sources {
+            states.get_or_create(&[("state", state.clone())]).set(*count);
+        }
+        registry.register("agentless_sources", "What is looked at without an agent, by how that goes", states);
         let (open, idle) = (Gauge::<i64>::default(), Gauge::<i64>::default());
         open.set(i64::from(database.pool().size()));
         idle.set(i64::try_from(database.pool().num_idle()).unwrap_or(i64::MAX));

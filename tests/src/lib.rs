@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod fake;
 pub mod gate;
 pub mod home;
+pub mod hooks;
 pub mod load;
 pub mod meter;
 pub mod postgres;

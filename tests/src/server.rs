@@ -19,6 +19,9 @@ use crate::{agent::built, bed, tools, wait_until};
 /// The password of `admin` in the servers of tests.
 pub const PASSWORD: &str = "a password of tests";
 
+/// What servers of tests encrypt secrets with that have PostgreSQL, unless their configuration names a file.
+const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
+
 /// The binary: `$STOCKTAKE_SERVER`, or the one that cargo puts beside the tests.
 #[must_use]
 pub fn binary() -> PathBuf {
@@ -121,6 +124,10 @@ impl Server {
         let mut command = command(&["serve", "-v", "--listen", &listen, "--config"]);
         // Beside the command line, where a URL with a password would be seen.
         command.arg(config).env("STOCKTAKE_DATABASE_URL", &self.database).env("STOCKTAKE_ADMIN_PASSWORD", PASSWORD);
+        if self.database.starts_with("postgres") {
+            // One beside a file of SQLite it makes itself.
+            command.env("STOCKTAKE_SECRET_KEY", KEY);
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("cannot run {}: {error}", binary().display())));
         wait_until("the server to be ready", || {

@@ -32,7 +32,7 @@ pub(crate) struct AgentSettings {
 
     /// `run`: how long changes are gathered before they are reported, at the most one report in this time.
     #[serde(deserialize_with = "duration")]
-    #[schemars(with = "String", example = "5s")]
+    #[schemars(with = "String", example = "2s")]
     pub(crate) gather: Duration,
 
     /// `run`: where reports wait that are not delivered yet, and where the agent keeps who it is. It is made if it is not there.
@@ -104,7 +104,7 @@ impl Default for AgentSettings {
         Self {
             timeout: DEFAULT_TIMEOUT,
             interval: DEFAULT_INTERVAL,
-            gather: Duration::from_secs(5),
+            gather: Duration::from_secs(2),
             spool_dir: PathBuf::from("/var/lib/stocktake/spool"),
             spool_max_size: ByteSize::mib(256),
             spool_max_age: Duration::from_hours(168),

@@ -1,10 +1,8 @@
 //! `inventory`: what Anchore's tools know as such.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-
 use serde_json::Value;
 
-use super::{client, list};
+use super::{client, confirm, list};
 use crate::{
     cli::{InventoryDelete, InventoryList, Server},
     client::{Client, Page, Query},
@@ -48,28 +46,14 @@ pub(super) async fn delete(asked: &InventoryDelete, server: &Server) -> Result<(
         Some(digest) => format!("{digest} in {context} ({inventory_type})"),
         None => format!("all of {context} ({inventory_type})"),
     };
-    if !yes && !io::stdin().is_terminal() {
-        return Err(Failure::Usage(format!(
-            "this deletes {what}, and there is no terminal to ask at; say -y if it is meant"
-        )));
-    }
+    let lost = format!("{what} from the inventory");
+    confirm::can_be_asked(&lost, *yes)?;
     // What is wrong with the configuration is told before anybody is asked.
     let client = client(server)?;
-    if !yes && !agrees(&what)? {
-        return Err(Failure::Refused("nothing was deleted".into()));
-    }
+    confirm::confirm(&lost, *yes)?;
     let mut query = vec![("inventory_type", inventory_type.clone()), ("context", context.clone())];
     query.extend(image_digest.clone().map(|digest| ("image_digest", digest)));
     client.delete(PATH, &query).await?;
     say::note(&format!("deleted {what}"));
     Ok(())
-}
-
-fn agrees(what: &str) -> io::Result<bool> {
-    let mut stderr = io::stderr();
-    write!(stderr, "delete {} from the inventory? [y/N] ", say::plain(what))?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

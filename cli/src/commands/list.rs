@@ -133,8 +133,7 @@ pub(super) fn items(items: &[Value], shape: &Shape, columns: &[Column], fields: 
             let mut csv = csv::Writer::from_writer(&mut out);
             csv.write_record(fields).map_err(io::Error::from)?;
             for item in items {
-                let record =
-                    fields.iter().map(|field| item.get(field).map(|field| text(field, "")).unwrap_or_default());
+                let record = fields.iter().map(|field| text(item, &format!("/{field}")));
                 csv.write_record(record).map_err(io::Error::from)?;
             }
             csv.flush()?;

@@ -1,6 +1,9 @@
 //! The commands, each in its file, and what they share.
 
+mod clusters;
+mod confirm;
 mod contexts;
+mod files;
 mod follow;
 mod inventory;
 mod list;
@@ -80,6 +83,7 @@ async fn ask(command: Command, server: &Server) -> Result<(), Failure> {
         Command::Sources(arguments) => {
             views::sources(&arguments).print(&arguments.shape, &client(server)?).await.map(drop)
         }
+        Command::Clusters(command) => clusters::run(&command, server).await,
         Command::Submit { file } => submit::run(&file, server).await,
         // They need none.
         Command::Contexts(_) | Command::Completions { .. } => Ok(()),

@@ -5,6 +5,7 @@ use std::{
     fmt, fs,
     future::Future,
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -52,7 +53,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + S
 #[derive(Debug, Clone)]
 pub(crate) enum Endpoint {
     Unix(PathBuf),
-    Tcp { host: String, port: u16, tls: Option<TlsSettings> },
+    Tcp { host: String, port: u16, address: Option<IpAddr>, tls: Option<TlsSettings> },
 }
 
 impl Endpoint {
@@ -129,7 +130,18 @@ impl Endpoint {
             }
             Some(port) => port.trim_start_matches(':').parse().map_err(|_| unusable("has a port that is none"))?,
         };
-        Ok(Self::Tcp { host: parsed.host().to_owned(), port, tls })
+        Ok(Self::Tcp { host: parsed.host().to_owned(), port, address: None, tls })
+    }
+
+    /// The same, connected to at an address whatever its name means.
+    pub(crate) fn at(self, address: Option<IpAddr>) -> Result<Self, ConfigError> {
+        match (self, address) {
+            (Self::Tcp { host, port, tls, .. }, address) => Ok(Self::Tcp { host, port, address, tls }),
+            (local @ Self::Unix(_), None) => Ok(local),
+            (Self::Unix(_), Some(_)) => {
+                Err(ConfigError::new("address", "is of a host, and the daemon is at a local socket; remove it"))
+            }
+        }
     }
 
     /// Whether the daemon runs on the agent's machine.
@@ -158,8 +170,8 @@ impl Endpoint {
     fn url(&self) -> String {
         match self {
             Self::Unix(_) => "http://docker".to_owned(),
-            Self::Tcp { host, port, tls: None } => format!("http://{host}:{port}"),
-            Self::Tcp { host, port, tls: Some(_) } => format!("https://{host}:{port}"),
+            Self::Tcp { host, port, tls: None, .. } => format!("http://{host}:{port}"),
+            Self::Tcp { host, port, tls: Some(_), .. } => format!("https://{host}:{port}"),
         }
     }
 
@@ -176,8 +188,10 @@ impl Endpoint {
                     })
                 })))
             }
-            Self::Tcp { host, port, tls } => {
-                let address = (host.trim_matches(['[', ']']).to_owned(), *port);
+            Self::Tcp { host, port, address, tls } => {
+                let host =
+                    address.map_or_else(|| host.trim_matches(['[', ']']).to_owned(), |address| address.to_string());
+                let address = (host, *port);
                 let tcp = service_fn(move |_: Uri| {
                     let address = address.clone();
                     Box::pin(async move {

@@ -48,9 +48,9 @@ pub(crate) fn collect_error(daemon: &dyn fmt::Display, action: Action, error: Er
         _ if tls_error(&error).is_some() => {
             let hint = match tls_error(&error) {
                 Some(rustls::Error::AlertReceived(_)) => {
-                    "check `tls.cert_file` and `tls.key_file`, which the daemon refuses"
+                    "check the client's certificate and key (`tls.cert_file`, `tls.key_file`), which the daemon refuses"
                 }
-                _ => "check `tls.ca_file`, which has to vouch for the daemon",
+                _ => "check the certificate authority (`tls.ca_file`), which has to vouch for the daemon",
             };
             CollectError::denied(format!("{} docker at {daemon}: {hint}", Action::Connect), error)
         }

@@ -56,7 +56,8 @@ impl CollectorPlugin for DockerCollector {
     type Settings = Settings;
 
     fn new(settings: Settings, context: Context) -> Result<Self, ConfigError> {
-        let endpoint = Endpoint::new(settings.host.as_deref(), settings.tls, &context.environment)?;
+        let endpoint =
+            Endpoint::new(settings.host.as_deref(), settings.tls, &context.environment)?.at(settings.address)?;
         Ok(Self { endpoint, states: settings.states, host: context.host })
     }
 

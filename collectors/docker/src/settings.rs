@@ -1,6 +1,6 @@
 //! What a person can say about a Docker collector.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -17,6 +17,10 @@ pub struct Settings {
     #[serde(default)]
     #[schemars(example = "unix:///var/run/docker.sock")]
     pub host: Option<String>,
+    /// IP address at which the daemon is, instead of the one that the name in `host` is looked up as. It is spoken to by its name.
+    #[serde(default)]
+    #[schemars(example = "10.0.0.5")]
+    pub address: Option<IpAddr>,
     /// Certificates for a daemon that is reached over TCP.
     ///
     /// Default: those in `DOCKER_CERT_PATH` if `DOCKER_TLS_VERIFY` is set and `host` is not.

@@ -1,9 +1,12 @@
 //! What is needed to talk to one cluster, wherever it was read from: its address, who vouches for it and as whom it is
 //! asked.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
-use http::Uri;
+use http::{HeaderValue, Uri, header::HOST, uri::Scheme};
 use kube::Config;
 use stocktake_core::{ConfigError, model::Warning};
 
@@ -22,6 +25,25 @@ pub(crate) struct Target {
     pub(crate) token_file: Option<PathBuf>,
     /// What is less safe about the connection than it could be.
     pub(crate) warnings: Vec<Warning>,
+}
+
+impl Target {
+    /// Has it connected to at an address, whatever its name means: TLS and HTTP go on to know it by its name. Behind a proxy, which looks
+    /// the name up itself, nothing changes.
+    pub(crate) fn connect_at(&mut self, address: IpAddr) -> Result<(), ConfigError> {
+        let config = &mut self.config;
+        let (None, Some(named)) = (&config.proxy_url, config.cluster_url.authority().cloned()) else { return Ok(()) };
+        let wrong = |error: &dyn std::fmt::Display| ConfigError::new("address", format!("cannot be used: {error}"));
+        let usual = if config.cluster_url.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
+        let at = SocketAddr::new(address, named.port_u16().unwrap_or(usual)).to_string();
+        let mut parts = config.cluster_url.clone().into_parts();
+        parts.authority = Some(at.parse().map_err(|error| wrong(&error))?);
+        let name = HeaderValue::from_str(named.as_str()).map_err(|error| wrong(&error))?;
+        config.cluster_url = Uri::from_parts(parts).map_err(|error| wrong(&error))?;
+        config.tls_server_name.get_or_insert_with(|| named.host().trim_matches(['[', ']']).to_owned());
+        config.headers.push((HOST, name));
+        Ok(())
+    }
 }
 
 /// Reads a URL of an API server. One with a user name or password in it is refused, because they would not be used.

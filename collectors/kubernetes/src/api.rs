@@ -135,8 +135,11 @@ impl Connection {
 
 impl State {
     fn read(settings: &Settings, context: &Context) -> Result<Self, ConfigError> {
-        let target = target::resolve(settings, context)?;
+        let mut target = target::resolve(settings, context)?;
         let kubelet = kubelet::target(settings, &context.environment, &target)?;
+        if let Some(address) = settings.address {
+            target.connect_at(address)?;
+        }
         let known = |target| Known { target, api: None };
         Ok(Self { server: known(target), kubelet: kubelet.map(known) })
     }

@@ -1,6 +1,6 @@
 //! The collector's part of the configuration.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use bytesize::ByteSize;
 use schemars::JsonSchema;
@@ -27,6 +27,10 @@ pub struct Settings {
     /// file is read for it, and no program run.
     #[schemars(with = "Option<String>", example = "apiVersion: v1…")]
     pub kubeconfig_data: Option<SecretString>,
+    /// IP address at which the API server is, instead of the one that the name in its URL is looked up as. It is spoken to by its name. A
+    /// proxy looks the name up itself.
+    #[schemars(example = "10.0.0.1")]
+    pub address: Option<IpAddr>,
     /// Context of the kubeconfig; its current context by default.
     #[schemars(example = &"prod")]
     pub context: Option<String>,
@@ -133,6 +137,7 @@ impl Default for Settings {
         Self {
             kubeconfig: None,
             kubeconfig_data: None,
+            address: None,
             context: None,
             server: None,
             ca_file: None,

@@ -39,6 +39,8 @@ CREATE TABLE agentless (
     warnings TEXT,
     -- When a look last saw something.
     seen_at BIGINT,
+    -- Which cluster or host it was, by its uid or id: part of the identity of who reports. Nothing if nobody knows yet.
+    seen_as TEXT,
     PRIMARY KEY (account_id, id),
     UNIQUE (account_id, name)
 );

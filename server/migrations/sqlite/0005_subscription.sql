@@ -9,9 +9,11 @@ CREATE TABLE subscription (
     watch_value TEXT,
     -- What it is on (JSON).
     wanted TEXT NOT NULL,
-    -- Where it goes, as it is told (JSON), and the whole of it as `notify::sealed` makes it; none if nobody is told of it.
+    -- Where it goes, as it is told (JSON); none if nobody is told of it. What of that is secret: AES-256-GCM, with its nonce before it, bound
+    -- to the account and the id, and which key opens it.
     channel TEXT,
     sealed BLOB,
+    key_id TEXT,
     -- Whether anything is delivered.
     active INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
@@ -35,6 +37,8 @@ CREATE TABLE dead_letter (
     account_id INTEGER NOT NULL,
     subscription_id INTEGER NOT NULL,
     event_id INTEGER NOT NULL,
+    -- The same, or the first of those up to it that were removed before they were told.
+    first_event INTEGER NOT NULL,
     at INTEGER NOT NULL,
     reason TEXT NOT NULL,
     -- 1 once somebody wants it to be tried again.

@@ -16,18 +16,17 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    keys::{KeyError, Keys},
     kubeconfig, managed,
     managed::{Change, Given},
     store::{self, Source},
     target::{Cluster, CredentialType, Daemon, Docker, Kubernetes, Names, OfCluster, OfDaemon, Target},
-    vault::obstacle,
 };
 use crate::{
     access::{Changer, Reader},
     app::App,
     http::Problem,
     ingest::has_nul,
+    secrets::{KeyError, Keys, obstacle},
 };
 
 /// How many scopes that were not seen completely a test names.
@@ -373,7 +372,7 @@ fn time(milliseconds: i64) -> String {
     responses((status = OK, body = AgentlessSources, description = "the account's sources, and how it goes with each")))]
 async fn list(State(app): State<App>, Reader(caller): Reader) -> Result<Json<AgentlessSources>, Problem> {
     let sources = store::list(&app.database, caller.account_id).await?;
-    let keys = app.agentless.vault.keys();
+    let keys = app.vault.keys();
     Ok(Json(AgentlessSources { items: sources.into_iter().map(|source| AgentlessSource::of(&keys, source)).collect() }))
 }
 
@@ -388,7 +387,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<AgentlessSource>), Problem> {
     let (name, said) = body::<NewSource>(&bytes)?.read()?;
     let source = managed::create(&app, (&caller, &actor), &name, said).await?;
-    Ok((StatusCode::CREATED, Json(AgentlessSource::of(&app.agentless.vault.keys(), source))))
+    Ok((StatusCode::CREATED, Json(AgentlessSource::of(&app.vault.keys(), source))))
 }
 
 #[utoipa::path(get, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),
@@ -399,7 +398,7 @@ async fn get(
     Reader(caller): Reader,
     Path(name): Path<String>,
 ) -> Result<Json<AgentlessSource>, Problem> {
-    Ok(Json(AgentlessSource::of(&app.agentless.vault.keys(), managed::named(&app, caller.account_id, &name).await?)))
+    Ok(Json(AgentlessSource::of(&app.vault.keys(), managed::named(&app, caller.account_id, &name).await?)))
 }
 
 #[utoipa::path(patch, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),
@@ -416,10 +415,7 @@ async fn change(
 ) -> Result<Json<AgentlessSource>, Problem> {
     let SourceChange { kubernetes, docker, interval_seconds, enabled } = body(&bytes)?;
     let said = Change { given: given(kubernetes, docker)?, interval: interval_seconds, is_enabled: enabled };
-    Ok(Json(AgentlessSource::of(
-        &app.agentless.vault.keys(),
-        managed::change(&app, (&caller, &actor), &name, said).await?,
-    )))
+    Ok(Json(AgentlessSource::of(&app.vault.keys(), managed::change(&app, (&caller, &actor), &name, said).await?)))
 }
 
 #[utoipa::path(delete, path = "/v1/agentless/sources/{name}", tag = "agentless", params(("name" = String, Path)),

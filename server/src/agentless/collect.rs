@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use stocktake_agent::embed::{Collectors, Limits, Look, until_next};
 use stocktake_core::{
     Digest,
-    model::{Agent, Cluster, Coverage, Report, SCHEMA_VERSION, Shown, Source as Seen},
+    model::{Agent, Coverage, Report, SCHEMA_VERSION, Shown, Source as Seen},
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -16,13 +16,13 @@ use super::{
     Agentless, lease, networks,
     store::{Latest, Source},
     target::Target,
-    vault::VaultError,
 };
 use crate::{
     app::App,
     http::Problem,
     ingest::{Incoming, has_nul},
     memory,
+    secrets::{Vault, VaultError},
 };
 
 /// How many intervals a report counts for: as many looks may fail to come about before what was seen is stale.
@@ -33,38 +33,42 @@ const USER_AGENT: &str = concat!("stocktake-server/", env!("CARGO_PKG_VERSION"))
 
 /// Looks, reports, and writes down what came of it, unless the source is taken away in the meantime.
 pub(super) async fn run(app: App, source: Source) {
+    let began = Instant::now();
     tokio::select! {
         () = work(&app, &source) => {}
-        () = lost(&app, &source) => given_up(&source),
+        () = lost(&app, &source) => given_up(&app, &source, began.elapsed()),
     }
 }
 
-fn given_up(source: &Source) {
+fn given_up(app: &App, source: &Source, took: Duration) {
+    app.metrics.look(source.target.kind(), "given_up", took);
     tracing::info!(source = source.name, "a look is given up: the source was changed, removed or taken over");
 }
 
 async fn work(app: &App, source: &Source) {
-    let look = match app.agentless.look(source).await {
+    let look = match app.agentless.look(&app.vault, source).await {
         Ok(look) => look,
         // It says nothing of the cluster: what was seen of it before goes on to count for as long as it does.
         Err(error) => {
-            let latest = latest(&unseen(&source.target, error.to_string()));
+            let latest = latest(source, &unseen(&source.target, error.to_string()));
             return finish(app, source, &latest, false).await;
         }
     };
+    let mut latest = latest(source, &look);
+    // It says nothing of what was seen elsewhere, and nobody knows what is here.
+    let Some(seen_as) = latest.seen_as.clone() else { return finish(app, source, &latest, false).await };
     // What was removed or changed meanwhile is not to come back.
     match lease::renew(&app.database, &app.agentless.name, source).await {
         Ok(true) => {}
-        Ok(false) => return given_up(source),
+        Ok(false) => return given_up(app, source, look.took),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, source = source.name, "what a look has seen is not kept; it is looked at again");
             return;
         }
     }
-    let mut latest = latest(&look);
     let mut has_seen = look.source.coverage.has_seen();
-    let incoming = incoming(source, look, app.agentless.settings.look_timeout);
+    let incoming = incoming(source, &seen_as, look, app.agentless.settings.look_timeout);
     match patiently(seconds(source.interval), || report(app, source.account, &incoming)).await {
         Ok(()) => {}
         Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -81,6 +85,8 @@ async fn work(app: &App, source: &Source) {
 }
 
 async fn finish(app: &App, source: &Source, latest: &Latest, has_seen: bool) {
+    let took = Duration::from_millis(latest.took.unsigned_abs());
+    app.metrics.look(source.target.kind(), &latest.coverage, took);
     if !has_seen {
         let reason = latest.reason.as_deref().unwrap_or_default();
         tracing::warn!(source = source.name, account = source.account, reason, "nothing was seen of a source");
@@ -138,15 +144,23 @@ async fn report(app: &App, account: i64, incoming: &Incoming) -> Result<(), Prob
     app.agentless.memory.within(taken, |problem, _| Err(problem)).await.map(drop)
 }
 
-fn incoming(source: &Source, look: Look, timeout: Duration) -> Incoming {
+/// Which cluster or host was looked at, wherever it is by now: by the uid or id that it tells, else what the source was before, else where
+/// it is. Nothing if nothing was seen.
+fn seen_as(source: &Source, seen: &Seen) -> Option<String> {
+    let of_cluster = || Some(format!("cluster:{}", seen.cluster.as_ref()?.uid.as_ref()?));
+    let of_host = || Some(format!("host:{}", seen.host.as_ref()?.machine_id.as_ref()?));
+    let before = || source.latest.as_ref()?.seen_as.clone();
+    let place = || seen.coverage.has_seen().then(|| format!("at:{}", source.target.address()));
+    of_cluster().or_else(of_host).or_else(before).or_else(place)
+}
+
+fn incoming(source: &Source, seen_as: &str, look: Look, timeout: Duration) -> Incoming {
     let now = Timestamp::now();
-    let Look { source: mut seen, bodies, .. } = look;
-    if let (Target::Kubernetes(_), None, None, None) = (&source.target, &seen.cluster, &seen.host, source.seen_at) {
-        // Nobody knows yet which one it is, but a cluster it will be.
-        seen.cluster = Some(Cluster { uid: None, name: Some(source.name.clone()) });
-    }
-    // An identity for each source, and one run: the number says which report is the later one, whoever has made it.
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("stocktake-agentless:{}", source.id).as_bytes());
+    let Look { source: seen, bodies, .. } = look;
+    // An identity for each cluster or host of a source: what is not seen there says nothing of what was seen elsewhere. And one run: the
+    // number says which report is the later one, whoever has made it.
+    let id = format!("stocktake-agentless:{}:{seen_as}", source.id);
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, id.as_bytes());
     let report = Report {
         schema: SCHEMA_VERSION.to_owned(),
         id: Uuid::now_v7(),
@@ -177,7 +191,7 @@ fn incoming(source: &Source, look: Look, timeout: Duration) -> Incoming {
 }
 
 /// What is written down of a look.
-fn latest(look: &Look) -> Latest {
+fn latest(source: &Source, look: &Look) -> Latest {
     let mut scopes: BTreeMap<&str, usize> = BTreeMap::new();
     for scope in &look.source.scopes {
         *scopes.entry(scope.coverage.status()).or_default() += 1;
@@ -190,6 +204,7 @@ fn latest(look: &Look) -> Latest {
         reason: look.source.coverage.reason().map(str::to_owned),
         scopes: serde_json::to_string(&scopes).unwrap_or_default(),
         warnings: serde_json::to_string(&warnings).unwrap_or_default(),
+        seen_as: seen_as(source, &look.source),
     }
 }
 
@@ -199,8 +214,8 @@ fn seconds(seconds: i64) -> Duration {
 
 impl Agentless {
     /// Looks at a source as it is kept.
-    async fn look(&self, source: &Source) -> Result<Look, VaultError> {
-        let credential = source.sealed.as_ref().map(|sealed| self.vault.open(source.bound(), sealed)).transpose()?;
+    async fn look(&self, vault: &Vault, source: &Source) -> Result<Look, VaultError> {
+        let credential = source.sealed.as_ref().map(|sealed| vault.open(source.bound(), sealed)).transpose()?;
         Ok(self.look_at(&source.name, &source.target, credential, self.settings.look_timeout).await)
     }
 
@@ -214,14 +229,15 @@ impl Agentless {
     ) -> Look {
         let began = Instant::now();
         let refused = &self.settings.refused_networks;
-        if let Err(reason) = networks::check(target, &self.environment, refused, timeout / 2).await {
-            return unseen(target, reason);
-        }
+        let checked = match networks::check(target, &self.environment, refused, timeout / 2).await {
+            Ok(checked) => checked,
+            Err(reason) => return unseen(target, reason),
+        };
         // In whole seconds, as it is told.
         let timeout = timeout.saturating_sub(Duration::from_secs(began.elapsed().as_secs()));
         let bytes = usize::try_from(self.settings.look_bytes.as_u64()).unwrap_or(usize::MAX);
         let limits = Limits { timeout, bytes };
-        let settings = target.settings(name, credential.as_ref());
+        let settings = target.settings(name, credential.as_ref(), checked);
         let built = match self.collectors() {
             Ok(collectors) => collectors.build(target.kind(), settings, limits).map_err(|error| error.to_string()),
             Err(error) => Err(error),

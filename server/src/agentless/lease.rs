@@ -3,6 +3,10 @@
 //!
 //! Each look has a number, which is its report's. Whoever has slept through the end of its lease and goes on brings a report with a lower
 //! number than whoever has taken over, and ingest takes the higher one for the newer.
+//!
+//! `notify::deliver::lease` is another one on purpose. That one is of one thing for all servers and compares no clocks; here each source has
+//! its own, which is taken by the statement that finds what is due, and ends with what is written of the look. Neither has a statement
+//! that the other could use, and one for both would be longer than the two.
 
 use std::time::Duration;
 
@@ -157,6 +161,7 @@ pub(crate) async fn finish(
         ("reason", statement.bind(Value::from(latest.reason.clone()))),
         ("scopes", statement.bind(latest.scopes.as_str())),
         ("warnings", statement.bind(latest.warnings.as_str())),
+        ("seen_as", format!("COALESCE({}, seen_as)", statement.bind(Value::from(latest.seen_as.clone())))),
         ("looked_at", now.to_owned()),
         ("next_at", format!("{now} + {}", statement.bind(milliseconds(wait)))),
         ("seen_at", if has_seen { now } else { "seen_at" }.to_owned()),

@@ -9,16 +9,16 @@ use tokio::sync::AcquireError;
 
 use super::{
     Agentless,
-    keys::KeyError,
-    store::{self, Extent, Said, Source},
+    networks::Checked,
+    store::{self, Extent, SHELF, Said, Source},
     target::{Docker, LONGEST_PEM, Target},
-    vault::{Bound, Sealed, VaultError},
 };
 use crate::{
     access::{Actor, Caller, Change as Audited, lock},
     app::App,
     database::DatabaseError,
     http::Problem,
+    secrets::{Bound, Sealed, Vault},
 };
 
 /// Seconds between two looks, if nobody says otherwise: Anchore's.
@@ -73,7 +73,8 @@ pub(crate) async fn create(
         return Err(Problem::new(StatusCode::CONFLICT, title));
     }
     let (account, id, destination) = (caller.account_id, audited.spare, given.target.destination());
-    let sealed = app.agentless.seal(Bound { account, id, destination: &destination }, given.credential.as_ref())?;
+    let bound = Bound { shelf: &SHELF, account, id, destination: &destination };
+    let sealed = sealed(&app.vault, bound, given.credential.as_ref())?;
     let is_enabled = Some(is_enabled.unwrap_or(true));
     let said = Said { name, target: &given.target, sealed, interval: Some(interval), is_enabled };
     let source = store::insert(&app.database, audited.connection(), (account, id), said).await?.ok_or_else(|| {
@@ -102,7 +103,7 @@ pub(crate) async fn change(
             app.agentless.check(name, &given)?;
             let destination = given.target.destination();
             let bound = Bound { destination: &destination, ..source.bound() };
-            let sealed = app.agentless.seal(bound, given.credential.as_ref())?;
+            let sealed = sealed(&app.vault, bound, given.credential.as_ref())?;
             (Extent::All, given.target, sealed)
         }
         Some(Given { target, credential: None }) => {
@@ -113,7 +114,7 @@ pub(crate) async fn change(
                     "a credential is only sent to where it was meant for: say it again together with where the source is now",
                 ));
             }
-            let given = Given { target, credential: app.agentless.opened(&source)? };
+            let given = Given { target, credential: opened(&app.vault, &source)? };
             app.agentless.check(name, &given)?;
             (if is_same { Extent::Selection } else { Extent::All }, given.target, None)
         }
@@ -179,7 +180,7 @@ pub(crate) async fn test(
 /// Looks at a source as it is kept, and keeps nothing of what is seen.
 pub(crate) async fn test_kept(app: &App, who: (&Caller, &Actor), name: &str) -> Result<Look, Problem> {
     let source = named(app, who.0.account_id, name).await?;
-    let credential = app.agentless.opened(&source)?;
+    let credential = opened(&app.vault, &source)?;
     test(app, who, name, Given { target: source.target, credential }).await
 }
 
@@ -202,34 +203,19 @@ impl Agentless {
                 Target::Docker(_) => "a client's certificate and its key belong together; one of them is missing",
             }));
         }
-        let settings = given.target.settings(name, given.credential.as_ref());
+        let settings = given.target.settings(name, given.credential.as_ref(), Checked::default());
         let collectors = self.collectors().map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
         let built = collectors.build(given.target.kind(), settings, Limits { timeout: TEST, bytes: 0 });
         built.map(drop).map_err(|error| Problem::bad_request(format!("it cannot be looked at: {error}")))
     }
-
-    fn seal(&self, bound: Bound<'_>, credential: Option<&SecretString>) -> Result<Option<Sealed>, Problem> {
-        Ok(credential.map(|credential| self.vault.seal(bound, credential)).transpose()?)
-    }
-
-    fn opened(&self, source: &Source) -> Result<Option<SecretString>, Problem> {
-        Ok(source.sealed.as_ref().map(|sealed| self.vault.open(source.bound(), sealed)).transpose()?)
-    }
 }
 
-impl From<VaultError> for Problem {
-    fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Keys(KeyError::None) | VaultError::UnknownKey(_) | VaultError::Altered => {
-                Self::new(StatusCode::CONFLICT, error.to_string())
-            }
-            VaultError::Keys(_) | VaultError::Random => {
-                tracing::error!(%error, "a credential could not be encrypted or decrypted");
-                let title = "the server cannot use its keys; its log says why";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, title)
-            }
-        }
-    }
+fn sealed(vault: &Vault, bound: Bound<'_>, credential: Option<&SecretString>) -> Result<Option<Sealed>, Problem> {
+    Ok(credential.map(|credential| vault.seal(bound, credential)).transpose()?)
+}
+
+fn opened(vault: &Vault, source: &Source) -> Result<Option<SecretString>, Problem> {
+    Ok(source.sealed.as_ref().map(|sealed| vault.open(source.bound(), sealed)).transpose()?)
 }
 
 fn missing(name: &str) -> Problem {

@@ -1,23 +1,20 @@
 //! Agentless mode: the server looks at clusters and hosts that it is given credentials for, with the agent's own collectors.
 //!
-//! `keys` and `vault` keep the credentials, `target` and `kubeconfig` say what is looked at, `store` has the rows. `schedule` finds out what
+//! `target` and `kubeconfig` say what is looked at, `store` has the rows, in which `secrets` encrypts the credentials. `schedule` finds out what
 //! is due, `lease` sees to it that of all servers one looks, and `collect` looks and hands on what it saw as if an agent had sent it.
 //! `managed` is what people change, whatever they call it: `api` in our words, `foreign` in Anchore's.
 
 mod api;
 mod collect;
-mod keys;
 mod kubeconfig;
 mod lease;
 mod managed;
 mod networks;
-mod rotate;
 mod schedule;
 mod store;
 mod target;
 #[cfg(test)]
 mod tests;
-mod vault;
 mod workers;
 
 use std::{
@@ -31,14 +28,11 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     api::{body, routes},
-    keys::KeySource,
     managed::{Change, Given, create, named, remove},
     networks::USUALLY_REFUSED,
-    rotate::rotate,
     schedule::always,
-    store::{Source, list},
+    store::{SHELF, Source, list, states},
     target::{Cluster, CredentialType, Kubernetes, Names, OfCluster, Target},
-    vault::Vault,
 };
 use crate::{config::AgentlessSettings, memory::Memory};
 
@@ -51,8 +45,6 @@ const TESTS: usize = 4;
 
 /// What is needed to look. Not to be printed: a proxy's URL may have a password in it.
 pub(crate) struct Agentless {
-    /// Has the credentials.
-    pub(crate) vault: Vault,
     settings: AgentlessSettings,
     /// What collectors get to see of the process's environment: proxies.
     environment: Environment,
@@ -68,9 +60,8 @@ pub(crate) struct Agentless {
 }
 
 impl Agentless {
-    pub(crate) fn new(settings: AgentlessSettings, vault: Vault) -> Self {
+    pub(crate) fn new(settings: AgentlessSettings) -> Self {
         Self {
-            vault,
             settings,
             environment: proxies(),
             name: Uuid::new_v4().to_string(),
@@ -91,7 +82,7 @@ impl Agentless {
 
 impl Default for Agentless {
     fn default() -> Self {
-        Self::new(AgentlessSettings::default(), Vault::default())
+        Self::new(AgentlessSettings::default())
     }
 }
 

@@ -22,6 +22,15 @@ pub(crate) const USUALLY_REFUSED: [Network; 3] = [
     Network::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 128),
 ];
 
+/// Where names lead, as it was checked: what is connected to, and looked up by nobody a second time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// The runtime; nothing if only a proxy knows its name. Its collector knows whether it asks one.
+    pub(crate) runtime: Option<IpAddr>,
+    /// The source's own proxy.
+    pub(crate) proxy: Option<IpAddr>,
+}
+
 /// Refuses a runtime that is in one of these networks, or whose name leads there, or leads nowhere within `limit`. Only a name behind a
 /// proxy may be unknown here.
 pub(crate) async fn check(
@@ -29,26 +38,36 @@ pub(crate) async fn check(
     environment: &Environment,
     refused: &[Network],
     limit: Duration,
-) -> Result<(), String> {
-    let peers = target.peers(environment).into_iter().map(|peer| check_one(peer, refused, PATIENCE.min(limit)));
-    join_all(peers).await.into_iter().collect()
+) -> Result<Checked, String> {
+    let peers = target.peers(environment);
+    let checked = peers.iter().map(|peer| check_one(peer, refused, PATIENCE.min(limit)));
+    let mut all = Checked::default();
+    for (peer, address) in peers.iter().zip(join_all(checked).await) {
+        match (address?, peer) {
+            (address, Peer { is_proxy: true, .. }) => all.proxy = address,
+            (address, _) => all.runtime = address,
+        }
+    }
+    Ok(all)
 }
 
-async fn check_one(peer: Peer, refused: &[Network], limit: Duration) -> Result<(), String> {
-    let Peer { host, port, is_behind_proxy } = peer;
-    let addresses = match timeout(limit, lookup_host((host.as_str(), port))).await {
+/// The first of the addresses, all of which may be connected to: those that are likely to be reached come first (RFC 6724). None if only
+/// a proxy knows any.
+async fn check_one(peer: &Peer, refused: &[Network], limit: Duration) -> Result<Option<IpAddr>, String> {
+    let Peer { host, port, is_behind_proxy, .. } = peer;
+    let addresses = match timeout(limit, lookup_host((host.as_str(), *port))).await {
         Ok(Ok(addresses)) => addresses,
-        _ if is_behind_proxy => return Ok(()),
+        _ if *is_behind_proxy => return Ok(None),
         Ok(Err(error)) => return Err(format!("`{host}` cannot be looked up: {error}")),
         Err(_) => return Err(format!("`{host}` cannot be looked up: no name server answers in time")),
     };
     // An IPv4 address may be written as one of IPv6.
-    let mut addresses = addresses.map(|address| address.ip().to_canonical());
-    match addresses.find(|address| refused.iter().any(|network| network.has(*address))) {
+    let addresses: Vec<IpAddr> = addresses.map(|address| address.ip().to_canonical()).collect();
+    match addresses.iter().find(|address| refused.iter().any(|network| network.has(**address))) {
         Some(address) => Err(format!(
             "`{host}` is at {address}, where this server does not look (`refused_networks` of `[agentless]` in its configuration)"
         )),
-        None => Ok(()),
+        None => Ok(addresses.first().copied()),
     }
 }
 
@@ -103,6 +122,26 @@ mod tests {
         let proxied = Environment { variables, ..Environment::default() };
         assert!(!is_refused(&cluster(UNKNOWN, None), &proxied).await);
         assert!(is_refused(&daemon("tcp://no-such-host.invalid:1"), &proxied).await, "its collector takes no proxy");
+    }
+
+    #[tokio::test]
+    async fn what_was_checked_is_what_is_connected_to() {
+        let none = Environment::default();
+        let checked = async |target: &Target| check(target, &none, &USUALLY_REFUSED, PATIENCE).await.unwrap();
+        let loopback = |address: Option<IpAddr>| address.is_some_and(|address| address.is_loopback());
+        let (docker, direct) = (daemon("tcp://localhost:1"), cluster("https://localhost:1", None));
+        for target in [&docker, &direct] {
+            let found = checked(target).await;
+            assert!(loopback(found.runtime) && found.proxy.is_none(), "{found:?}");
+            assert_eq!(target.settings("x", None, found)["address"], json!(found.runtime));
+        }
+        let proxied = cluster("https://localhost:1", Some("http://localhost:3128"));
+        let found = checked(&proxied).await;
+        assert!(loopback(found.runtime) && loopback(found.proxy), "{found:?}");
+        let settings = proxied.settings("x", None, found);
+        let kubeconfig = settings["kubeconfig_data"].as_str().unwrap();
+        assert!(!kubeconfig.contains("http://localhost") && kubeconfig.contains(":3128"), "{kubeconfig}");
+        assert!(kubeconfig.contains("https://localhost:1"), "{kubeconfig}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ impl Running {
             Ok(sources) => tracing::warn!(
                 sources,
                 "this server looks at none of these sources: it lacks the key that their credentials are encrypted with (`key_file` of \
-                 `[agentless]`, or STOCKTAKE_SECRET_KEY)"
+                 `[secrets]`, or STOCKTAKE_SECRET_KEY)"
             ),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -56,7 +56,7 @@ impl Running {
 
     /// Names of the keys that there are.
     fn keys(&self) -> Vec<String> {
-        self.app.agentless.vault.ids().unwrap_or_else(|error| {
+        self.app.vault.ids().unwrap_or_else(|error| {
             tracing::warn!(%error, "what has a credential is not looked at");
             Vec::new()
         })

@@ -1,15 +1,19 @@
 //! Sources as the database has them.
 
+use std::collections::BTreeMap;
+
 use sqlx::{AnyConnection, any::AnyRow};
 
-use super::{
-    target::Target,
-    vault::{Bound, Sealed},
-};
+use super::target::Target;
 use crate::{
     api::statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
     database::{Database, DatabaseError},
+    secrets::{Bound, Sealed, Shelf},
 };
+
+/// Where credentials stand.
+pub(crate) const SHELF: Shelf =
+    Shelf { of: "source", table: "agentless", sealed: "credential", destination: "destination" };
 
 /// Something that the server looks at itself. Times are milliseconds since 1970.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub(crate) struct Latest {
     pub(crate) scopes: String,
     /// Messages (JSON).
     pub(crate) warnings: String,
+    /// Which cluster or host it was, as far as any look at this place has told.
+    pub(crate) seen_as: Option<String>,
 }
 
 /// What somebody says of a source.
@@ -66,7 +72,8 @@ pub(crate) struct Said<'a> {
 }
 
 pub(crate) const COLUMNS: &str = "account_id, id, name, kind, destination, selection, credential, key_id, interval_seconds, enabled, \
-    created_at, updated_at, next_at, looks, lease_until, failures, looked_at, took, coverage, reason, scopes, warnings, seen_at";
+    created_at, updated_at, next_at, looks, lease_until, failures, looked_at, took, coverage, reason, scopes, warnings, seen_at, \
+    seen_as";
 
 impl Source {
     pub(crate) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
@@ -96,7 +103,7 @@ impl Source {
 
     /// What its credential is bound to.
     pub(crate) fn bound(&self) -> Bound<'_> {
-        Bound { account: self.account, id: self.id, destination: &self.destination }
+        Bound { shelf: &SHELF, account: self.account, id: self.id, destination: &self.destination }
     }
 }
 
@@ -110,6 +117,7 @@ impl Latest {
             reason: maybe_text(row, "reason")?,
             scopes: maybe_text(row, "scopes")?.unwrap_or_default(),
             warnings: maybe_text(row, "warnings")?.unwrap_or_default(),
+            seen_as: maybe_text(row, "seen_as")?,
         }))
     }
 }
@@ -140,6 +148,19 @@ pub(crate) async fn find(database: &Database, account: i64, name: &str) -> Resul
     statement.text = format!("SELECT {COLUMNS} FROM agentless WHERE account_id = $1 AND name = {name}");
     let rows = statement.fetch(&mut *database.read().await?).await?;
     Ok(rows.first().map(Source::read).transpose()?)
+}
+
+/// Words for how it goes with looking, and how many sources of all accounts are so.
+pub(crate) async fn states(database: &Database) -> Result<Vec<(String, i64)>, DatabaseError> {
+    let state = "CASE WHEN enabled = 0 THEN 'disabled' WHEN looked_at IS NULL THEN 'waiting' WHEN failures > 0 THEN 'failing' ELSE 'seen' END";
+    let mut statement = Statement::default();
+    statement.text = format!("SELECT {state} AS state, COUNT(*) AS sources FROM agentless GROUP BY 1");
+    let rows = statement.fetch(&mut *database.read().await?).await?;
+    let found = rows.iter().map(|row| Ok((text(row, "state")?, integer(row, "sources")?)));
+    let found = found.collect::<Result<BTreeMap<String, i64>, sqlx::Error>>()?;
+    // A state that nothing is in is a number, too.
+    let all = ["disabled", "failing", "seen", "waiting"];
+    Ok(all.map(|state| (state.to_owned(), found.get(state).copied().unwrap_or_default())).into())
 }
 
 /// How many sources an account has.
@@ -208,10 +229,14 @@ pub(crate) async fn update(
         (Extent::Selection, [kind, destination, ..]) => format!("AND kind = {kind} AND destination = {destination}"),
         _ => String::new(),
     };
-    let sets = SAID.iter().zip(values).filter(|(column, _)| extent.has(column, &said));
+    let sets = SAID.iter().zip(&values).filter(|(column, _)| extent.has(column, &said));
     let mut sets: Vec<String> = sets.map(|(column, value)| format!("{column} = {value}")).collect();
     if extent != Extent::Schedule {
         sets.push("failures = 0".to_owned());
+    }
+    if let (Extent::All, [kind, destination, ..]) = (extent, &values) {
+        let same = format!("kind = {kind} AND destination = {destination}");
+        sets.extend(OF_PLACE.map(|column| format!("{column} = CASE WHEN {same} THEN {column} END")));
     }
     sets.push(format!("updated_at = {now}, next_at = {now}, lease_by = NULL, lease_until = NULL"));
     let id = statement.bind(id);
@@ -225,6 +250,9 @@ pub(crate) async fn update(
 
 /// Columns of what somebody says.
 const SAID: [&str; 7] = ["kind", "destination", "selection", "credential", "key_id", "interval_seconds", "enabled"];
+
+/// Columns of what looks have told of a place: nothing of it is known of another one.
+const OF_PLACE: [&str; 8] = ["looked_at", "took", "coverage", "reason", "scopes", "warnings", "seen_at", "seen_as"];
 
 fn values(statement: &mut Statement, said: &Said<'_>) -> [String; 7] {
     let sealed = said.sealed.clone();

@@ -1,5 +1,7 @@
 //! What is looked at, and how it is reached: as the database has it, and as a collector takes it.
 
+use std::net::{IpAddr, SocketAddr};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Uri;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use stocktake_core::Environment;
 use utoipa::ToSchema;
 
+use super::networks::Checked;
 use crate::http::Problem;
 
 /// Memory that a collector may take for what it has read of a cluster at a time. One that would take more lists in pages.
@@ -123,6 +126,8 @@ pub(crate) struct Peer {
     /// Without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Whether it is a proxy on the way.
+    pub(crate) is_proxy: bool,
     /// Whether a proxy may be who looks its name up.
     pub(crate) is_behind_proxy: bool,
 }
@@ -168,18 +173,27 @@ impl Target {
         })
     }
 
+    /// Where it is: a URL.
+    pub(crate) fn address(&self) -> &str {
+        match self {
+            Self::Kubernetes(Kubernetes { cluster, .. }) => &cluster.server,
+            Self::Docker(Docker { daemon, .. }) => &daemon.host,
+        }
+    }
+
     /// What the server connects to, or has a proxy connect to.
     pub(crate) fn peers(&self, environment: &Environment) -> Vec<Peer> {
-        let (url, proxy_url) = match self {
-            Self::Kubernetes(Kubernetes { cluster, .. }) => (&cluster.server, cluster.proxy_url.as_ref()),
-            Self::Docker(Docker { daemon, .. }) => (&daemon.host, None),
+        let proxy_url = match self {
+            Self::Kubernetes(Kubernetes { cluster, .. }) => cluster.proxy_url.as_ref(),
+            Self::Docker(_) => None,
         };
         // A proxy of the server's own is its operator's choice. Docker's collector takes none.
         let has_own = ["HTTPS_PROXY", "https_proxy"].iter().any(|name| environment.variable(name).is_some());
         let is_behind_proxy = proxy_url.is_some() || (has_own && matches!(self, Self::Kubernetes(_)));
-        let peer = |(host, port), is_behind_proxy| Peer { host, port, is_behind_proxy };
-        let server = host_of(url).map(|host| peer(host, is_behind_proxy));
-        let proxy = proxy_url.and_then(|url| host_of(url)).map(|host| peer(host, false));
+        let peer = |(host, port)| Peer { host, port, is_proxy: false, is_behind_proxy };
+        let server = host_of(self.address()).map(peer);
+        let proxy = proxy_url.and_then(|url| host_of(url));
+        let proxy = proxy.map(|host| Peer { is_proxy: true, is_behind_proxy: false, ..peer(host) });
         server.into_iter().chain(proxy).collect()
     }
 
@@ -222,12 +236,20 @@ impl Target {
         Ok(())
     }
 
-    /// Settings of the collector that looks at it. There are secrets in them.
-    pub(crate) fn settings(&self, name: &str, credential: Option<&SecretString>) -> Value {
+    /// Settings of the collector that looks at it, at the addresses that were checked. There are secrets in them.
+    pub(crate) fn settings(&self, name: &str, credential: Option<&SecretString>, checked: Checked) -> Value {
+        let mut settings = self.settings_by_name(name, credential, checked.proxy);
+        if let Some(address) = checked.runtime {
+            settings["address"] = json!(address);
+        }
+        settings
+    }
+
+    fn settings_by_name(&self, name: &str, credential: Option<&SecretString>, proxy: Option<IpAddr>) -> Value {
         match self {
             Self::Kubernetes(Kubernetes { cluster, selection }) => {
                 let mut settings = json!({
-                    "kubeconfig_data": cluster.kubeconfig(name, credential),
+                    "kubeconfig_data": cluster.kubeconfig(name, credential, proxy),
                     "cluster": name,
                     "cluster_objects": selection.cluster_objects,
                     "max_memory": READ_AT_A_TIME,
@@ -257,7 +279,7 @@ impl Target {
 
 impl Cluster {
     /// As a kubeconfig, which is JSON here.
-    fn kubeconfig(&self, name: &str, credential: Option<&SecretString>) -> String {
+    fn kubeconfig(&self, name: &str, credential: Option<&SecretString>, proxy: Option<IpAddr>) -> String {
         let encoded = |text: &str| STANDARD.encode(text);
         let secret = credential.map(ExposeSecret::expose_secret).unwrap_or_default();
         let user = match self.credential_type {
@@ -271,7 +293,7 @@ impl Cluster {
             "server": self.server,
             "certificate-authority-data": self.certificate_authority.as_deref().map(encoded),
             "tls-server-name": self.tls_server_name,
-            "proxy-url": self.proxy_url,
+            "proxy-url": self.proxy_url.as_deref().map(|url| proxy.map_or_else(|| url.to_owned(), |at| at_address(url, at))),
             "insecure-skip-tls-verify": self.insecure_skip_tls_verify,
         });
         json!({
@@ -283,6 +305,16 @@ impl Cluster {
             "current-context": name,
         })
         .to_string()
+    }
+}
+
+/// A proxy's URL with its address instead of its name. By TLS it has to be known by its name, which is then looked up again.
+fn at_address(url: &str, address: IpAddr) -> String {
+    match (url.split_once("://"), host_of(url)) {
+        (Some((scheme @ ("http" | "socks5"), _)), Some((_, port))) => {
+            format!("{scheme}://{}", SocketAddr::new(address, port))
+        }
+        _ => url.to_owned(),
     }
 }
 

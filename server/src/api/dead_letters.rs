@@ -26,6 +26,8 @@ pub(super) struct DeadLetter {
     subscription: i64,
     /// Number of the event.
     event: i64,
+    /// The same; or the number of the first one, where those up to it were removed with age before they were told.
+    first: i64,
     /// When it was put here.
     at: String,
     reason: String,
@@ -45,7 +47,7 @@ pub(super) struct DeadLetters;
 impl View for DeadLetters {
     type Line = DeadLetter;
     const TAKES: &'static [&'static [&'static str]] = &[PAGES, &["subscription"]];
-    const COLUMNS: &'static [&'static str] = &["subscription", "event", "at", "reason", "replaying"];
+    const COLUMNS: &'static [&'static str] = &["subscription", "event", "first", "at", "reason", "replaying"];
 
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<DeadLetter>, Problem> {
         let Some(id) = asked.subscription else {
@@ -54,13 +56,14 @@ impl View for DeadLetters {
         let mut statement = Statement::of_account(account_id);
         let id = statement.bind(id);
         statement.text = format!(
-            "SELECT dl.subscription_id AS subscription, dl.event_id AS event, dl.at AS at, dl.reason AS reason, dl.is_due AS is_due \
+            "SELECT dl.subscription_id AS subscription, dl.event_id AS event, dl.first_event AS first, dl.at AS at, dl.reason AS reason, dl.is_due AS is_due \
              FROM dead_letter AS dl WHERE dl.account_id = $1 AND dl.subscription_id = {id}"
         );
         page(app, asked, statement, "dl.event_id", |row| {
             Ok(DeadLetter {
                 subscription: integer(row, "subscription")?,
                 event: integer(row, "event")?,
+                first: integer(row, "first")?,
                 at: time(integer(row, "at")?),
                 reason: text(row, "reason")?,
                 replaying: integer(row, "is_due")? == 1,

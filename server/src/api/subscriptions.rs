@@ -8,13 +8,14 @@ use axum::{
 };
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
 use utoipa::ToSchema;
 
 use super::{
     answer::{Page, View, answer, time},
     asked::{Asked, Asks, PAGES},
     sources::{Keyed, page},
-    statement::Statement,
+    statement::{Statement, integer},
 };
 use crate::{
     access::{Change, Manager, Reader, Writer},
@@ -23,8 +24,9 @@ use crate::{
     notify::{
         channel::{Channel, ChannelView, NewChannel},
         on::On,
-        subscription::{self, COLUMNS, Delivery, Subscription},
+        subscription::{self, COLUMNS, Delivery, Subscription, UNREADABLE},
     },
+    secrets::{KeyError, Keys, obstacle},
 };
 
 /// How long a name may be, in bytes.
@@ -38,10 +40,13 @@ pub(super) struct Told {
     name: String,
     /// Of a watch (`/v2/subscriptions`): the cluster, or cluster and namespace.
     watch: Option<String>,
-    on: On,
+    /// Nothing if it cannot be read.
+    on: Option<On>,
     /// Where it goes; nowhere if there is none.
     channel: Option<ChannelView>,
     active: bool,
+    /// Why nothing can be delivered, whatever its receiver does, and what to do.
+    problem: Option<String>,
     created_at: String,
     updated_at: String,
     delivery: DeliveryTold,
@@ -122,6 +127,7 @@ impl View for Subscriptions {
         "channel/type",
         "channel/target",
         "active",
+        "problem",
         "created_at",
         "updated_at",
         "delivery/taken",
@@ -135,7 +141,8 @@ impl View for Subscriptions {
     async fn page(app: &App, account_id: i64, asked: &Asked) -> Result<Page<Told>, Problem> {
         let mut statement = Statement::of_account(account_id);
         statement.text = format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1");
-        page(app, asked, statement, "sb.id", |row| Subscription::read(row).map(Told::of)).await
+        let keys = app.vault.keys();
+        page(app, asked, statement, "sb.id", |row| Told::read(&keys, row)).await
     }
 }
 
@@ -146,15 +153,30 @@ impl Keyed for Told {
 }
 
 impl Told {
-    fn of(one: Subscription) -> Self {
+    /// One that cannot be read is told of with what can be.
+    fn read(keys: &Result<Keys, KeyError>, row: &AnyRow) -> Result<Self, sqlx::Error> {
+        match Subscription::read(row) {
+            Err(sqlx::Error::Decode(error)) => {
+                let (account, id) = (integer(row, "account_id")?, integer(row, "id")?);
+                tracing::error!(account, id, %error, "a subscription cannot be read");
+                let one = Subscription::rest(row)?;
+                Ok(Self { on: None, problem: Some(UNREADABLE.to_owned()), ..Self::of(keys, one) })
+            }
+            read => Ok(Self::of(keys, read?)),
+        }
+    }
+
+    fn of(keys: &Result<Keys, KeyError>, one: Subscription) -> Self {
+        let problem = one.sealed.as_ref().and_then(|sealed| obstacle(keys, sealed));
         let Delivery { delivered_at, failing_since, attempts, next_at, error } = one.delivery;
         Self {
             id: one.id,
             name: one.name,
             watch: one.watch.map(|watch| watch.key),
-            on: one.on,
+            on: Some(one.on),
             channel: one.channel,
             active: one.active,
+            problem,
             created_at: time(one.created_at),
             updated_at: time(one.updated_at),
             delivery: DeliveryTold {
@@ -182,9 +204,9 @@ fn none(id: i64) -> Problem {
     Problem::not_found(format!("there is no subscription {id}"))
 }
 
-fn made(one: Subscription, channel: Option<&Channel>) -> Made {
+fn made(app: &App, one: Subscription, channel: Option<&Channel>) -> Made {
     let secret = channel.and_then(Channel::secret).map(|secret| secret.expose_secret().to_owned());
-    Made { subscription: Told::of(one), secret }
+    Made { subscription: Told::of(&app.vault.keys(), one), secret }
 }
 
 #[utoipa::path(get, path = "/v1/subscriptions", params(Asks<Subscriptions>), tag = "notifications",
@@ -205,14 +227,18 @@ pub(super) async fn one(
     Path(id): Path<i64>,
 ) -> Result<Json<Told>, Problem> {
     let mut connection = app.database.read().await?;
-    let found = subscription::find(&mut connection, caller.account_id, id).await?;
-    found.map(|one| Json(Told::of(one))).ok_or_else(|| none(id))
+    let mut statement = Statement::of_account(caller.account_id);
+    let place = statement.bind(id);
+    statement.text = format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND sb.id = {place}");
+    let rows = statement.fetch(&mut connection).await?;
+    Ok(Json(Told::read(&app.vault.keys(), rows.first().ok_or_else(|| none(id))?)?))
 }
 
 #[utoipa::path(post, path = "/v1/subscriptions", tag = "notifications", request_body = NewSubscription,
     description = "Subscribes to what comes from now on.",
     responses((status = CREATED, body = Made, description = "it was made"),
-        (status = BAD_REQUEST, description = "what it is on or its channel cannot be that")))]
+        (status = BAD_REQUEST, description = "what it is on or its channel cannot be that"),
+        (status = CONFLICT, description = "the server has no key to encrypt the channel's secrets with")))]
 pub(super) async fn create(
     State(app): State<App>,
     Manager(caller, actor): Manager,
@@ -240,17 +266,20 @@ pub(super) async fn create(
         taken: subscription::latest(change.connection(), account_id).await?,
         delivery: Delivery::default(),
     };
-    one.send_to(channel.as_ref())?;
+    if let Some(channel) = &channel {
+        one.send_to(&app.vault, channel)?;
+    }
     subscription::save(change.connection(), &one).await?;
     change.commit(account_id, &id.to_string()).await?;
-    Ok((StatusCode::CREATED, Json(made(one, channel.as_ref()))))
+    Ok((StatusCode::CREATED, Json(made(&app, one, channel.as_ref()))))
 }
 
 #[utoipa::path(patch, path = "/v1/subscriptions/{id}", params(("id" = i64, Path)), tag = "notifications",
     request_body = SubscriptionChange, description = "Changes a subscription. What waits for delivery goes where it says from then on.",
     responses((status = OK, body = Made, description = "as it is now"),
         (status = BAD_REQUEST, description = "what it is on or its channel cannot be that"),
-        (status = NOT_FOUND, description = "there is none")))]
+        (status = NOT_FOUND, description = "there is none"),
+        (status = CONFLICT, description = "the server has no key to encrypt the channel's secrets with, or cannot read what is stored")))]
 pub(super) async fn change(
     State(app): State<App>,
     Manager(caller, actor): Manager,
@@ -276,13 +305,13 @@ pub(super) async fn change(
     one.active = active.unwrap_or(one.active);
     one.name = name.unwrap_or(one.name);
     one.on = on.unwrap_or(one.on);
-    if channel.is_some() {
-        one.send_to(channel.as_ref())?;
+    if let Some(channel) = &channel {
+        one.send_to(&app.vault, channel)?;
     }
     subscription::save(change.connection(), &one).await?;
     change.commit(caller.account_id, if one.active { "active" } else { "inactive" }).await?;
     one.delivery = Delivery { delivered_at: one.delivery.delivered_at, ..Delivery::default() };
-    Ok(Json(made(one, channel.as_ref())))
+    Ok(Json(made(&app, one, channel.as_ref())))
 }
 
 #[utoipa::path(delete, path = "/v1/subscriptions/{id}", params(("id" = i64, Path)), tag = "notifications",

@@ -21,12 +21,12 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     access::{Access, AccessError},
-    agentless::{KeySource, Vault},
     cli::{Cli, Command, Where},
     config::{self, Settings},
-    database::{Database, DatabaseError},
+    database::{Database, DatabaseError, sqlite_file},
     exit::Exit,
     logging, say,
+    secrets::{KeySource, Vault},
 };
 
 /// The configuration that is read if it is there.
@@ -148,9 +148,14 @@ async fn open(url: &str) -> Result<Database, Exit> {
     opened.await.map_err(|error| cannot_use(&error))
 }
 
-/// What has the credentials of clusters and hosts. Keys that cannot be used are told before anything needs them.
-fn vault(settings: &Settings) -> Result<Vault, Exit> {
-    let source = KeySource::new(settings.agentless.key_file.clone());
+/// What secrets are encrypted with: as the settings say, or with the key beside a file of SQLite.
+fn key_source(settings: &Settings, database: &str) -> Result<KeySource, Exit> {
+    let file = sqlite_file(database).map_err(|error| cannot_use(&error))?;
+    Ok(KeySource::new(settings.secrets.key_file.clone()).or_beside(file.as_deref()))
+}
+
+/// What encrypts secrets. Keys that cannot be used are told before anything needs them.
+fn vault(source: KeySource) -> Result<Vault, Exit> {
     let vault = Vault::new(source);
     match vault.keys() {
         Err(error) if !vault.is_locked() => {

@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{database_of, open, refused, settings, vault};
+use super::{database_of, key_source, open, refused, settings, vault};
 use crate::{
     agentless::{self, Agentless},
     app::App,
     cli,
     database::statistics,
     exit::Exit,
-    notify, reap, say, serve,
+    notify, reap, say,
+    secrets::KeySource,
+    serve,
 };
 
 /// How long notifying may take to end.
@@ -28,8 +30,11 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
             say::error(&format!("{error:#}"));
             Exit::Config
         })?;
-        let database = open(&database_of(&settings)?).await?;
-        let vault = vault(&settings)?;
+        let url = database_of(&settings)?;
+        let database = open(&url).await?;
+        let keys = key_source(&settings, &url)?;
+        make_missing(&keys)?;
+        let vault = vault(keys)?;
         Ok((settings, listening, database, vault))
     };
     let (settings, listening, database, vault) = tokio::select! {
@@ -40,8 +45,8 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         () = signals.stop() => return Ok(Exit::Success),
     };
     let retention = settings.inventory.retention()?;
-    let agentless = Arc::new(Agentless::new(settings.agentless.clone(), vault));
-    let app = App { agentless, ..App::new(database, retention, settings.notify.clone()) };
+    let agentless = Arc::new(Agentless::new(settings.agentless.clone()));
+    let app = App { agentless, ..App::new(database, vault, retention, settings.notify.clone()) };
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -66,6 +71,25 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         say::note("what was notified last was not written down, and will be notified again");
     }
     Ok(Exit::Success)
+}
+
+/// Sees to it that a server that has its database in a file can keep secrets without being given a key.
+fn make_missing(keys: &KeySource) -> Result<(), Exit> {
+    match keys.make_missing() {
+        Ok(None) => Ok(()),
+        Ok(Some(path)) => {
+            say::note(&format!(
+                "made {}: secrets in the database are encrypted with the key in it, and lost without it; keep a copy, and not with those of \
+                 the database",
+                path.display()
+            ));
+            Ok(())
+        }
+        Err(error) => {
+            say::error(&error.to_string());
+            Err(Exit::Config)
+        }
+    }
 }
 
 /// The first user's password, if somebody has one in mind.

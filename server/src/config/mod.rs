@@ -34,7 +34,7 @@ impl Invalid {
 }
 
 /// The tables that a file can hold.
-const TABLES: [&str; 6] = ["agentless", "inventory", "limits", "metrics", "notify", "server"];
+const TABLES: [&str; 7] = ["agentless", "inventory", "limits", "metrics", "notify", "secrets", "server"];
 
 /// Reads a file.
 pub(crate) fn load(path: &Path) -> Result<Settings, Invalid> {
@@ -55,6 +55,7 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
         let (key, value) = (key.get_ref().as_ref(), value.get_ref());
         match key {
             "agentless" => settings.agentless = table(key, value, &mut errors),
+            "secrets" => settings.secrets = table(key, value, &mut errors),
             "server" => settings.server = table(key, value, &mut errors),
             "inventory" => settings.inventory = table(key, value, &mut errors),
             "limits" => settings.limits = table(key, value, &mut errors),
@@ -169,8 +170,9 @@ header_timeout = '5s'
 body_timeout = '1m'
 [metrics]
 public = true
-[agentless]
+[secrets]
 key_file = '/key'
+[agentless]
 looks_at_once = 0
 look_timeout = '2m'
 look_bytes = '1MiB'
@@ -194,7 +196,7 @@ domains = ['example.com']
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);
-        assert_eq!(settings.agentless.key_file, Some(PathBuf::from("/key")));
+        assert_eq!(settings.secrets.key_file, Some(PathBuf::from("/key")));
         assert_eq!(settings.agentless.look_timeout, Duration::from_mins(2));
         assert_eq!((settings.agentless.looks_at_once, settings.agentless.refused_networks.len()), (0, 1));
         let notify = NotifySettings {
@@ -238,7 +240,7 @@ refused_networks = ['10.0.0.300']
                 "server.toml:9: notify.allow_networks[0]: `localhost` is no network: expected one such as `10.0.0.0/8`, \
                  `fd00::/8` or `192.0.2.7`",
                 "server.toml:10: metric: unknown key, expected one of `agentless`, `inventory`, `limits`, `metrics`, `notify`, \
-                 `server`; did you mean `metrics`?",
+                 `secrets`, `server`; did you mean `metrics`?",
                 "server.toml:12: agentless.refused_networks[0]: `10.0.0.300` is no network: expected one such as `10.0.0.0/8`, \
                  `fd00::/8` or `192.0.2.7`",
             ]

@@ -16,6 +16,7 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) agentless: AgentlessSettings,
+    pub(crate) secrets: SecretsSettings,
     pub(crate) server: ServerSettings,
     pub(crate) inventory: InventorySettings,
     pub(crate) limits: Limits,
@@ -145,9 +146,6 @@ pub(crate) struct MetricsSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AgentlessSettings {
-    /// File with the keys that credentials are encrypted with: the first encrypts, and each decrypts. `STOCKTAKE_SECRET_KEY` holds
-    /// them otherwise. Without any no credential is stored.
-    pub(crate) key_file: Option<PathBuf>,
     /// How many sources this server looks at at a time; 0: it leaves that to others over the same database.
     pub(crate) looks_at_once: u16,
     /// How long a look may take.
@@ -162,13 +160,21 @@ pub(crate) struct AgentlessSettings {
 impl Default for AgentlessSettings {
     fn default() -> Self {
         Self {
-            key_file: None,
             looks_at_once: 8,
             look_timeout: Duration::from_mins(1),
             look_bytes: ByteSize::mib(64),
             refused_networks: USUALLY_REFUSED.to_vec(),
         }
     }
+}
+
+/// What `[secrets]` holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SecretsSettings {
+    /// File with the keys that secrets in the database are encrypted with: the first encrypts, and each decrypts. `STOCKTAKE_SECRET_KEY`
+    /// holds them otherwise. Without either it is a file beside SQLite's, which is made; with PostgreSQL no secret is stored.
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 /// What `[notify]` holds: how others are told of what changes.

@@ -8,11 +8,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    mail::SmtpSettings,
-    sealed::{self, Unreadable},
+use super::mail::SmtpSettings;
+use crate::{
+    http::Problem,
+    secrets::{Bound, Sealed, Vault, VaultError},
 };
-use crate::http::Problem;
 
 /// Before the secrets of webhooks, as <https://www.standardwebhooks.com> has it.
 const WHSEC: &str = "whsec_";
@@ -84,13 +84,21 @@ pub(crate) enum ChannelView {
     },
 }
 
-/// As it is kept.
+/// What is kept of it that is secret.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Kept {
     Webhook { url: String, secret: String },
     Slack { url: String },
-    Email { to: Vec<String> },
+}
+
+/// Why it is not known where notifications go.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error("what is kept of the channel cannot be read: it was written by a later version; say the channel again")]
+    Unknown,
 }
 
 /// What webhooks are signed with.
@@ -182,6 +190,42 @@ impl Channel {
         }
     }
 
+    /// What of it is secret, as the database keeps it; nothing of a channel that has nothing secret.
+    pub(crate) fn seal(&self, vault: &Vault, bound: Bound<'_>) -> Result<Option<Sealed>, Problem> {
+        let kept = match self {
+            Self::Webhook { url, key } => {
+                Kept::Webhook { url: url.to_string(), secret: key.secret.expose_secret().to_owned() }
+            }
+            Self::Slack { url } => Kept::Slack { url: url.to_string() },
+            Self::Email { .. } => return Ok(None),
+        };
+        let text = serde_json::to_string(&kept).map_err(|error| Problem::from(sqlx::Error::Encode(error.into())))?;
+        Ok(Some(vault.seal(bound, &text.into())?))
+    }
+
+    /// From the database.
+    pub(crate) fn open(
+        view: &ChannelView,
+        vault: &Vault,
+        bound: Bound<'_>,
+        sealed: Option<&Sealed>,
+    ) -> Result<Self, Unreadable> {
+        let sealed = match (view, sealed) {
+            (ChannelView::Email { to }, _) => return Ok(Self::Email { to: to.clone() }),
+            (_, sealed) => sealed.ok_or(Unreadable::Unknown)?,
+        };
+        let text = vault.open(bound, sealed)?;
+        let url = |url: String| url.parse().map_err(|_| Unreadable::Unknown);
+        Ok(match serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable::Unknown)? {
+            Kept::Webhook { url: to, secret } => {
+                Self::Webhook { url: url(to)?, key: SigningKey::of(secret.into()).ok_or(Unreadable::Unknown)? }
+            }
+            Kept::Slack { url: to } => Self::Slack { url: url(to)? },
+        })
+    }
+}
+
+impl ChannelView {
     /// How many events it takes at once, and how long to wait before the next ones.
     pub(crate) fn pace(&self) -> (usize, Duration) {
         match self {
@@ -190,32 +234,6 @@ impl Channel {
             Self::Slack { .. } => (20, Duration::from_secs(1)),
             Self::Email { .. } => (100, Duration::from_mins(1)),
         }
-    }
-
-    /// As the database keeps it.
-    pub(crate) fn seal(&self) -> Result<Vec<u8>, Problem> {
-        let kept = match self {
-            Self::Webhook { url, key } => {
-                Kept::Webhook { url: url.to_string(), secret: key.secret.expose_secret().to_owned() }
-            }
-            Self::Slack { url } => Kept::Slack { url: url.to_string() },
-            Self::Email { to } => Kept::Email { to: to.clone() },
-        };
-        let text = serde_json::to_string(&kept).map_err(|error| Problem::from(sqlx::Error::Encode(error.into())))?;
-        Ok(sealed::seal(&text.into()))
-    }
-
-    /// From the database.
-    pub(crate) fn open(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let text = sealed::open(bytes)?;
-        let url = |url: String| url.parse().map_err(|_| Unreadable);
-        Ok(match serde_json::from_str(text.expose_secret()).map_err(|_| Unreadable)? {
-            Kept::Webhook { url: to, secret } => {
-                Self::Webhook { url: url(to)?, key: SigningKey::of(secret.into()).ok_or(Unreadable)? }
-            }
-            Kept::Slack { url: to } => Self::Slack { url: url(to)? },
-            Kept::Email { to } => Self::Email { to },
-        })
     }
 }
 
@@ -250,6 +268,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::{notify::SHELF, secrets::KeySource};
 
     fn ready(channel: Value) -> Result<Channel, String> {
         let channel: NewChannel = serde_json::from_value(channel).map_err(|error| error.to_string())?;
@@ -274,7 +293,12 @@ mod tests {
             serde_json::to_value(channel.view()).unwrap(),
             json!({"type": "webhook", "target": "https://hooks.example.com:8443"})
         );
-        let kept = Channel::open(&channel.seal().unwrap()).unwrap();
+        let vault = Vault::new(KeySource::Environment("a".repeat(64).into()));
+        let bound = Bound { shelf: &SHELF, account: 1, id: 2, destination: "" };
+        let sealed = channel.seal(&vault, bound).unwrap().unwrap();
+        assert!(!sealed.bytes.windows(4).any(|part| part == b"http" || part == b"whse"));
+        let open = |bound, sealed: &Sealed| Channel::open(&channel.view(), &vault, bound, Some(sealed));
+        let kept = open(bound, &sealed).unwrap();
         let Channel::Webhook { url: kept, key } = kept else { panic!("{kept:?}") };
         assert_eq!((kept.as_str(), key.secret.expose_secret()), (url, secret));
         assert!(!format!("{key:?}").contains("MfKQ"));
@@ -286,9 +310,16 @@ mod tests {
         let slack = ready(json!({"type": "slack", "url": url})).unwrap();
         assert_eq!(slack.view(), ChannelView::Slack { target: "https://hooks.example.com:8443".into() });
         assert!(slack.secret().is_none());
-        for bytes in [&b""[..], b"\x00{}", b"\x07abc"] {
-            assert!(Channel::open(bytes).is_err());
+        let error = open(Bound { id: 3, ..bound }, &sealed).unwrap_err();
+        assert!(matches!(error, Unreadable::Vault(VaultError::Altered)), "{error}");
+        for text in ["", "{}", "{\"type\":\"pigeon\"}"] {
+            let sealed = vault.seal(bound, &text.into()).unwrap();
+            assert!(matches!(open(bound, &sealed), Err(Unreadable::Unknown)), "{text}");
         }
+        let mail = Channel::Email { to: vec!["jo@example.com".into()] };
+        let none = Vault::default();
+        assert!(mail.seal(&none, bound).unwrap().is_none(), "nothing of it is secret");
+        assert!(matches!(Channel::open(&mail.view(), &none, bound, None), Ok(Channel::Email { .. })));
     }
 
     #[test]

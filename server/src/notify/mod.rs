@@ -12,7 +12,6 @@ mod message;
 pub(crate) mod on;
 mod parcel;
 pub(crate) mod pulse;
-mod sealed;
 pub(crate) mod send;
 mod signs;
 pub(crate) mod streams;
@@ -25,8 +24,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::mail::SmtpSettings;
 use self::{guard::Guard, log::EventLog, pulse::Pulse, send::Sender, streams::Streams};
+pub(crate) use self::{mail::SmtpSettings, subscription::SHELF};
 use crate::{app::App, config::NotifySettings};
 
 /// What all who follow the event log share.

@@ -30,6 +30,14 @@ pub(crate) struct Addressee<'a> {
 }
 
 impl Letter {
+    /// The number from which it goes.
+    pub(crate) fn first(&self) -> i64 {
+        match self {
+            Self::Event(told) => told.change.id,
+            Self::Removed { first, .. } => *first,
+        }
+    }
+
     /// The number up to which it goes.
     pub(crate) fn last(&self) -> i64 {
         match self {

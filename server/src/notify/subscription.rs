@@ -1,5 +1,6 @@
 //! Subscriptions as the database has them.
 
+use axum::http::StatusCode;
 use sqlx::{AnyConnection, any::AnyRow};
 
 use super::{
@@ -8,8 +9,14 @@ use super::{
 };
 use crate::{
     api::statement::{Statement, integer, maybe_bytes, maybe_integer, maybe_text, text},
-    database::{Dialect, Value},
+    database::{Database, DatabaseError, Dialect, Value},
+    http::Problem,
+    secrets::{Bound, Sealed, Shelf, Vault},
 };
+
+/// Where secrets of channels stand. Where they lead is part of them.
+pub(crate) const SHELF: Shelf =
+    Shelf { of: "subscription", table: "subscription", sealed: "sealed", destination: "''" };
 
 /// Who is told of what.
 #[derive(Debug, Clone)]
@@ -20,9 +27,9 @@ pub(crate) struct Subscription {
     /// Of a watch as Anchore's tools know it.
     pub(crate) watch: Option<Watch>,
     pub(crate) on: On,
-    /// Where it goes, as it is told, and as it is kept.
+    /// Where it goes, as it is told, and what of that is secret.
     pub(crate) channel: Option<ChannelView>,
-    pub(crate) sealed: Option<Vec<u8>>,
+    pub(crate) sealed: Option<Sealed>,
     pub(crate) active: bool,
     /// Milliseconds since 1970, like all times.
     pub(crate) created_at: i64,
@@ -54,7 +61,7 @@ pub(crate) struct Delivery {
 
 /// Columns that [`Subscription::read`] reads.
 pub(crate) const COLUMNS: &str = "sb.account_id AS account_id, sb.id AS id, sb.name AS name, sb.watch_key AS watch_key, \
-    sb.watch_value AS watch_value, sb.wanted AS wanted, sb.channel AS channel, sb.sealed AS sealed, sb.active AS active, \
+    sb.watch_value AS watch_value, sb.wanted AS wanted, sb.channel AS channel, sb.sealed AS sealed, sb.key_id AS key_id, sb.active AS active, \
     sb.created_at AS created_at, sb.updated_at AS updated_at, sb.revision AS revision, sb.taken AS taken, \
     sb.delivered_at AS delivered_at, sb.failing_since AS failing_since, sb.attempts AS attempts, sb.next_at AS next_at, sb.error AS error";
 
@@ -62,15 +69,24 @@ impl Subscription {
     pub(crate) fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
         let spoilt = |error: serde_json::Error| sqlx::Error::Decode(error.into());
         let channel = maybe_text(row, "channel")?;
+        Ok(Self {
+            on: serde_json::from_str(&text(row, "wanted")?).map_err(spoilt)?,
+            channel: channel.map(|channel| serde_json::from_str(&channel)).transpose().map_err(spoilt)?,
+            ..Self::rest(row)?
+        })
+    }
+
+    /// All but what it is on and where it goes, which a later version may say in other words.
+    pub(crate) fn rest(row: &AnyRow) -> Result<Self, sqlx::Error> {
         let watch_value = maybe_text(row, "watch_value")?;
         Ok(Self {
             account_id: integer(row, "account_id")?,
             id: integer(row, "id")?,
             name: text(row, "name")?,
             watch: maybe_text(row, "watch_key")?.map(|key| Watch { key, value: watch_value }),
-            on: serde_json::from_str(&text(row, "wanted")?).map_err(spoilt)?,
-            channel: channel.map(|channel| serde_json::from_str(&channel)).transpose().map_err(spoilt)?,
-            sealed: maybe_bytes(row, "sealed")?,
+            on: On::default(),
+            channel: None,
+            sealed: sealed(row)?,
             active: integer(row, "active")? == 1,
             created_at: integer(row, "created_at")?,
             updated_at: integer(row, "updated_at")?,
@@ -102,11 +118,40 @@ impl Subscription {
     }
 
     /// Sends it there from now on.
-    pub(crate) fn send_to(&mut self, channel: Option<&Channel>) -> Result<(), crate::http::Problem> {
-        self.channel = channel.map(Channel::view);
-        self.sealed = channel.map(Channel::seal).transpose()?;
+    pub(crate) fn send_to(&mut self, vault: &Vault, channel: &Channel) -> Result<(), Problem> {
+        self.sealed = channel.seal(vault, bound(self.account_id, self.id))?;
+        self.channel = Some(channel.view());
         Ok(())
     }
+}
+
+/// What the secret of a subscription's channel is bound to.
+fn bound(account: i64, id: i64) -> Bound<'static> {
+    Bound { shelf: &SHELF, account, id, destination: "" }
+}
+
+fn sealed(row: &AnyRow) -> Result<Option<Sealed>, sqlx::Error> {
+    let sealed = maybe_bytes(row, "sealed")?.zip(maybe_text(row, "key_id")?);
+    Ok(sealed.map(|(bytes, key_id)| Sealed { key_id, bytes }))
+}
+
+/// Where a subscription goes, of which it is known how that is told. What is secret is read anew each time, as somebody may have
+/// encrypted it with another key. Says why, if it cannot be told.
+pub(crate) async fn channel(
+    database: &Database,
+    vault: &Vault,
+    (account_id, id): (i64, i64),
+    view: &ChannelView,
+) -> Result<Channel, String> {
+    let read = async {
+        let mut statement = Statement::of_account(account_id);
+        let id = statement.bind(id);
+        statement.text = format!("SELECT sealed, key_id FROM subscription WHERE account_id = $1 AND id = {id}");
+        let rows = statement.fetch(&mut *database.read().await?).await?;
+        Ok::<_, DatabaseError>(rows.first().map(sealed).transpose()?.flatten())
+    };
+    let sealed = read.await.map_err(|error| format!("it cannot be read where it goes: {error}"))?;
+    Channel::open(view, vault, bound(account_id, id), sealed.as_ref()).map_err(|error| error.to_string())
 }
 
 /// A subscription of an account.
@@ -114,7 +159,7 @@ pub(crate) async fn find(
     connection: &mut AnyConnection,
     account_id: i64,
     id: i64,
-) -> Result<Option<Subscription>, sqlx::Error> {
+) -> Result<Option<Subscription>, Problem> {
     found(connection, account_id, id, "").await
 }
 
@@ -124,7 +169,7 @@ pub(crate) async fn find_to_change(
     dialect: Dialect,
     account_id: i64,
     id: i64,
-) -> Result<Option<Subscription>, sqlx::Error> {
+) -> Result<Option<Subscription>, Problem> {
     found(connection, account_id, id, dialect.for_update()).await
 }
 
@@ -133,13 +178,24 @@ async fn found(
     account_id: i64,
     id: i64,
     lock: &str,
-) -> Result<Option<Subscription>, sqlx::Error> {
+) -> Result<Option<Subscription>, Problem> {
     let mut statement = Statement::of_account(account_id);
-    let id = statement.bind(id);
+    let place = statement.bind(id);
     statement.text =
-        format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND sb.id = {id}{lock}");
-    statement.fetch(connection).await?.first().map(Subscription::read).transpose()
+        format!("SELECT {COLUMNS} FROM subscription AS sb WHERE sb.account_id = $1 AND sb.id = {place}{lock}");
+    let rows = statement.fetch(connection).await?;
+    rows.first().map(Subscription::read).transpose().map_err(|error| match error {
+        sqlx::Error::Decode(error) => {
+            tracing::error!(account_id, id, %error, "a subscription cannot be read");
+            Problem::new(StatusCode::CONFLICT, format!("subscription {id} cannot be changed: {UNREADABLE}"))
+        }
+        error => error.into(),
+    })
 }
+
+/// What is said of a row that a later version has written, or somebody else.
+pub(crate) const UNREADABLE: &str =
+    "this version of the server cannot read what is stored of it; remove it, and make it again";
 
 /// The watches of an account, by key; the one of a key, if that is said.
 pub(crate) async fn watches(
@@ -167,14 +223,16 @@ pub(crate) async fn save(connection: &mut AnyConnection, one: &Subscription) -> 
     let json = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let channel = one.channel.as_ref().map(serde_json::to_string).transpose().map_err(json)?;
     let mut statement = Statement::of_account(one.account_id);
-    let values: [Value; 12] = [
+    let (bytes, key_id) = one.sealed.clone().map(|sealed| (sealed.bytes, sealed.key_id)).unzip();
+    let values: [Value; 13] = [
         one.id.into(),
         one.name.as_str().into(),
         one.watch.as_ref().map(|watch| watch.key.as_str()).into(),
         one.watch.as_ref().and_then(|watch| watch.value.as_deref()).into(),
         serde_json::to_string(&one.on).map_err(json)?.into(),
         channel.into(),
-        one.sealed.clone().into(),
+        bytes.into(),
+        key_id.into(),
         i64::from(one.active).into(),
         one.created_at.into(),
         one.updated_at.into(),
@@ -183,11 +241,11 @@ pub(crate) async fn save(connection: &mut AnyConnection, one: &Subscription) -> 
     ];
     let places: Vec<String> = values.into_iter().map(|value| statement.bind(value)).collect();
     statement.text = format!(
-        "INSERT INTO subscription (account_id, id, name, watch_key, watch_value, wanted, channel, sealed, active, created_at, updated_at, \
+        "INSERT INTO subscription (account_id, id, name, watch_key, watch_value, wanted, channel, sealed, key_id, active, created_at, updated_at, \
          revision, taken) SELECT $1, {} WHERE NOT EXISTS (SELECT 1 FROM subscription AS ot WHERE ot.account_id = $1 \
          AND ot.watch_key = {key} AND ot.id <> {id}) ON CONFLICT (account_id, id) DO UPDATE SET name = excluded.name, \
          watch_value = excluded.watch_value, wanted = excluded.wanted, channel = excluded.channel, sealed = excluded.sealed, \
-         active = excluded.active, updated_at = excluded.updated_at, revision = excluded.revision, \
+         key_id = excluded.key_id, active = excluded.active, updated_at = excluded.updated_at, revision = excluded.revision, \
          taken = CASE WHEN excluded.taken > subscription.taken THEN excluded.taken ELSE subscription.taken END, failing_since = NULL, attempts = 0, next_at = NULL, error = NULL RETURNING id",
         places.join(", "),
         key = places[2],

@@ -152,7 +152,7 @@ async fn what_something_still_needs_stays() {
         reaper.run(NOW).await.unwrap();
         assert_eq!(ids(&database, "image_use").await, [2]);
         assert_eq!(ids(&database, "pod").await, [2]);
-        let (page, _) = app.metrics.exposed(&database, false).unwrap();
+        let (page, _) = app.metrics.exposed(&database, &[], false).unwrap();
         assert!(page.contains("stocktake_server_rows_reaped_total{table=\"pod\"} 1"), "{page}");
     }
 }

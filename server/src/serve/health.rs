@@ -5,12 +5,12 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::{FromRequestParts as _, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 
-use crate::{access::Reader, app::App, http::Problem, metrics::OPEN_METRICS};
+use crate::{access::Reader, agentless, app::App, http::Problem, metrics::OPEN_METRICS};
 
 /// How long the database may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,19 +55,26 @@ pub(super) async fn version(State(app): State<App>) -> Response {
 
 /// For everybody.
 pub(super) async fn public_metrics(State(app): State<App>, request: Request) -> Response {
-    exposed(&app, &request)
+    exposed(&app, wants_open_metrics(request.headers())).await
 }
 
 /// For who may read.
 pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, _) = request.into_parts();
     let Reader(_) = Reader::from_request_parts(&mut parts, &app).await?;
-    Ok(exposed(&app, &Request::from_parts(parts, body)))
+    Ok(exposed(&app, wants_open_metrics(&parts.headers)).await)
 }
 
-fn exposed(app: &App, request: &Request) -> Response {
-    let accepted = request.headers().get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    match app.metrics.exposed(&app.database, accepted.into_iter().any(|value| value.contains(OPEN_METRICS))) {
+fn wants_open_metrics(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.contains(OPEN_METRICS))
+}
+
+async fn exposed(app: &App, is_open_metrics: bool) -> Response {
+    // What only the database knows is missing where it does not answer, and the rest is not.
+    let states = tokio::time::timeout(PATIENCE, agentless::states(&app.database)).await;
+    let sources = states.ok().and_then(Result::ok).unwrap_or_default();
+    match app.metrics.exposed(&app.database, &sources, is_open_metrics) {
         Ok((body, media_type)) => ([(header::CONTENT_TYPE, media_type)], body).into_response(),
         Err(error) => {
             tracing::error!("cannot write metrics: {error}; report this");

@@ -94,6 +94,7 @@ async fn metrics_are_for_who_may_read_or_for_all() {
     assert_eq!(status, StatusCode::OK);
     for line in [
         "stocktake_server_requests_total{method=\"GET\",route=\"/metrics\",status=\"401\"} 1",
+        "stocktake_server_agentless_sources{state=\"failing\"} 0",
         "stocktake_server_reports_total{outcome=\"known\"} 1",
         "stocktake_server_database_connections ",
     ] {

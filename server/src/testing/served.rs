@@ -1,6 +1,6 @@
 //! A whole server, asked as clients ask it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Router,
@@ -17,16 +17,15 @@ use tower::ServiceExt as _;
 
 use super::databases;
 use crate::{
-    agentless::{Agentless, KeySource, Vault},
     app::{App, Retention},
-    config::{AgentlessSettings, Settings},
+    config::Settings,
     serve::router,
 };
 
 /// The password of every user.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// What credentials are encrypted with.
+/// What secrets are encrypted with.
 pub(crate) const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 /// Everything that is served, with a user `admin` of the account `admin`.
@@ -60,9 +59,7 @@ impl Served {
     pub(crate) async fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for database in databases().await {
-            let vault = Vault::new(KeySource::Environment(KEY.into()));
-            let agentless = Arc::new(Agentless::new(AgentlessSettings::default(), vault));
-            all.push(Self::over(App { agentless, ..App::usual(database, Retention::default()) }).await);
+            all.push(Self::over(App::usual(database, Retention::default())).await);
         }
         all
     }

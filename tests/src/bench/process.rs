@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::{process::Command, time::sleep};
 
@@ -88,6 +89,15 @@ fn stat(pid: u32, number: usize) -> anyhow::Result<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a process is gone that is being measured")?;
     let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     Ok(fields.nth(number - 3).context("no such field")?.to_owned())
+}
+
+/// When a process was started, to two hundredths of a second.
+pub fn started_at(pid: u32) -> anyhow::Result<Timestamp> {
+    // proc(5): starttime, since the machine's start.
+    let started = fields(pid, [22, 22])? / 2.0;
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime: f64 = uptime.split_whitespace().next().unwrap_or_default().parse()?;
+    Ok(Timestamp::now() - Duration::try_from_secs_f64((uptime - started).max(0.0))?)
 }
 
 /// Memory of a process in bytes, by the name that proc(5) has for it: `VmRSS`, `VmHWM`.

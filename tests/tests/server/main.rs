@@ -5,3 +5,4 @@ mod backup;
 mod bed;
 mod lifecycle;
 mod openapi;
+mod told;

@@ -4,6 +4,7 @@
 #[path = "../kubernetes/account.rs"]
 #[allow(dead_code, reason = "what the kubernetes suite asks of it besides")]
 mod account;
+mod docker;
 
 use std::{
     collections::BTreeSet,
@@ -38,7 +39,7 @@ struct Keyed {
 fn keyed() -> Keyed {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), key('a')).unwrap();
-    let config = format!("[agentless]\nkey_file = '{}'\n[limits]\nrequests_per_second = 0\n", file.path().display());
+    let config = format!("[secrets]\nkey_file = '{}'\n[limits]\nrequests_per_second = 0\n", file.path().display());
     Keyed { config, file }
 }
 
@@ -71,9 +72,14 @@ fn json_of(server: &Server, path: &str) -> Value {
 /// Waits until the source's status is as it should be.
 #[track_caller]
 fn wait(server: &Server, most: Duration, what: impl Fn(&Value) -> bool) -> Value {
+    wait_for(server, "bed", most, what)
+}
+
+#[track_caller]
+fn wait_for(server: &Server, name: &str, most: Duration, what: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
-        let status = json_of(server, &format!("{SOURCES}/bed"))["status"].clone();
+        let status = json_of(server, &format!("{SOURCES}/{name}"))["status"].clone();
         if what(&status) {
             return status;
         }
@@ -233,7 +239,7 @@ fn a_key_that_is_none_is_told_before_anything_is_served() {
     fs::write(file.path(), "not a key").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("server.toml");
-    fs::write(&config, format!("[agentless]\nkey_file = '{}'\n", file.path().display())).unwrap();
+    fs::write(&config, format!("[secrets]\nkey_file = '{}'\n", file.path().display())).unwrap();
     let mut serve: Command = command(&["serve", "--listen", "127.0.0.1:0", "--config"]);
     serve.arg(config).env("STOCKTAKE_DATABASE_URL", folder.path().join("x.db"));
     let ended = serve.output().unwrap();

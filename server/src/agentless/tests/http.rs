@@ -224,7 +224,7 @@ async fn link_local_addresses_are_not_looked_at() {
 #[tokio::test]
 async fn without_a_key_nothing_is_stored_and_it_says_what_to_do() {
     let served = Served::all().await.swap_remove(0);
-    let app = crate::app::App { agentless: std::sync::Arc::default(), ..served.app.clone() };
+    let app = crate::app::App { vault: crate::secrets::Vault::default(), ..served.app.clone() };
     let served = Served::again(app);
     let refused = add(&served, nobody("prod")).await;
     assert_eq!(refused.status, StatusCode::CONFLICT);

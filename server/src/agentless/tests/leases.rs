@@ -8,13 +8,12 @@ use futures_util::future::join_all;
 use super::*;
 use crate::{
     agentless::{
-        KeySource,
+        SHELF,
         lease::{self, Looker, Which, finish, renew},
-        rotate::{Rotated, rotate},
         store::{self, Extent, Latest, Said, Source},
-        vault::{Sealed, Vault},
     },
     database::{Database, DatabaseError},
+    secrets::{KeySource, Rotated, Sealed, Vault, rotate},
     testing::KEY,
 };
 
@@ -34,6 +33,7 @@ fn latest() -> Latest {
         reason: None,
         scopes: "{\"complete\":2}".into(),
         warnings: "[\"less than it could be\"]".into(),
+        seen_as: None,
     }
 }
 
@@ -168,9 +168,9 @@ async fn all_credentials_get_another_key_in_one_go() {
         let new = "a".repeat(64);
         let sealed = async || -> Vec<Source> { take(database, "a", Which::Sound, 1000).await.unwrap() };
         let both = keys(&format!("{new} {KEY}"));
-        let rotated = rotate(database, &both).await.unwrap();
+        let rotated = rotate(database, &both, &[&SHELF]).await.unwrap();
         assert_eq!((rotated.done, rotated.unreadable.len()), (250, 0));
-        assert_eq!(rotate(database, &both).await.unwrap().done, 0, "all have it already");
+        assert_eq!(rotate(database, &both, &[&SHELF]).await.unwrap().done, 0, "all have it already");
         let (sources, only) = (sealed().await, keys(&new));
         assert_eq!(sources.len(), 250);
         for source in &sources {
@@ -178,10 +178,14 @@ async fn all_credentials_get_another_key_in_one_go() {
             assert_eq!(secrecy::ExposeSecret::expose_secret(&secret), TOKEN);
         }
         // Without the key that has encrypted them, all are named, and none is lost.
-        let Rotated { done, unreadable } = rotate(database, &keys(&"b".repeat(64))).await.unwrap();
+        let Rotated { done, unreadable } = rotate(database, &keys(&"b".repeat(64)), &[&SHELF]).await.unwrap();
         assert_eq!((done, unreadable.len()), (0, 250));
         let Sealed { key_id, .. } = sources[0].sealed.clone().unwrap();
-        assert!(unreadable[0].2.contains(&key_id), "{:?}", unreadable[0]);
+        assert!(
+            unreadable[0].why.contains(&key_id) && unreadable[0].of.starts_with("source `cluster-"),
+            "{:?}",
+            unreadable[0]
+        );
     }
 }
 
@@ -203,7 +207,7 @@ async fn what_nobody_can_read_is_in_nobodys_way() {
         let bad = served.get(&format!("{SOURCES}/bad"), &admin()).await;
         assert!(bad.status == StatusCode::CONFLICT && bad.text.contains("store it again"), "{}", bad.text);
         let keys = Vault::new(KeySource::Environment(format!("{} {KEY}", "a".repeat(64)).into()));
-        assert_eq!(rotate(database, &keys).await.unwrap(), Rotated { done: 3, unreadable: Vec::new() });
+        assert_eq!(rotate(database, &keys, &[&SHELF]).await.unwrap(), Rotated { done: 3, unreadable: Vec::new() });
         let gone = served.ask("DELETE", &format!("{SOURCES}/bad"), &admin(), Value::Null).await;
         assert_eq!(gone.status, StatusCode::NO_CONTENT);
     }
@@ -252,7 +256,7 @@ async fn a_server_looks_at_what_it_has_the_key_of() {
             run(database, "UPDATE agentless SET lease_until = NULL").await;
         }
         assert_eq!(take(database, "b", Which::Sound, 10).await.unwrap().len(), 2);
-        let app = crate::app::App { agentless: std::sync::Arc::default(), ..served.app.clone() };
+        let app = crate::app::App { vault: Vault::default(), ..served.app.clone() };
         let items = Served::over(app).await.get(SOURCES, &admin()).await.json()["items"].clone();
         assert_eq!(items[0]["status"]["reason"], Value::Null, "{items}");
         assert!(items[1]["status"]["reason"].as_str().unwrap().contains("has no key"), "{items}");

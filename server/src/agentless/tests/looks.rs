@@ -9,15 +9,14 @@ use super::{
     *,
 };
 use crate::{
-    agentless::{Agentless, KeySource, Vault, schedule},
+    agentless::{Agentless, schedule},
     app::App,
     config::AgentlessSettings,
-    testing::KEY,
 };
 
 /// A server that looks. It stops, as one that is killed, when this goes.
-struct Looking {
-    served: Served,
+pub(super) struct Looking {
+    pub(super) served: Served,
     task: AbortHandle,
 }
 
@@ -29,16 +28,15 @@ impl Drop for Looking {
 
 impl Looking {
     /// One on each database, whose looks may take so long.
-    async fn all(look_timeout: Duration) -> Vec<Self> {
+    pub(super) async fn all(look_timeout: Duration) -> Vec<Self> {
         let all = Served::all().await.into_iter();
         all.map(|served| Self::over(served.app.clone(), look_timeout)).collect()
     }
 
     /// A server of its own over the same database.
     fn over(app: App, look_timeout: Duration) -> Self {
-        let vault = Vault::new(KeySource::Environment(KEY.into()));
         let settings = AgentlessSettings { look_timeout, looks_at_once: 2, ..AgentlessSettings::default() };
-        let app = App { agentless: Agentless::new(settings, vault).into(), ..app };
+        let app = App { agentless: Agentless::new(settings).into(), ..app };
         let task = tokio::spawn(schedule::always(app.clone())).abort_handle();
         Self { served: Served::again(app), task }
     }
@@ -48,7 +46,7 @@ impl Looking {
     }
 
     /// Waits until the status is as it should be.
-    async fn wait(&self, name: &str, what: impl Fn(&Value) -> bool) -> Value {
+    pub(super) async fn wait(&self, name: &str, what: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..600 {
             let status = self.status(name).await;
             if what(&status) {
@@ -59,7 +57,7 @@ impl Looking {
         panic!("{name}: {}", self.status(name).await);
     }
 
-    async fn containers(&self) -> Vec<(String, String)> {
+    pub(super) async fn containers(&self) -> Vec<(String, String)> {
         let answer = self.served.get("/v1/containers", &admin()).await.json();
         let items = answer["items"].as_array().unwrap();
         let text = |item: &Value, key: &str| item[key].as_str().unwrap_or_default().to_owned();
@@ -67,7 +65,7 @@ impl Looking {
     }
 
     /// Has it looked at at once.
-    async fn look(&self, name: &str) {
+    pub(super) async fn look(&self, name: &str) {
         self.served.ask("PATCH", &format!("{SOURCES}/{name}"), &admin(), json!({})).await;
     }
 }

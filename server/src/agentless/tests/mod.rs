@@ -1,9 +1,11 @@
 //! Sources over HTTP, leases, and looks at a cluster that is made up, on both databases.
 
 mod cluster;
+mod floods;
 mod http;
 mod leases;
 mod looks;
+mod places;
 
 use serde_json::{Value, json};
 

@@ -114,15 +114,15 @@ impl Courier {
     /// Makes an attempt with one that failed before.
     async fn again(&mut self) -> Result<(), Duration> {
         let due = letters::due(&self.app.database, &self.mailbox).await;
-        let Some(event) = due.map_err(|error| self.troubled(&error))? else {
+        let Some(item) = due.map_err(|error| self.troubled(&error))? else {
             self.mailbox.queue().has_due = false;
             return Ok(());
         };
-        let letter = self.letter(Item::Event(event)).await?;
-        match self.attempt(&[letter]).await {
+        let letter = [self.letter(item).await?];
+        match self.attempt(&letter).await {
             Outcome::Taken => {
                 self.answered(Some(Timestamp::now().as_millisecond()));
-                let noted = letters::taken(&self.app.database, &self.mailbox, event).await;
+                let noted = letters::taken(&self.app.database, &self.mailbox, item.last()).await;
                 noted.map_err(|error| self.troubled(&error))?;
                 self.pause()
             }
@@ -136,11 +136,11 @@ impl Courier {
                 Err(wait)
             }
             Outcome::Refused(why) => {
-                self.bury(&[event], &why, false).await?;
+                self.bury(&letter, &why, false).await?;
                 self.answered(None);
                 Ok(())
             }
-            Outcome::Gone(why) => self.bury(&[event], &why, true).await,
+            Outcome::Gone(why) => self.bury(&letter, &why, true).await,
         }
     }
 
@@ -150,10 +150,9 @@ impl Courier {
         for item in items {
             letters.push(self.letter(*item).await?);
         }
-        let ids: Vec<i64> = letters.iter().map(Letter::last).collect();
         if self.gives_up(letters[0].at()) {
             let error = self.mailbox.queue().delivery.error.clone().unwrap_or_default();
-            self.bury(&ids[..1], &format!("it was not taken for too long: {error}"), false).await?;
+            self.bury(&letters[..1], &format!("it was not taken for too long: {error}"), false).await?;
             self.mailbox.queue().done(1);
             return Ok(());
         }
@@ -161,12 +160,12 @@ impl Courier {
             Outcome::Taken => self.answered(Some(Timestamp::now().as_millisecond())),
             Outcome::Later { after, why } => return Err(self.failed(after, &why)),
             Outcome::Refused(why) => {
-                self.bury(&ids, &why, false).await?;
+                self.bury(&letters, &why, false).await?;
                 self.answered(None);
             }
-            Outcome::Gone(why) => return self.bury(&ids, &why, true).await,
+            Outcome::Gone(why) => return self.bury(&letters, &why, true).await,
         }
-        self.mailbox.queue().done(ids.len());
+        self.mailbox.queue().done(letters.len());
         self.pause()
     }
 
@@ -209,12 +208,12 @@ impl Courier {
         let _place = lane.acquire().await;
         let began = Instant::now();
         let Mailbox { account, id, name, .. } = &*self.mailbox;
-        let outcome = match &self.mailbox.channel {
+        let outcome = match self.mailbox.channel(&self.app).await {
             Ok(channel) => {
                 let to = Addressee { account, id: *id, name, channel };
                 parcel::send(&self.app.notify, &to, letters).await
             }
-            Err(why) => Outcome::Later { after: None, why: why.clone() },
+            Err(why) => Outcome::Later { after: None, why },
         };
         self.mailbox.queue().lasted = began.elapsed();
         self.app.metrics.notification(&outcome);
@@ -255,11 +254,12 @@ impl Courier {
     }
 
     /// Puts events among the dead letters.
-    async fn bury(&mut self, events: &[i64], why: &str, is_gone: bool) -> Result<(), Duration> {
+    async fn bury(&mut self, letters: &[Letter], why: &str, is_gone: bool) -> Result<(), Duration> {
         let (account, id) = (self.mailbox.account_id, self.mailbox.id);
         let why = cut(why);
-        let buried = letters::bury(&self.app, &self.mailbox, events, &why, is_gone).await;
+        let buried = letters::bury(&self.app, &self.mailbox, letters, &why, is_gone).await;
         buried.map_err(|error| self.troubled(&error))?;
+        let events: Vec<i64> = letters.iter().map(Letter::last).collect();
         tracing::warn!(account, subscription = id, ?events, "notifications are put among the dead letters: {why}");
         if is_gone {
             self.mailbox.ended.cancel();

@@ -1,5 +1,7 @@
 //! Which replica delivers: one at a time, for as long as it shows that it is there.
 //!
+//! (Why `agentless::lease` is another one stands there.)
+//!
 //! No clock is compared with another machine's: who waits sees by its own that the one who holds it has shown nothing for long.
 
 use std::time::{Duration, Instant};

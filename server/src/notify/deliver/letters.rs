@@ -2,22 +2,20 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Item, Mailbox};
 use crate::{
     app::App,
     database::{Column, Database, DatabaseError, Rows},
-    notify::subscription,
+    notify::{parcel::Letter, subscription},
 };
 
 /// The first of those that are to be tried again.
-pub(super) async fn due(database: &Database, mailbox: &Mailbox) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT MIN(event_id) FROM dead_letter WHERE account_id = $1 AND subscription_id = $2 AND is_due = 1",
-    )
-    .bind(mailbox.account_id)
-    .bind(mailbox.id)
-    .fetch_one(database.pool())
-    .await
+pub(super) async fn due(database: &Database, mailbox: &Mailbox) -> Result<Option<Item>, sqlx::Error> {
+    let text = "SELECT first_event, event_id FROM dead_letter WHERE account_id = $1 AND subscription_id = $2 AND is_due = 1 \
+                ORDER BY event_id LIMIT 1";
+    let query = sqlx::query_as(text).bind(mailbox.account_id).bind(mailbox.id);
+    let found: Option<(i64, i64)> = query.fetch_optional(database.pool()).await?;
+    Ok(found.map(|(first, last)| if first == last { Item::Event(last) } else { Item::Removed { first, last } }))
 }
 
 /// It was taken after all.
@@ -44,14 +42,15 @@ pub(super) async fn put_back(database: &Database, mailbox: &Mailbox, reason: &st
 pub(super) async fn bury(
     app: &App,
     mailbox: &Mailbox,
-    events: &[i64],
+    letters: &[Letter],
     reason: &str,
     is_gone: bool,
 ) -> Result<(), DatabaseError> {
     let at = jiff::Timestamp::now().as_millisecond();
     let mut rows = Rows::new(&LETTER);
-    for event in events {
-        rows.push([mailbox.account_id.into(), mailbox.id.into(), (*event).into(), at.into(), reason.into(), 0.into()]);
+    for letter in letters {
+        let (last, first) = (letter.last().into(), letter.first().into());
+        rows.push([mailbox.account_id.into(), mailbox.id.into(), last, first, at.into(), reason.into(), 0.into()]);
     }
     let mut writing = app.database.write().await?;
     let dialect = app.database.dialect();
@@ -71,11 +70,18 @@ pub(super) async fn bury(
     writing.commit().await
 }
 
-const LETTER: [Column; 6] =
-    [Column::Integer, Column::Integer, Column::Integer, Column::Integer, Column::Text, Column::Integer];
+const LETTER: [Column; 7] = [
+    Column::Integer,
+    Column::Integer,
+    Column::Integer,
+    Column::Integer,
+    Column::Integer,
+    Column::Text,
+    Column::Integer,
+];
 
 const INSERT: [&str; 2] = [
-    "INSERT INTO dead_letter (account_id, subscription_id, event_id, at, reason, is_due) SELECT * FROM",
-    "AS v WHERE true ON CONFLICT (account_id, subscription_id, event_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, \
+    "INSERT INTO dead_letter (account_id, subscription_id, event_id, first_event, at, reason, is_due) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, subscription_id, event_id) DO UPDATE SET first_event = excluded.first_event, at = excluded.at, reason = excluded.reason, \
      is_due = 0",
 ];

@@ -2,16 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::notify::{
-    channel::Channel,
-    on::Wanted,
-    subscription::{Delivery, Subscription},
+use crate::{
+    app::App,
+    http::Problem,
+    notify::{
+        channel::{Channel, ChannelView},
+        on::Wanted,
+        subscription::{self, Delivery, Subscription},
+    },
 };
 
 /// How many numbers of events wait in memory for one receiver. What is beyond them is read from the log again when its turn comes.
@@ -35,8 +39,9 @@ pub(super) struct Mailbox {
     pub(super) name: String,
     pub(super) revision: i64,
     pub(super) wanted: Wanted,
-    /// Where it goes, or why that is not known.
-    pub(super) channel: Result<Channel, String>,
+    /// Where it goes, as it is told, and all of it once that was needed.
+    channel: ChannelView,
+    opened: OnceLock<Channel>,
     /// Held by whoever delivers: the one of the same subscription before it was changed, too.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once there is no such subscription any more, or it is another's to deliver.
@@ -80,16 +85,8 @@ impl Item {
 
 impl Mailbox {
     /// Of a subscription, of which nothing waits that is not in the log behind what it has taken.
-    pub(super) fn of(
-        one: Subscription,
-        account: String,
-        ended: CancellationToken,
-    ) -> Result<Self, crate::http::Problem> {
-        let channel = match one.sealed.as_deref().map(Channel::open) {
-            Some(Ok(channel)) => Ok(channel),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("it has no channel".to_owned()),
-        };
+    pub(super) fn of(one: Subscription, account: String, ended: CancellationToken) -> Result<Self, Problem> {
+        let channel = one.channel.ok_or_else(|| Problem::bad_request("it has no channel"))?;
         let queue = Queue { behind: Some(one.taken), taken: one.taken, delivery: one.delivery, ..Queue::default() };
         Ok(Self {
             account_id: one.account_id,
@@ -99,6 +96,7 @@ impl Mailbox {
             revision: one.revision,
             wanted: one.on.wanted()?,
             channel,
+            opened: OnceLock::new(),
             turn: Arc::default(),
             ended,
             queue: Mutex::new(queue),
@@ -119,7 +117,17 @@ impl Mailbox {
 
     /// How many are handed over at once, and how long to wait then.
     pub(super) fn pace(&self) -> (usize, Duration) {
-        self.channel.as_ref().map_or((1, Duration::ZERO), Channel::pace)
+        self.channel.pace()
+    }
+
+    /// Where it goes, or why that cannot be told at the moment.
+    pub(super) async fn channel(&self, app: &App) -> Result<&Channel, String> {
+        if let Some(channel) = self.opened.get() {
+            return Ok(channel);
+        }
+        let place = (self.account_id, self.id);
+        let channel = subscription::channel(&app.database, &app.vault, place, &self.channel).await?;
+        Ok(self.opened.get_or_init(|| channel))
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -114,7 +114,7 @@ async fn mail_is_sent_by_the_mail_server_and_what_it_refuses_is_a_dead_letter() 
         let smtp = json!({"host": "127.0.0.1", "port": port, "tls": "none", "from": "Stocktake <stock@example.com>",
             "domains": ["example.com"]});
         let settings = NotifySettings { smtp: Some(serde_json::from_value(smtp).unwrap()), ..settings() };
-        let app = App::new(served.app.database.clone(), Retention::default(), settings);
+        let app = App::new(served.app.database.clone(), served.app.vault.clone(), Retention::default(), settings);
         let served = Served::again(app);
         let channel = json!({"type": "email", "to": ["jo@elsewhere.example"]});
         let refused = served.ask("POST", "/v1/subscriptions", writer, json!({"name": "x", "channel": channel})).await;

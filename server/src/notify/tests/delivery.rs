@@ -21,7 +21,7 @@ fn deliver(served: &Served) -> JoinHandle<()> {
 
 /// Another process over the same database.
 fn restarted(served: &Served, settings: NotifySettings) -> App {
-    App::new(served.app.database.clone(), Retention::default(), settings)
+    App::new(served.app.database.clone(), served.app.vault.clone(), Retention::default(), settings)
 }
 
 /// Numbers of the account's events, of a kind.
@@ -307,7 +307,17 @@ async fn what_was_removed_with_age_and_is_not_taken_for_too_long_is_a_dead_lette
         let delivering = tokio::spawn(notify::always(restarted(&served, settings)));
         let well = until(&served, writer, &made, |told| told["delivery"]["taken"] == 2).await;
         let letters = served.get(&format!("/v1/dead-letters?subscription={}", made["id"]), writer).await.json();
-        assert_eq!(letters["items"][0]["event"], 2, "{letters} {well}");
+        let letter = &letters["items"][0];
+        assert_eq!((&letter["first"], &letter["event"]), (&json!(1), &json!(2)), "{letters} {well}");
+        let receiver = Receiver::start().await;
+        let (path, channel) =
+            (format!("/v1/subscriptions/{}", made["id"]), json!({"type": "webhook", "url": receiver.url()}));
+        let changed = served.ask("PATCH", &path, writer, json!({"channel": channel})).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let replay = json!({"subscription": made["id"]});
+        assert_eq!(served.ask("POST", "/v1/dead-letters/replay", writer, replay).await.json()["events"], 1);
+        let got = receiver.wait(1).await.remove(0).json();
+        assert_eq!((&got["data"]["first"], &got["data"]["last"]), (&json!(1), &json!(2)), "{got}");
         delivering.abort();
     }
 }

@@ -3,6 +3,7 @@
 mod channels;
 mod delivery;
 mod receiver;
+mod secrets;
 mod signs;
 mod subscriptions;
 
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, Retention},
     config::NotifySettings,
-    testing::{Served, databases},
+    secrets::{KeySource, Vault},
+    testing::{KEY, Served, databases},
 };
 
 /// A server that may send to loopback.
@@ -19,9 +21,13 @@ async fn servers() -> Vec<Served> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut servers = Vec::new();
     for database in databases().await {
-        servers.push(Served::over(App::new(database, Retention::default(), settings())).await);
+        servers.push(Served::over(App::new(database, vault(), Retention::default(), settings())).await);
     }
     servers
+}
+
+fn vault() -> Vault {
+    Vault::new(KeySource::Environment(KEY.into()))
 }
 
 fn settings() -> NotifySettings {

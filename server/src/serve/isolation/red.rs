@@ -195,7 +195,7 @@ impl Red {
         assert!(made.status.is_success(), "{}", made.text);
         let subscription = made.json()["id"].as_i64().unwrap();
         let letter =
-            "INSERT INTO dead_letter SELECT account_id, id, 1, 0, 'redreason', 0 FROM subscription WHERE id = $1";
+            "INSERT INTO dead_letter SELECT account_id, id, 1, 1, 0, 'redreason', 0 FROM subscription WHERE id = $1";
         sqlx::query(letter).bind(subscription).execute(served.app.database.pool()).await.unwrap();
         let made = served.ask("POST", "/v2/subscriptions", admin, watch()).await;
         assert!(made.status.is_success(), "{}", made.text);

@@ -2,9 +2,10 @@
 
 use std::{process::Command, time::Instant};
 
-use stocktake_tests::{server, tools};
-
-use super::served::{Kind, Served};
+use stocktake_tests::{
+    bench::served::{Kind, Served},
+    server, tools,
+};
 
 const TABLES: [&str; 8] = ["body", "workload", "pod", "container", "image_use", "image", "event", "label"];
 

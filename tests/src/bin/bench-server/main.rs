@@ -6,13 +6,15 @@
 
 mod cluster;
 mod floor;
-mod served;
 mod unchanged;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use stocktake_tests::bench::table::{self, Row};
+use stocktake_tests::bench::{
+    served,
+    table::{self, Row},
+};
 
 #[derive(Debug, Parser)]
 #[command(about = "What the server costs", arg_required_else_help = false)]

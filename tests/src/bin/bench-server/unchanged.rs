@@ -14,13 +14,11 @@ use stocktake_tests::bench::{
     made::Made,
     process,
     reporter::Reporter,
+    served::{Kind, Served},
     table::{Row, megabytes},
 };
 
-use super::{
-    Arguments,
-    served::{Kind, Served},
-};
+use super::Arguments;
 
 /// Pods of a host.
 const PODS: usize = 10;

@@ -1,20 +1,26 @@
-//! Secrets as the database has them: AES-256-GCM, bound to what they are for. Moved to another row, or kept while the row is made to lead
-//! elsewhere, none can be opened.
+//! Secrets as the database has them: AES-256-GCM, bound to what they are for. Moved to another row or table, or kept while the row is made to
+//! lead elsewhere, none can be opened.
 
+use axum::http::StatusCode;
 use ring::{
     aead::{Aad, NONCE_LEN, Nonce},
     rand::{SecureRandom as _, SystemRandom},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::keys::{KeyError, KeySource, Keys};
+use super::{
+    Shelf,
+    keys::{KeyError, KeySource, Keys},
+};
+use crate::http::Problem;
 
 /// What a secret is bound to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound<'a> {
+    pub(crate) shelf: &'static Shelf,
     pub(crate) account: i64,
     pub(crate) id: i64,
-    /// Where it is sent, as the row has it.
+    /// Where it is sent, as the row has it; nothing if that is part of the secret.
     pub(crate) destination: &'a str,
 }
 
@@ -35,11 +41,11 @@ pub(crate) enum VaultError {
     Keys(#[from] KeyError),
     /// Another key has encrypted it.
     #[error(
-        "the credential is encrypted with the key {0}, which the server does not have: give it that key, or store the credential again"
+        "the secret is encrypted with the key {0}, which the server does not have: give it that key (`key_file` of `[secrets]`, or STOCKTAKE_SECRET_KEY), or store the secret again"
     )]
     UnknownKey(String),
     /// It is not what was encrypted, or not of this row.
-    #[error("the stored credential is not what was encrypted for this source: store it again")]
+    #[error("the stored secret is not what was encrypted here: store it again")]
     Altered,
     /// The system gives none.
     #[error("the system has no random numbers to give")]
@@ -47,10 +53,11 @@ pub(crate) enum VaultError {
 }
 
 impl Bound<'_> {
-    /// No two have the same: numbers have a fixed length, and the rest stands last.
+    /// No two have the same: words end with a zero, numbers have a fixed length, and the rest stands last.
     fn aad(self) -> Vec<u8> {
         let (account, id) = (self.account.to_be_bytes(), self.id.to_be_bytes());
-        [b"stocktake-agentless-1\0".as_slice(), &account, &id, self.destination.as_bytes()].concat()
+        let of = self.shelf.of.as_bytes();
+        [b"stocktake-secret-1\0".as_slice(), of, b"\0", &account, &id, self.destination.as_bytes()].concat()
     }
 }
 
@@ -89,6 +96,21 @@ impl Vault {
     }
 }
 
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Keys(KeyError::None) | VaultError::UnknownKey(_) | VaultError::Altered => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+            VaultError::Keys(_) | VaultError::Random => {
+                tracing::error!(%error, "a secret could not be encrypted or decrypted");
+                let title = "the server cannot use its keys; its log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, title)
+            }
+        }
+    }
+}
+
 /// Why with these keys something that is sealed cannot be opened, as far as that is known without opening it.
 pub(crate) fn obstacle(keys: &Result<Keys, KeyError>, sealed: &Sealed) -> Option<String> {
     match keys {
@@ -124,7 +146,9 @@ pub(crate) fn open(keys: &Keys, bound: Bound<'_>, sealed: &Sealed) -> Result<Sec
 mod tests {
     use super::*;
 
-    const BOUND: Bound<'static> = Bound { account: 1, id: 2, destination: "https://a" };
+    const SHELF: Shelf = Shelf { of: "jar", table: "jar", sealed: "sealed", destination: "''" };
+    const OTHER: Shelf = Shelf { of: "box", ..SHELF };
+    const BOUND: Bound<'static> = Bound { shelf: &SHELF, account: 1, id: 2, destination: "https://a" };
 
     fn vault(keys: &[&str]) -> Vault {
         let keys: Vec<String> = keys.iter().map(|digit| digit.repeat(64)).collect();
@@ -142,6 +166,7 @@ mod tests {
         for other in [
             Bound { account: 2, ..BOUND },
             Bound { id: 1, ..BOUND },
+            Bound { shelf: &OTHER, ..BOUND },
             Bound { destination: "https://b", ..BOUND },
             Bound { destination: "", ..BOUND },
         ] {

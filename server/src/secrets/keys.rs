@@ -1,9 +1,18 @@
 //! The keys that secrets are encrypted with: where they come from, and which is which.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use ring::{
+    aead::{AES_256_GCM, LessSafeKey, UnboundKey},
+    rand::{SecureRandom as _, SystemRandom},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
@@ -16,7 +25,7 @@ pub(crate) enum KeyError {
     /// None was given to the server.
     #[error(
         "the server has no key to encrypt secrets with: make one with `openssl rand -base64 32`, and name its file as `key_file` of \
-         `[agentless]`, or put it into the environment as STOCKTAKE_SECRET_KEY"
+         `[secrets]`, or put it into the environment as STOCKTAKE_SECRET_KEY"
     )]
     None,
     /// The file cannot be read.
@@ -25,7 +34,17 @@ pub(crate) enum KeyError {
         /// Which.
         path: String,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
+    },
+    /// The file cannot be made.
+    #[error(
+        "cannot make {path}, for the key that secrets are encrypted with: {error}; name another file as `key_file` of `[secrets]`"
+    )]
+    NotMade {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
     },
     /// One is no key. It is not repeated: it may be one that was cut.
     #[error(
@@ -45,6 +64,8 @@ pub(crate) enum KeySource {
     #[default]
     None,
     File(PathBuf),
+    /// One of the server's own, beside the file of its database.
+    Beside(PathBuf),
     Environment(SecretString),
 }
 
@@ -72,6 +93,22 @@ impl KeySource {
         }
     }
 
+    /// The same, or where nothing is said the file beside a database that is one.
+    pub(crate) fn or_beside(self, database: Option<&Path>) -> Self {
+        match (self, database) {
+            (Self::None, Some(database)) => Self::Beside(beside(database)),
+            (own, _) => own,
+        }
+    }
+
+    /// Makes the file with a key that is the server's own to make, if it is not there. Says where it was made.
+    pub(crate) fn make_missing(&self) -> Result<Option<&Path>, KeyError> {
+        match self {
+            Self::Beside(path) => Ok(make(path)?.then_some(path)),
+            Self::None | Self::File(_) | Self::Environment(_) => Ok(None),
+        }
+    }
+
     /// Whether there is any.
     pub(crate) fn is_none(&self) -> bool {
         matches!(self, Self::None)
@@ -82,7 +119,7 @@ impl KeySource {
         match self {
             Self::None => Err(KeyError::None),
             Self::Environment(keys) => Keys::parse("STOCKTAKE_SECRET_KEY", keys.expose_secret()),
-            Self::File(path) => {
+            Self::File(path) | Self::Beside(path) => {
                 let place = path.display().to_string();
                 let text =
                     fs::read_to_string(path).map_err(|error| KeyError::Unreadable { path: place.clone(), error })?;
@@ -90,6 +127,51 @@ impl KeySource {
             }
         }
     }
+}
+
+/// The file of the key of who says nothing: the database's name with `.key` behind it.
+fn beside(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".key");
+    name.into()
+}
+
+/// Makes a file with a new key, for its owner alone, unless it is there. Says whether it was made. It is there whole or not at all, and
+/// whoever comes second leaves it as it is: what the first one has encrypted is worth no more than its key.
+fn make(path: &Path) -> Result<bool, KeyError> {
+    let failed = |error: io::Error| KeyError::NotMade { path: path.display().to_string(), error };
+    if path.try_exists().map_err(failed)? {
+        return Ok(false);
+    }
+    let mut bytes = [0; LENGTH];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| failed(io::Error::other("the system has no random numbers to give")))?;
+    let text = format!(
+        "# Opens the secrets in the database of this name. Keep a copy, and not where copies of the database are.\n{}\n",
+        STANDARD.encode(bytes)
+    );
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", uuid::Uuid::new_v4()));
+    let draft = PathBuf::from(draft);
+    let made = written(&draft, &text).and_then(|()| fs::hard_link(&draft, path));
+    let removed = fs::remove_file(&draft);
+    match made {
+        Ok(()) => {
+            removed.map_err(failed)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn written(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 impl Keys {
@@ -169,6 +251,38 @@ mod tests {
             assert!(error.starts_with(&format!("key {number} in the file is no key")), "{error}");
             assert!(!error.contains(&short[..8]), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = beside(&folder.path().join("inventory.db"));
+        let outcomes: Vec<bool> = std::thread::scope(|scope| {
+            let making: Vec<_> = (0..8).map(|_| scope.spawn(|| make(&path).unwrap())).collect();
+            making.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|is_made| **is_made).count(), 1, "{outcomes:?}");
+        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, ["inventory.db.key"]);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let keys = || KeySource::File(path.clone()).keys().unwrap().ids();
+        let first = keys();
+        assert_eq!((first.len(), make(&path).unwrap(), keys()), (1, false, first.clone()));
+        let error = make(&folder.path().join("none/inventory.db.key")).unwrap_err().to_string();
+        assert!(error.contains("none/inventory.db.key") && error.contains("`key_file`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_configured_counts_before_what_lies_beside_the_database() {
+        let database = Path::new("/data/inventory.db");
+        let path = |source: KeySource| match source {
+            KeySource::File(path) | KeySource::Beside(path) => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(path(KeySource::None.or_beside(Some(database))), Path::new("/data/inventory.db.key"));
+        assert_eq!(path(KeySource::File("/k".into()).or_beside(Some(database))), Path::new("/k"));
+        assert!(KeySource::None.or_beside(None).is_none());
     }
 
     #[test]

@@ -6,15 +6,18 @@ use anyhow::{Context as _, bail};
 use hyper::{Request, body::Bytes, header::CONTENT_TYPE};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
-use stocktake_tests::{
+
+use crate::{
     bench::{process, reporter::Connection},
     server::{self, Server},
 };
 
 /// Which database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A file.
     Sqlite,
+    /// The bed's.
     Postgres,
 }
 
@@ -28,9 +31,12 @@ impl fmt::Display for Kind {
 }
 
 /// A server over an empty database.
-pub(crate) struct Served {
-    pub(crate) server: Server,
-    pub(crate) kind: Kind,
+#[derive(Debug)]
+pub struct Served {
+    /// The process.
+    pub server: Server,
+    /// Which database it has.
+    pub kind: Kind,
     authorization: String,
     /// The process that PostgreSQL's others are children of.
     postmaster: Option<u32>,
@@ -38,16 +44,25 @@ pub(crate) struct Served {
 
 /// Seconds of CPU: the server's, the database's where that is a process of its own, and the client's.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cost {
-    pub(crate) server: f64,
-    pub(crate) database: f64,
-    pub(crate) client: f64,
+pub struct Cost {
+    /// The server's.
+    pub server: f64,
+    /// That of the database's processes.
+    pub database: f64,
+    /// This process's.
+    pub client: f64,
 }
 
 impl Served {
-    pub(crate) async fn start(kind: Kind) -> anyhow::Result<Self> {
+    /// Starts one.
+    pub async fn start(kind: Kind) -> anyhow::Result<Self> {
+        Self::start_with(kind, "").await
+    }
+
+    /// Starts one with this besides in its configuration (TOML).
+    pub async fn start_with(kind: Kind, config: &str) -> anyhow::Result<Self> {
         // All come from one address.
-        let config = "[limits]\nrequests_per_second = 0\n";
+        let config = &format!("{config}\n[limits]\nrequests_per_second = 0\n");
         let server = match kind {
             Kind::Sqlite => Server::sqlite_with(config),
             Kind::Postgres => Server::postgres_with(config),
@@ -68,19 +83,26 @@ impl Served {
         Ok(Self { authorization: format!("Bearer {secret}"), server, kind, postmaster })
     }
 
-    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+    /// A connection that may report and read.
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
         Connection::open(self.server.port(), &self.authorization).await
     }
 
+    /// The token that [`Self::connect`] goes in with.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.authorization.trim_start_matches("Bearer ")
+    }
+
     /// What was used so far.
-    pub(crate) fn cost(&self) -> anyhow::Result<Cost> {
+    pub fn cost(&self) -> anyhow::Result<Cost> {
         let database = self.postmaster.map(process::family_cpu).transpose()?.unwrap_or_default();
         let client = std::time::Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default();
         Ok(Cost { server: process::cpu(self.server.id())?, database, client: client.as_secs_f64() })
     }
 
     /// Bytes that the database takes.
-    pub(crate) fn size(&self) -> anyhow::Result<u64> {
+    pub fn size(&self) -> anyhow::Result<u64> {
         match self.kind {
             Kind::Sqlite => {
                 let wal = format!("{}-wal", self.server.database());

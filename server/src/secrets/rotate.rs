@@ -1,9 +1,10 @@
-//! Encrypts all credentials with the first key, so that others are needed no more. Servers may run meanwhile: whoever has both keys can read
+//! Encrypts all secrets with the first key, so that others are needed no more. Servers may run meanwhile: whoever has both keys can read
 //! what is there before and after.
 
 use sqlx::any::AnyRow;
 
 use super::{
+    Shelf,
     keys::Keys,
     vault::{Bound, Sealed, Vault, VaultError, open, seal},
 };
@@ -20,8 +21,17 @@ const TOGETHER: i64 = 100;
 pub(crate) struct Rotated {
     /// How many are encrypted with the first key now that were not.
     pub(crate) done: usize,
-    /// Those that cannot be read, and why: account, name.
-    pub(crate) unreadable: Vec<(i64, String, String)>,
+    /// Those that cannot be read.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+/// A secret that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) account: i64,
+    /// What has it, with its name.
+    pub(crate) of: String,
+    pub(crate) why: String,
 }
 
 /// Why it was not done.
@@ -35,8 +45,9 @@ pub(crate) enum RotateError {
     Database(#[from] DatabaseError),
 }
 
-/// What is to be encrypted again. What else there is of a source does not matter, and may be unreadable.
+/// What is to be encrypted again. What else there is in the row does not matter, and may be unreadable.
 struct Locked {
+    shelf: &'static Shelf,
     account: i64,
     id: i64,
     name: String,
@@ -45,44 +56,57 @@ struct Locked {
 }
 
 impl Locked {
-    fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
+    fn read(shelf: &'static Shelf, row: &AnyRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            shelf,
             account: integer(row, "account_id")?,
             id: integer(row, "id")?,
             name: text(row, "name")?,
             destination: text(row, "destination")?,
             sealed: Sealed {
                 key_id: maybe_text(row, "key_id")?.unwrap_or_default(),
-                bytes: maybe_bytes(row, "credential")?.unwrap_or_default(),
+                bytes: maybe_bytes(row, "sealed")?.unwrap_or_default(),
             },
         })
     }
 
     fn bound(&self) -> Bound<'_> {
-        Bound { account: self.account, id: self.id, destination: &self.destination }
+        Bound { shelf: self.shelf, account: self.account, id: self.id, destination: &self.destination }
     }
 }
 
 /// Encrypts all that another key than the first has encrypted, until there is nothing left that can be read: servers may store more
 /// meanwhile that have read their keys before.
-pub(crate) async fn rotate(database: &Database, vault: &Vault) -> Result<Rotated, RotateError> {
+pub(crate) async fn rotate(
+    database: &Database,
+    vault: &Vault,
+    shelves: &[&'static Shelf],
+) -> Result<Rotated, RotateError> {
     let keys = vault.keys().map_err(VaultError::from)?;
     let mut rotated = Rotated::default();
-    loop {
-        let (done, found, unreadable) = pass(database, &keys).await?;
-        rotated.done += done;
-        if found == unreadable.len() {
-            return Ok(Rotated { unreadable, ..rotated });
+    for shelf in shelves {
+        loop {
+            let (done, found, unreadable) = pass(database, &keys, shelf).await?;
+            rotated.done += done;
+            if found == unreadable.len() {
+                rotated.unreadable.extend(unreadable);
+                break;
+            }
         }
     }
+    Ok(rotated)
 }
 
 /// How many were encrypted, how many there were, and which of them cannot be read.
-async fn pass(database: &Database, keys: &Keys) -> Result<(usize, usize, Vec<(i64, String, String)>), RotateError> {
+async fn pass(
+    database: &Database,
+    keys: &Keys,
+    shelf: &'static Shelf,
+) -> Result<(usize, usize, Vec<Unreadable>), RotateError> {
     let (mut done, mut found, mut unreadable) = (0, 0, Vec::new());
     let mut after = (i64::MIN, i64::MIN);
     loop {
-        let others = others(database, &keys.first.id, after).await?;
+        let others = others(database, shelf, &keys.first.id, after).await?;
         let Some(last) = others.last() else { return Ok((done, found, unreadable)) };
         after = (last.account, last.id);
         found += others.len();
@@ -95,33 +119,44 @@ async fn pass(database: &Database, keys: &Keys) -> Result<(usize, usize, Vec<(i6
                     let rows = replace(other, &again).fetch(writing.connection()).await.map_err(DatabaseError::from)?;
                     done += rows.len();
                 }
-                Err(error) => unreadable.push((other.account, other.name.clone(), error.to_string())),
+                Err(error) => unreadable.push(Unreadable {
+                    account: other.account,
+                    of: format!("{} `{}`", shelf.of, other.name),
+                    why: error.to_string(),
+                }),
             }
         }
         writing.commit().await?;
     }
 }
 
-async fn others(database: &Database, key_id: &str, after: (i64, i64)) -> Result<Vec<Locked>, DatabaseError> {
+async fn others(
+    database: &Database,
+    shelf: &'static Shelf,
+    key_id: &str,
+    after: (i64, i64),
+) -> Result<Vec<Locked>, DatabaseError> {
     let mut statement = Statement::default();
     let (key_id, account, id) = (statement.bind(key_id), statement.bind(after.0), statement.bind(after.1));
     let most = statement.bind(TOGETHER);
+    let Shelf { table, sealed, destination, .. } = shelf;
     statement.text = format!(
-        "SELECT account_id, id, name, destination, credential, key_id FROM agentless \
-         WHERE credential IS NOT NULL AND key_id <> {key_id} AND (account_id, id) > ({account}, {id}) \
+        "SELECT account_id, id, name, {destination} AS destination, {sealed} AS sealed, key_id FROM {table} \
+         WHERE {sealed} IS NOT NULL AND key_id <> {key_id} AND (account_id, id) > ({account}, {id}) \
          ORDER BY account_id, id LIMIT {most}"
     );
     let rows = statement.fetch(&mut *database.read().await?).await?;
-    Ok(rows.iter().map(Locked::read).collect::<Result<_, _>>()?)
+    Ok(rows.iter().map(|row| Locked::read(shelf, row)).collect::<Result<_, _>>()?)
 }
 
 fn replace(former: &Locked, again: &Sealed) -> Statement {
     let mut statement = Statement::of_account(former.account);
     let (id, bytes) = (statement.bind(former.id), statement.bind(former.sealed.bytes.clone()));
     let (again, key_id) = (statement.bind(again.bytes.clone()), statement.bind(again.key_id.as_str()));
+    let Shelf { table, sealed, .. } = former.shelf;
     statement.text = format!(
-        "UPDATE agentless SET credential = {again}, key_id = {key_id} \
-         WHERE account_id = $1 AND id = {id} AND credential = {bytes} RETURNING id"
+        "UPDATE {table} SET {sealed} = {again}, key_id = {key_id} \
+         WHERE account_id = $1 AND id = {id} AND {sealed} = {bytes} RETURNING id"
     );
     statement
 }

@@ -1,0 +1,174 @@
+//! Who is told: a receiver of webhooks, which notes what came when, and takes it.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+/// What the server needs to have in its configuration to tell one of these.
+pub const ALLOWED: &str = "[notify]\nallow_networks = ['127.0.0.0/8']\n";
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    /// When.
+    pub at: Timestamp,
+    /// Its `webhook-id`.
+    pub id: String,
+    /// Its `webhook-timestamp`.
+    pub timestamp: String,
+    /// Its `webhook-signature`.
+    pub signature: String,
+    /// Its body, to the byte.
+    pub body: Bytes,
+}
+
+impl Hook {
+    /// The `CloudEvent` that it holds.
+    #[must_use]
+    pub fn event(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a webhook's body is JSON")
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    count: AtomicUsize,
+    /// None if they are only counted.
+    hooks: Option<Mutex<Vec<Hook>>>,
+}
+
+/// A receiver, until it is stopped or goes.
+pub struct Hooks {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hooks at {} with {}", self.address, self.count())
+    }
+}
+
+impl Hooks {
+    /// One that keeps what comes, on a port that nobody has.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::at("127.0.0.1:0".parse().expect("an address"))
+    }
+
+    /// One that keeps what comes.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self::serve(address, Shared { hooks: Some(Mutex::default()), ..Shared::default() })
+    }
+
+    /// One that only counts what comes, on a port that nobody has if it is 0.
+    #[must_use]
+    pub fn counting(address: SocketAddr) -> Self {
+        Self::serve(address, Shared::default())
+    }
+
+    fn serve(address: SocketAddr, shared: Shared) -> Self {
+        let shared = Arc::new(shared);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (bound, address_of) = mpsc::channel();
+        let state = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let served: io::Result<()> = runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::bind(address).await?;
+                bound.send(listener.local_addr()?).expect("the test waits for it");
+                let router = Router::new().route("/", post(take)).with_state(state);
+                tokio::select! {
+                    served = axum::serve(listener, router).into_future() => served,
+                    _ = stopped => Ok(()),
+                }
+            });
+            served.expect("the receiver serves");
+        });
+        let address = address_of.recv().expect("the receiver listens");
+        Self { address, shared, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// How many have come.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    /// Those that have come behind the first `skip` ones. None if they are only counted.
+    #[must_use]
+    pub fn behind(&self, skip: usize) -> Vec<Hook> {
+        let hooks = self.shared.hooks.as_ref().map(|hooks| hooks.lock().unwrap_or_else(PoisonError::into_inner));
+        hooks.map(|hooks| hooks.iter().skip(skip).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Nobody listens at its address afterwards.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // It may have ended by itself.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    if let Some(hooks) = &shared.hooks {
+        let hook = Hook {
+            at: Timestamp::now(),
+            id: header("webhook-id"),
+            timestamp: header("webhook-timestamp"),
+            signature: header("webhook-signature"),
+            body,
+        };
+        hooks.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+    shared.count.fetch_add(1, Ordering::Relaxed);
+    StatusCode::NO_CONTENT
+}
