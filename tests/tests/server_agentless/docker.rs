@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use stocktake_tests::{bed, needs, server::Server, tools};
 
@@ -29,14 +30,25 @@ fn another_authority() -> String {
     fs::read_to_string(folder.path().join("ca.pem")).unwrap()
 }
 
-/// Containers by id that the server has, and those that `docker ps` has.
-fn containers(server: &Server) -> [BTreeSet<String>; 2] {
+/// Containers by id that `docker ps` has.
+fn real() -> BTreeSet<String> {
+    let ids = tools::output(tools::docker(bed::DOCKER).args(["ps", "--all", "--no-trunc", "--quiet"]));
+    ids.lines().map(str::to_owned).collect()
+}
+
+/// Those that were made since a time, of which other tests have removed some.
+fn made_since(time: Timestamp) -> BTreeSet<String> {
+    let (since, until) = (time.to_string(), Timestamp::now().to_string());
+    let mut events = tools::docker(bed::DOCKER);
+    events.args(["events", "--filter", "event=create", "--format", "{{.ID}}", "--since", &since, "--until", &until]);
+    tools::output(&mut events).lines().map(str::to_owned).collect()
+}
+
+/// Those that the server has.
+fn listed(server: &Server) -> BTreeSet<String> {
     let list = json_of(server, "/v1/containers?limit=1000");
-    let told = list["items"].as_array().unwrap().iter();
-    let told =
-        told.map(|container| container["runtime_id"].as_str().unwrap_or_else(|| panic!("{container}")).to_owned());
-    let real = tools::output(tools::docker(bed::DOCKER).args(["ps", "--all", "--no-trunc", "--quiet"]));
-    [told.collect(), real.lines().map(str::to_owned).collect()]
+    let ids = list["items"].as_array().unwrap().iter();
+    ids.map(|container| container["runtime_id"].as_str().unwrap_or_else(|| panic!("{container}")).to_owned()).collect()
 }
 
 #[test]
@@ -67,13 +79,16 @@ fn the_real_docker_is_looked_at_over_tcp_with_tls_and_its_key_is_told_to_nobody(
     let (_, told) = test(&|docker| assert!(docker.as_object_mut().unwrap().remove("client_key").is_some()));
     assert!(told.contains("a client's certificate and its key belong together"), "{told}");
 
+    let (began, before) = (Timestamp::now(), real());
     let made = server.ask("POST", SOURCES, &source());
     assert_eq!(made.status, 201, "{}", made.body);
     let status = wait_for(&server, "dock", Duration::from_mins(1), |status| status["coverage"].is_string());
     assert_eq!((&status["coverage"], &status["failures"]), (&json!("complete"), &json!(0)), "{status}");
-    let [told, real] = containers(&server);
-    assert_eq!(told, real);
-    assert!(real.len() > 5, "{real:?}");
+    let (told, after) = (listed(&server), real());
+    let all_the_time: BTreeSet<String> = before.intersection(&after).cloned().collect();
+    assert!(all_the_time.len() > 5 && told.is_superset(&all_the_time), "{told:?} {all_the_time:?}");
+    let ever = &before | &made_since(began);
+    assert!(told.is_subset(&ever), "{told:?} {ever:?}");
 
     // In one line too, as JSON would have it.
     let key = pem("key.pem");
@@ -84,8 +99,9 @@ fn the_real_docker_is_looked_at_over_tcp_with_tls_and_its_key_is_told_to_nobody(
     for reply in &replies {
         assert!(!reply.contains(line), "{reply}");
     }
-    assert!(
-        fs::read(server.folder().join("inventory.db"))
-            .is_ok_and(|database| { !database.windows(line.len()).any(|part| part == line.as_bytes()) })
-    );
+    // What was written a moment ago is in the journal.
+    let kept = ["inventory.db", "inventory.db-wal"].map(|name| fs::read(server.folder().join(name)).unwrap()).concat();
+    let has = |part: &str| kept.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+    assert!(has(bed::DOCKER_TCP), "the source is in the database");
+    assert!(!has(line), "its key is not");
 }
