@@ -72,6 +72,11 @@ Exit status:
   69  no agent answers
   78  the configuration cannot be read";
 
+const DELIVERED_AFTER_HELP: &str = "\
+Exit status:
+   0  every target has taken a report
+  69  one has not in time, or nobody answers; what is printed says which and why";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look once at everything, and print it.
@@ -90,6 +95,9 @@ pub(crate) enum Command {
     /// Ask the agent that runs how it is: what it sees, who it reports to, and what stands in its way.
     #[command(after_help = STATUS_AFTER_HELP)]
     Status(Status),
+    /// Wait until agents that run elsewhere have reported to all of their targets, by what their `/metrics` say.
+    #[command(after_help = DELIVERED_AFTER_HELP)]
+    Delivered(Delivered),
     /// Check the configuration, and whether each runtime answers.
     Check(Check),
     /// List the types of collectors in this program.
@@ -284,6 +292,18 @@ pub(crate) enum StatusFormat {
     Table,
     /// For programs: one document.
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delivered {
+    /// Where agents are asked (`listen` of `[telemetry]`). Of several agents that a name leads to one is enough, as they may share a
+    /// Lease.
+    #[arg(required = true, value_name = "HOST:PORT")]
+    pub(crate) addresses: Vec<String>,
+
+    /// How long to wait.
+    #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1m")]
+    pub(crate) within: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ mod exit;
 mod explain;
 mod follow;
 mod isolate;
+mod lease;
 mod logging;
 mod observe;
 mod render;

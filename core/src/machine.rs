@@ -23,9 +23,11 @@ pub fn environment() -> Environment {
 pub fn host() -> Host {
     let line =
         |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    // A container has a name of its own: whoever starts it says that of the machine.
+    let named = env::var("STOCKTAKE_HOSTNAME").ok().filter(|name| !name.is_empty());
     Host {
         // machine-id(5); the second is where it was before systemd.
         machine_id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
-        hostname: line("/proc/sys/kernel/hostname").or_else(|| env::var("HOSTNAME").ok()),
+        hostname: named.or_else(|| line("/proc/sys/kernel/hostname")).or_else(|| env::var("HOSTNAME").ok()),
     }
 }

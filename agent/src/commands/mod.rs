@@ -4,6 +4,7 @@ mod check;
 mod collect;
 mod collectors;
 mod config;
+mod delivered;
 mod metrics;
 mod run;
 mod spool;
@@ -71,6 +72,7 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Spool(arguments) => spool::run(arguments, registry),
         Command::Check(arguments) => block_on(check::run(arguments, registry)),
         Command::Status(arguments) => block_on(status::run(arguments)),
+        Command::Delivered(arguments) => block_on(delivered::run(arguments)),
         Command::Metrics => metrics::run(),
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),

@@ -41,7 +41,11 @@ pub(super) async fn run(arguments: Run, registry: &Registry) -> anyhow::Result<E
     });
     match run::run(first, file, signals).await {
         Ok(()) => Ok(Exit::Success),
-        Err(error @ (Error::NoTarget | Error::Spool { .. } | Error::Telemetry(_))) => {
+        Err(error @ Error::LeaseLost) => {
+            say::error(&error.to_string());
+            Ok(Exit::Unavailable)
+        }
+        Err(error @ (Error::NoTarget | Error::Spool { .. } | Error::Telemetry(_) | Error::Lease(_))) => {
             say::error(&error.to_string());
             Ok(Exit::Config)
         }

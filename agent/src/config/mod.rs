@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 pub(crate) use self::{
     duration::{duration, optional_duration, optional_interval},
-    settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT},
+    settings::{AgentSettings, DEFAULT_INTERVAL, DEFAULT_TIMEOUT, LeaseSettings},
     targets::ConfiguredTarget,
     telemetry::{DEFAULT_LISTEN, Place, TelemetrySettings},
 };
@@ -155,6 +155,7 @@ fn parse(
             other => errors.push(unknown_table(other)),
         }
     }
+    errors.extend(agent.check().err().map(|error| error.within("agent")));
     let mut configured = Vec::new();
     for (name, table) in &collectors {
         match collector(name, table, &agent, registry, environment, host) {
@@ -352,8 +353,8 @@ images = { exclude = ['a', '/(/'] }
         assert_eq!(
             complaints(text),
             [
-                "agent.toml:3: collectors.docker.statse: unknown key `statse`, expected one of `host`, `tls`, \
-                 `states`; did you mean `states`?",
+                "agent.toml:3: collectors.docker.statse: unknown key `statse`, expected one of `host`, `address`, \
+                 `tls`, `states`; did you mean `states`?",
                 "agent.toml:5: collectors.containerd.namespaces[1]: invalid type: integer `5`, expected a string",
                 "agent.toml:7: collectors.prod.type: unknown collector type `kubernets`, this program has \
                  `containerd`, `cri`, `docker`, `exec`, `kubernetes`; did you mean `kubernetes`?",
@@ -363,6 +364,15 @@ images = { exclude = ['a', '/(/'] }
                 "agent.toml:12: filters.images.exclude[1]: `/(/` is not a valid pattern: unclosed group",
             ]
         );
+    }
+
+    #[test]
+    fn a_lease_is_renewed_before_it_runs_out() {
+        assert_eq!(
+            complaints("[agent]\nlease = { name = 'a', renew = '20s' }\n"),
+            ["agent.toml:2: agent.lease.renew: 20s is more than a third of `duration`, which is 30s"]
+        );
+        assert_eq!(names("[agent.lease]\nname = 'a'\nduration = '6s'\nrenew = '2s'\n"), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use stocktake_core::ConfigError;
 
 use super::duration::{duration, interval};
 
@@ -52,6 +53,50 @@ pub(crate) struct AgentSettings {
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "String", example = "10s")]
     pub(crate) stop_timeout: Duration,
+
+    /// `run`: a Lease of the cluster that the agent is in, or of its kubeconfig. Of all agents with the same one a single one looks
+    /// and reports; the others stand by until it is gone. All of them are one agent to who is reported to.
+    #[schemars(example = serde_json::json!({"name": "stocktake-agent"}))]
+    pub(crate) lease: Option<LeaseSettings>,
+}
+
+/// What `lease` holds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeaseSettings {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its namespace; that of the pod, or of the kubeconfig's context, if it is left out.
+    pub(crate) namespace: Option<String>,
+    /// How long it takes others to notice that who reports is gone: whole seconds.
+    #[serde(default = "default_lease_duration", deserialize_with = "interval")]
+    #[schemars(with = "String", example = "30s")]
+    pub(crate) duration: Duration,
+    /// How often it is renewed; a third of `duration` at the most, so that one renewal may fail.
+    #[serde(default = "default_lease_renew", deserialize_with = "interval")]
+    #[schemars(with = "String", example = "10s")]
+    pub(crate) renew: Duration,
+}
+
+fn default_lease_duration() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn default_lease_renew() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl AgentSettings {
+    /// What no single setting can say.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        match &self.lease {
+            Some(lease) if lease.renew * 3 > lease.duration => Err(ConfigError::new(
+                "lease.renew",
+                format!("{:?} is more than a third of `duration`, which is {:?}", lease.renew, lease.duration),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for AgentSettings {
@@ -64,6 +109,7 @@ impl Default for AgentSettings {
             spool_max_size: ByteSize::mib(256),
             spool_max_age: Duration::from_hours(168),
             stop_timeout: Duration::from_secs(10),
+            lease: None,
         }
     }
 }

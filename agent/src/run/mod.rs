@@ -7,7 +7,7 @@ mod signals;
 use std::{io, sync::Arc, time::Duration};
 
 use stocktake_core::model::{Agent, Host};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use self::reporter::Reporter;
@@ -17,6 +17,7 @@ use crate::{
     deliver::{Couriers, Post},
     environment,
     follow::follow,
+    lease::{self, Lease},
     observe::Configured,
     spool::{Limits, Spool},
     telemetry::{Expected, ServeError, Telemetry, serve},
@@ -37,6 +38,12 @@ pub(crate) enum Error {
     /// The same.
     #[error(transparent)]
     Telemetry(#[from] ServeError),
+    /// The same.
+    #[error(transparent)]
+    Lease(#[from] lease::Unusable),
+    /// Another agent reports, or will.
+    #[error("the lease is lost, and another agent reports; start this one again and it stands by")]
+    LeaseLost,
     /// It is a bug.
     #[error("nothing is followed any more; the log says what happened")]
     Ended,
@@ -63,13 +70,24 @@ pub(crate) async fn run(
     let mut daemon = Daemon::new(&first)?;
     daemon.telemetry.configuration_read(file.path());
     let serving = serve(&first.telemetry, &daemon.telemetry)?;
+    let mut lease = daemon.take_part(&first.agent).await?;
     let mut configuration = first;
     loop {
-        match daemon.run(configuration, &mut file, &mut signals).await? {
+        let next = match daemon.stand_by(lease.as_mut(), &mut file, &mut signals).await {
+            Some(next) => next,
+            None => daemon.run(configuration, lease.as_mut(), &mut file, &mut signals).await?,
+        };
+        match next {
             Some(next) => configuration = daemon.adopt(next),
             None => break,
         }
         serving.keep(&configuration.telemetry);
+        if let Some(lease) = &lease {
+            lease.keep(configuration.agent.lease.as_ref());
+        }
+    }
+    if let Some(lease) = lease {
+        lease.release().await;
     }
     serving.stop().await;
     Ok(())
@@ -83,6 +101,34 @@ impl Daemon {
         let id = spool.agent_id(&host).map_err(|source| of_spool(&settings, source))?;
         let agent = Agent { id: Some(id), run: Some(Uuid::now_v7()), ..environment::agent() };
         Ok(Self { host, agent, spool, settings, telemetry: Telemetry::default() })
+    }
+
+    /// Takes part in who of several agents reports, if the settings say so.
+    async fn take_part(&self, settings: &AgentSettings) -> Result<Option<Lease>, Error> {
+        let (Some(settings), Some(own)) = (&settings.lease, self.agent.id) else { return Ok(None) };
+        Ok(Some(Lease::start(settings, own, &self.telemetry).await?))
+    }
+
+    /// Waits until it is this agent's turn to report. Something if it comes to nothing: another configuration, or `None` if the agent
+    /// was told to stop.
+    async fn stand_by(
+        &mut self,
+        lease: Option<&mut Lease>,
+        file: &mut ConfigurationFile<'_>,
+        signals: &mut Signals,
+    ) -> Option<Option<Configuration>> {
+        let lease = lease?;
+        let nothing = Notify::new();
+        let turn = tokio::select! {
+            biased;
+            turn = lease.turn() => turn?,
+            next = file.next(signals, &self.spool.lost, &nothing, &self.telemetry) => return Some(next),
+        };
+        (self.agent.id, self.agent.run) = (Some(turn.id), Some(turn.run));
+        if !turn.is_own_next {
+            self.spool.drop_superseded();
+        }
+        None
     }
 
     /// Makes a configuration that was read the one that is in force. A spool that cannot be used is no reason to stop: the
@@ -130,6 +176,7 @@ impl Daemon {
     async fn run(
         &self,
         configuration: Configuration,
+        lease: Option<&mut Lease>,
         file: &mut ConfigurationFile<'_>,
         signals: &mut Signals,
     ) -> Result<Option<Configuration>, Error> {
@@ -151,6 +198,7 @@ impl Daemon {
         let next = tokio::select! {
             next = file.next(signals, &self.spool.lost, standing.gone(), &self.telemetry) => next,
             _ = &mut reporting => return Err(Error::Ended),
+            () = lost(lease) => return Err(Error::LeaseLost),
         };
         // On a reload what waits is the next couriers' affair: nobody looks meanwhile.
         let limit = if next.is_some() { LET_GO.min(self.settings.stop_timeout) } else { self.settings.stop_timeout };
@@ -183,6 +231,14 @@ impl Daemon {
             look_within: timeout * 2,
             report_within: self.settings.interval + self.settings.gather,
         }
+    }
+}
+
+/// Waits until a lease is lost.
+async fn lost(lease: Option<&mut Lease>) {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
     }
 }
 

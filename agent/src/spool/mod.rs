@@ -82,7 +82,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Dropped {
     pub(crate) target: String,
     pub(crate) reports: u64,
-    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`, `unconfigured`.
+    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`, `unconfigured`, `superseded`.
     pub(crate) reason: &'static str,
 }
 
@@ -192,6 +192,20 @@ impl Spool {
         state.remove_bodies(&unnamed);
         state.enforce_limits();
         Ok(sequence)
+    }
+
+    /// Lets go all that waits: another agent has reported what is newer.
+    pub(crate) fn drop_superseded(&self) {
+        let mut state = self.state();
+        let mut dropped = BTreeMap::new();
+        while let Some(sequence) = state.queue.first() {
+            state.count_dropped(sequence, "superseded", &mut dropped);
+            state.remove(sequence);
+        }
+        for ((target, reason), reports) in dropped {
+            tracing::info!(target, reports, "reports that waited are not delivered: another agent has reported since");
+            state.dropped.push(Dropped { target, reports, reason });
+        }
     }
 
     /// Tries again to write what could not be written, and whether all of it is on disk now.
@@ -343,11 +357,7 @@ impl State {
                 break;
             };
             let Some(sequence) = self.queue.first().filter(|first| *first < self.queue.last()) else { break };
-            for (target, cursor) in &self.cursors {
-                if cursor.acknowledged < sequence {
-                    *dropped.entry((target.clone(), reason)).or_default() += 1;
-                }
-            }
+            self.count_dropped(sequence, reason, &mut dropped);
             self.remove(sequence);
         }
         for ((target, reason), reports) in dropped {
@@ -358,6 +368,14 @@ impl State {
                  or raise `spool_max_size` or `spool_max_age`"
             );
             self.dropped.push(Dropped { target, reports, reason });
+        }
+    }
+
+    fn count_dropped(&self, sequence: u64, reason: &'static str, dropped: &mut BTreeMap<(String, &'static str), u64>) {
+        for (target, cursor) in &self.cursors {
+            if cursor.acknowledged < sequence {
+                *dropped.entry((target.clone(), reason)).or_default() += 1;
+            }
         }
     }
 

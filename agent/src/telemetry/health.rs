@@ -16,6 +16,10 @@ pub(super) fn reasons(status: &Status) -> Vec<String> {
         let since = ago(problem.since, status.now);
         reasons.push(plain(&format!("spool: cannot be written since {since}: {}", problem.message)));
     }
+    if let Some(problem) = status.lease.as_ref().and_then(|lease| lease.error.as_ref()) {
+        let since = ago(problem.since, status.now);
+        reasons.push(plain(&format!("lease: it is not known since {since} who reports: {}", problem.message)));
+    }
     reasons
 }
 
@@ -29,6 +33,9 @@ pub(super) fn remarks(status: &Status) -> Vec<String> {
         let dropped = target.dropped.iter().filter(|(_, reports)| **reports > 0);
         dropped.map(|(reason, reports)| format!("target {}: {reports} reports were dropped: {reason}", target.name))
     }));
+    if let Some((lease, holder)) = status.lease.as_ref().and_then(|lease| Some((lease, lease.holder.as_ref()?))) {
+        remarks.push(plain(&format!("stands by: the lease {} is that of {holder}, who reports", lease.name)));
+    }
     if let Some(problem) = &status.configuration.error {
         let since = ago(problem.since, status.now);
         remarks.push(plain(&format!(

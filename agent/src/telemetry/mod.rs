@@ -36,7 +36,12 @@ pub(crate) use self::{
     state::Expected,
     status::{CollectorState, CollectorStatus, Status, TargetStatus},
 };
-use self::{moment::Moment, state::State, status::Problem, traces::Traces};
+use self::{
+    moment::Moment,
+    state::State,
+    status::{LeaseStatus, Problem},
+    traces::Traces,
+};
 use crate::{
     deliver::{Failure, Sent},
     follow::{Standing, Update},
@@ -152,6 +157,15 @@ impl Telemetry {
         if let Some(target) = self.state().targets.get_mut(target) {
             target.dropped(reports, reason);
         }
+    }
+
+    /// The Lease of this name is had by another agent, or cannot be looked at; neither if this one has it.
+    pub(crate) fn lease(&self, name: &str, holder: Option<&str>, error: Option<&str>) {
+        let mut state = self.state();
+        let before = state.lease.take().and_then(|lease| lease.error).map(|problem| problem.since);
+        let since = before.unwrap_or_else(Timestamp::now);
+        let error = error.map(|message| Problem { since, message: message.to_owned() });
+        state.lease = Some(LeaseStatus { name: name.to_owned(), holder: holder.map(str::to_owned), error });
     }
 
     /// The spool's folder cannot be written; `None` when it can again.

@@ -7,8 +7,8 @@ use super::{
     health,
     moment::Moment,
     status::{
-        CollectorState, CollectorStatus, ConfigurationStatus, Problem, QueueStatus, ReportsStatus, SpoolStatus, Status,
-        TargetStatus,
+        CollectorState, CollectorStatus, ConfigurationStatus, LeaseStatus, Problem, QueueStatus, ReportsStatus,
+        SpoolStatus, Status, TargetStatus,
     },
     target::Target,
 };
@@ -22,6 +22,7 @@ pub(super) struct State {
     active_within: Option<Duration>,
     pub(super) configuration: ConfigurationStatus,
     pub(super) spool: SpoolStatus,
+    pub(super) lease: Option<LeaseStatus>,
     pub(super) reports: ReportsStatus,
     pub(super) collectors: BTreeMap<String, Collector>,
     pub(super) targets: BTreeMap<String, Target>,
@@ -51,6 +52,7 @@ impl State {
             active_within: None,
             configuration: ConfigurationStatus::default(),
             spool: SpoolStatus::default(),
+            lease: None,
             reports: ReportsStatus::default(),
             collectors: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -117,6 +119,7 @@ impl State {
             configuration: self.configuration.clone(),
             reports: self.reports.clone(),
             spool: self.spool.clone(),
+            lease: self.lease.clone(),
             collectors,
             targets: self.targets.iter().map(|(name, target)| target_status(name, target)).collect(),
         };

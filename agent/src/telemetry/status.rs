@@ -27,6 +27,9 @@ pub(crate) struct Status {
     pub(crate) configuration: ConfigurationStatus,
     pub(crate) reports: ReportsStatus,
     pub(crate) spool: SpoolStatus,
+    /// Where one of several agents reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lease: Option<LeaseStatus>,
     /// By name.
     #[serde(default)]
     pub(crate) collectors: Vec<CollectorStatus>,
@@ -72,6 +75,19 @@ pub(crate) struct SpoolStatus {
     #[serde(default)]
     pub(crate) dir: String,
     /// Why it cannot be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Problem>,
+}
+
+/// The Lease by which one of several agents reports.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaseStatus {
+    /// Namespace and name.
+    pub(crate) name: String,
+    /// The other agent that has it, while this one stands by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holder: Option<String>,
+    /// Why it cannot be told who has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Problem>,
 }

@@ -1,0 +1,126 @@
+//! `delivered`: wait until agents that run elsewhere have reported.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+    net::SocketAddr,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+
+use crate::{cli, exit::Exit, say};
+
+/// How often they are asked.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long one may take to answer.
+const TO_ANSWER: Duration = Duration::from_secs(5);
+
+/// What there is of every target.
+const TARGETS: &str = "stocktake_agent_target_queue_reports";
+/// What there is of a target that has taken a report.
+const DELIVERED: &str = "stocktake_agent_target_last_delivery_timestamp_seconds";
+
+pub(super) async fn run(arguments: cli::Delivered) -> anyhow::Result<Exit> {
+    let client = reqwest::Client::builder().no_proxy().timeout(TO_ANSWER).build()?;
+    let until = Instant::now() + arguments.within;
+    let mut waiting = arguments.addresses;
+    loop {
+        let mut still = Vec::new();
+        for place in waiting {
+            match look(&client, &place).await {
+                Ok(lines) => {
+                    let mut out = anstream::AutoStream::auto(std::io::stdout());
+                    lines.iter().try_for_each(|line| writeln!(out, "{place}: {line}"))?;
+                }
+                Err(reason) => still.push((place, reason)),
+            }
+        }
+        if still.is_empty() {
+            return Ok(Exit::Success);
+        }
+        if Instant::now() >= until {
+            for (place, reason) in &still {
+                say::error(&format!("nothing was delivered by {place} within {:?}: {reason}", arguments.within));
+            }
+            return Ok(Exit::Unavailable);
+        }
+        waiting = still.into_iter().map(|(place, _)| place).collect();
+        sleep(AGAIN).await;
+    }
+}
+
+/// What one of the agents at a place has delivered, a line a target; or why none has. Of agents that share a Lease one reports.
+async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, String> {
+    let addresses: BTreeSet<SocketAddr> =
+        tokio::net::lookup_host(place).await.map_err(|error| format!("cannot look up its address: {error}"))?.collect();
+    let mut reason = "it has no address".to_owned();
+    for address in addresses {
+        match ask(client, address).await {
+            Ok(metrics) => match delivered(&metrics) {
+                Ok(lines) => return Ok(lines),
+                Err(missing) => reason = format!("{address}: {missing}"),
+            },
+            Err(error) => reason = format!("cannot ask {address}: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+async fn ask(client: &reqwest::Client, address: SocketAddr) -> Result<String, String> {
+    let told = |error: reqwest::Error| format!("{:#}", anyhow::Error::from(error.without_url()));
+    let answer = client.get(format!("http://{address}/metrics")).send().await.map_err(told)?;
+    answer.error_for_status().map_err(told)?.text().await.map_err(told)
+}
+
+/// A line for each target, or what is missing, by what `/metrics` says.
+fn delivered(metrics: &str) -> Result<Vec<String>, String> {
+    let targets = of_targets(metrics, TARGETS);
+    let times = of_targets(metrics, DELIVERED);
+    if targets.is_empty() {
+        return Err("it reports to nobody yet".to_owned());
+    }
+    let missing: Vec<&str> = targets.keys().filter(|name| !times.contains_key(*name)).copied().collect();
+    if !missing.is_empty() {
+        return Err(format!("no report has been taken by {}", missing.join(", ")));
+    }
+    Ok(times.iter().map(|(name, time)| format!("{name} took a report at {}", at(time))).collect())
+}
+
+/// The values of a metric by target. Names of targets are letters, digits, `-` and `_`.
+fn of_targets<'a>(metrics: &'a str, metric: &str) -> BTreeMap<&'a str, &'a str> {
+    let sample = |line: &'a str| {
+        let (labels, value) = line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} ")?;
+        let name = labels.split(',').find_map(|label| label.strip_prefix("target=\"")?.strip_suffix('"'))?;
+        Some((name, value))
+    };
+    metrics.lines().filter_map(sample).collect()
+}
+
+fn at(seconds: &str) -> String {
+    let time = seconds.parse::<f64>().ok().and_then(|seconds| Timestamp::from_microsecond(micros(seconds)?).ok());
+    time.map_or_else(|| seconds.to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+fn micros(seconds: f64) -> Option<i64> {
+    i64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_micros()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_has_to_have_taken_one() {
+        let waiting = format!("# HELP x\n{TARGETS}{{target=\"a\"}} 1\n{TARGETS}{{target=\"b\"}} 0\n");
+        assert_eq!(delivered(&waiting), Err("no report has been taken by a, b".to_owned()));
+        let half = format!("{waiting}{DELIVERED}{{target=\"b\"}} 1.7e9\n");
+        assert_eq!(delivered(&half), Err("no report has been taken by a".to_owned()));
+        let all = format!("{half}{DELIVERED}{{target=\"a\"}} 1700000001.5\n");
+        let told = ["a took a report at 2023-11-14T22:13:21Z", "b took a report at 2023-11-14T22:13:20Z"];
+        assert_eq!(delivered(&all), Ok(told.map(str::to_owned).to_vec()));
+        assert_eq!(delivered(""), Err("it reports to nobody yet".to_owned()));
+    }
+}

@@ -1,0 +1,135 @@
+{{/* What the pods of all components have in common: {root, component, values}. */}}
+{{- define "stocktake.podMetadata" -}}
+labels:
+  {{- include "stocktake.labels" . | nindent 2 }}
+  {{- with .values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) .values.podAnnotations .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "stocktake.podSpec" -}}
+serviceAccountName: {{ include "stocktake.serviceAccount" . }}
+{{- $security := .values.podSecurityContext }}
+{{- if .root.Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- $security = omit $security "fsGroup" "fsGroupChangePolicy" }}
+{{- end }}
+securityContext:
+  {{- toYaml $security | nindent 2 }}
+{{- if .values.hostNetwork }}
+hostNetwork: true
+{{- end }}
+dnsPolicy: {{ .values.dnsPolicy }}
+terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- range $key, $value := dict "imagePullSecrets" .root.Values.imagePullSecrets "nodeSelector" .values.nodeSelector "tolerations" .values.tolerations "affinity" .values.affinity "topologySpreadConstraints" .values.topologySpreadConstraints }}
+{{- with $value }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The same, of their container: also {listen, scheme}. */}}
+{{- define "stocktake.container" -}}
+securityContext:
+  {{- toYaml .values.securityContext | nindent 2 }}
+resources:
+  {{- toYaml .values.resources | nindent 2 }}
+{{- with .values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- $port := include "stocktake.port" .listen }}
+{{- if $port }}
+{{- $place := printf "port: %s, scheme: %s%s" $port .scheme (include "stocktake.probedHost" .listen) }}
+livenessProbe:
+  httpGet: { path: /livez, {{ $place }} }
+  {{- toYaml .values.livenessProbe | nindent 2 }}
+readinessProbe:
+  httpGet: { path: /readyz, {{ $place }} }
+  {{- toYaml .values.readinessProbe | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The agent's pod, whichever component it is: {root, component, values, config, volume} where `volume` is where the spool is. */}}
+{{- define "stocktake.agentPod" -}}
+{{- $port := include "stocktake.port" .config.telemetry.listen }}
+metadata:
+  {{- include "stocktake.podMetadata" . | nindent 2 }}
+spec:
+  {{- include "stocktake.podSpec" . | nindent 2 }}
+  automountServiceAccountToken: {{ ne (include "stocktake.rules" .) "" }}
+  containers:
+  - name: agent
+    image: {{ include "stocktake.image" (dict "root" .root "image" .root.Values.image) }}
+    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    args: [run, --config, /etc/stocktake/agent.toml, --log-format, {{ .values.logFormat }}{{ range .values.extraArgs }}, {{ quote . }}{{ end }}]
+    {{- if $port }}
+    ports: [{ name: telemetry, containerPort: {{ $port }}, protocol: TCP }]
+    {{- end }}
+    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP") .) | nindent 4 }}
+    env:
+    - name: POD_NAME
+      valueFrom: { fieldRef: { fieldPath: metadata.name } }
+    {{- if eq .component "node" }}
+    - name: NODE_NAME
+      valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+    # The container's own would be the pod's.
+    - name: STOCKTAKE_HOSTNAME
+      valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+    - name: HOST_IP
+      valueFrom: { fieldRef: { fieldPath: status.hostIP } }
+    {{- end }}
+    {{- with .values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    volumeMounts:
+    - { name: config, mountPath: /etc/stocktake, readOnly: true }
+    - { name: spool, mountPath: /var/lib/stocktake }
+    - { name: socket, mountPath: /run/stocktake }
+    {{- if not .root.Values.injectSecretsViaEnv }}
+    - { name: credentials, mountPath: /run/secrets/stocktake, readOnly: true }
+    {{- end }}
+    {{- if eq .component "node" }}
+    - { name: machine-id, mountPath: /etc/machine-id, readOnly: true }
+    {{- range $kind, $path := .values.sockets }}
+    {{- if $path }}
+    - { name: {{ $kind }}, mountPath: /host/{{ $kind }}, readOnly: true }
+    {{- end }}
+    {{- end }}
+    {{- end }}
+    {{- with .values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+  - name: config
+    configMap: { name: {{ include "stocktake.name" . }} }
+  - name: spool
+    {{- toYaml .volume | nindent 4 }}
+  - name: socket
+    emptyDir: { medium: Memory, sizeLimit: 1Mi }
+  {{- if not .root.Values.injectSecretsViaEnv }}
+  # It need not be there yet: what is not delivered waits.
+  - name: credentials
+    secret: { secretName: {{ default (include "stocktake.fullname" .root) .root.Values.existingSecret }}, optional: true }
+  {{- end }}
+  {{- if eq .component "node" }}
+  - name: machine-id
+    hostPath: { path: /etc/machine-id, type: File }
+  {{- range $kind, $path := .values.sockets }}
+  {{- if $path }}
+  - name: {{ $kind }}
+    hostPath: { path: {{ dir $path }}, type: Directory }
+  {{- end }}
+  {{- end }}
+  {{- end }}
+  {{- with .values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}

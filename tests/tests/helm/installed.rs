@@ -1,0 +1,232 @@
+//! The chart in a real cluster: it comes up, reports under its own account, changes, goes back, and goes without a trace.
+
+use std::{collections::BTreeMap, fs, net::TcpListener, process::Command};
+
+use serde_json::{Value, json};
+use stocktake_tests::{
+    bed,
+    cleanup::Cleanup,
+    needs,
+    server::{self, Server},
+    tools, wait_until,
+};
+
+use crate::{
+    merged,
+    release::{Release, import_images, remove_images, values},
+};
+
+/// One after the other: the bed has one node, and what is in it is what other tests expect when this ends.
+#[test]
+fn the_chart_is_installed_in_a_real_cluster() {
+    needs!("kubernetes");
+    let _images = Cleanup::new(remove_images);
+    import_images();
+    the_api_server_takes_what_is_rendered();
+    of_two_replicas_one_reports_and_the_other_takes_its_place();
+    an_agent_is_installed_reports_and_goes_without_a_trace();
+    server_and_nodes_are_installed_with_it();
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// The secret of a token of a server's database.
+fn token(database: &str) -> String {
+    let mut command = server::command(&["token", "add", "helm", "--database"]);
+    tools::output(command.arg(database)).trim().to_owned()
+}
+
+fn asked(server: &Server, path: &str) -> Vec<Value> {
+    let answer = server.ask("GET", path, &Value::Null);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    serde_json::from_str::<Value>(&answer.body).unwrap()["items"].as_array().unwrap().clone()
+}
+
+/// What the API server refuses to the release's accounts: by its latest answer, as it takes it a moment to know of a new role.
+fn refused(namespace: &str) -> Vec<String> {
+    let log = fs::read_to_string(format!("{}/log/kubernetes-audit.log", bed::RUN)).unwrap();
+    let account = format!("system:serviceaccount:{namespace}:");
+    let mut latest = BTreeMap::new();
+    for line in log.lines().filter(|line| line.contains(&account)) {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        let asked = format!("{} {}", entry["verb"].as_str().unwrap(), entry["requestURI"].as_str().unwrap());
+        latest.insert(asked, entry["responseStatus"]["code"].as_i64());
+    }
+    assert!(!latest.is_empty(), "{account} has asked nothing");
+    latest.into_iter().filter(|(_, code)| *code == Some(403)).map(|(asked, _)| asked).collect()
+}
+
+fn an_agent_is_installed_reports_and_goes_without_a_trace() {
+    let server = Server::sqlite();
+    let release = Release::new("helm-agent");
+    let before = release.everything();
+    let listen = free_address();
+    let first = values(&json!({
+        "config": {
+            "agent": {"interval": "5s"},
+            "telemetry": {"listen": listen},
+            "targets": {"stocktake": {"url": server.url()}},
+            "collectors": {"kubernetes": {"cluster": "bed"}}
+        },
+        "credentials": {"stocktake": {"token": token(server.database())}},
+        "test": {"address": listen, "timeout": "1m"},
+    }));
+
+    release.apply("install", &first);
+    release.act("test");
+    let sources = asked(&server, "/v1/sources");
+    assert_eq!((sources.len(), &sources[0]["coverage"]), (1, &json!("complete")), "{sources:?}");
+    let seen = asked(&server, "/v1/pods?limit=1000");
+    let agent = release.pods("agent").remove(0);
+    let mut names = seen.iter().filter_map(|pod| pod["name"].as_str());
+    assert!(names.any(|name| name == agent), "{agent} is not in {seen:?}");
+    let pod = release.get(&["pod", &agent]);
+    assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
+    assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+    let installed = release.everything();
+
+    // A Role in a namespace instead of one for all.
+    release.apply("upgrade", &merged(&first, &json!({"rbac": {"namespaces": ["shop"]}})));
+    assert!(release.everything().iter().all(|object| !object.contains("clusterrole")), "{:?}", release.everything());
+    let roles = tools::json(tools::kubectl().args(["-n", "shop", "get", "roles", "-o", "json"]));
+    assert!(roles.to_string().contains("st-stocktake-agent"), "{roles}");
+
+    release.act("rollback");
+    release.act("test");
+    let of_release = |objects: Vec<String>| -> Vec<String> {
+        // Names that the cluster has made up, and Helm's own notes.
+        let lasting =
+            |name: &String| !["pod/", "replicaset", "secret/", "pods.metrics"].iter().any(|kind| name.contains(kind));
+        objects.into_iter().filter(lasting).collect()
+    };
+    assert_eq!(of_release(release.everything()), of_release(installed));
+
+    release.act("uninstall");
+    wait_until("everything to be gone", || release.everything() == before);
+}
+
+fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
+    let server = Server::sqlite();
+    let release = Release::new("helm-lease");
+    let before = release.everything();
+    // Both are on the bed's only node, and of its network there is one.
+    release.apply(
+        "install",
+        &values(&json!({
+            "config": {
+                "agent": {"interval": "5s"}, "telemetry": {"listen": "off"},
+                "targets": {"stocktake": {"url": server.url()}}, "collectors": {"kubernetes": {"cluster": "bed"}}
+            },
+            "credentials": {"stocktake": {"token": token(server.database())}},
+            "agent": {"replicas": 2, "lease": {"duration": "6s", "renew": "2s"}},
+        })),
+    );
+    let holder = || {
+        let lease = release.get(&["lease", "st-stocktake-agent"]);
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        release.pods("agent").into_iter().find(|pod| holder.starts_with(&format!("{pod}_")))
+    };
+    let reports = || asked(&server, "/v1/agents")[0]["reported_at"].clone();
+    wait_until("a first report", || holder().is_some() && !asked(&server, "/v1/agents").is_empty());
+    let agents = asked(&server, "/v1/agents");
+    assert_eq!((agents.len(), release.pods("agent").len()), (1, 2), "{agents:?}");
+    assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+
+    let passes_on = |end: &dyn Fn(&str)| {
+        let first = holder().expect("a holder");
+        end(&first);
+        wait_until("another agent to hold the lease", || holder().is_some_and(|now| now != first));
+        let said = reports();
+        wait_until("it to report", || reports() != said);
+        let agents = asked(&server, "/v1/agents");
+        assert_eq!(agents.len(), 1, "the other is another agent to the server: {agents:?}");
+        first
+    };
+    // Told to stop, it gives it back.
+    passes_on(&|pod| drop(release.kubectl(&["delete", "pod", pod])));
+    // What hangs gives nothing back. When it goes on it finds that it is not its turn, and ends; what is started again stands by.
+    let hung = passes_on(&|pod| release.signal(pod, "STOP"));
+    let restarts = || release.get(&["pod", &hung])["status"]["containerStatuses"][0]["restartCount"].as_i64();
+    let before_that = restarts();
+    release.signal(&hung, "CONT");
+    wait_until("the one that hung to be started again", || restarts() > before_that);
+    assert_ne!(holder().as_ref(), Some(&hung));
+
+    release.act("uninstall");
+    wait_until("everything to be gone", || release.everything() == before);
+}
+
+fn server_and_nodes_are_installed_with_it() {
+    let release = Release::new("helm-whole");
+    let data = tempfile::tempdir_in("/var/lib/stocktake-bed").unwrap();
+    // Who the server is on the host does not matter here: it is its volume.
+    tools::output(Command::new("chmod").arg("0777").arg(data.path()));
+    let volume = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": "helm-whole", "labels": {"app.kubernetes.io/instance": "st"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "helm-whole",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": data.path()}}
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), volume.to_string()).unwrap();
+    tools::output(tools::kubectl().args(["create", "-f"]).arg(file.path()));
+
+    let (agent, node, listen) = (free_address(), free_address(), free_address());
+    let whole = values(&json!({
+        "config": {
+            "agent": {"interval": "5s"}, "telemetry": {"listen": agent},
+            "targets": {"stocktake": {"url": format!("http://{listen}")}}, "collectors": {"kubernetes": {"cluster": "bed"}}
+        },
+        "node": {
+            "enabled": true, "sockets": {"containerd": "/run/stocktake-bed/containerd/containerd.sock"},
+            "config": {"telemetry": {"listen": node}, "collectors": {"kubernetes": {"cluster": "bed"}}}
+        },
+        "server": {
+            "enabled": true, "config": {"server": {"listen": listen}},
+            "persistence": {"storageClass": "helm-whole", "size": "1Gi"}, "credentials": {"adminPassword": server::PASSWORD}
+        },
+        "test": {"address": node, "timeout": "3s"},
+    }));
+    release.apply("install", &whole);
+    // The agents run and have nothing to say who they are with, which the test tells.
+    let told = release.test_failure();
+    assert!(told.contains("st-stocktake-test"), "{told}");
+    // As the notes say, but from outside.
+    let database = data.path().join("inventory.db");
+    let token = token(database.to_str().unwrap());
+    release.apply(
+        "upgrade",
+        &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
+    );
+    // The kubelet would bring it to a pod that runs, too, within a minute or two.
+    release.kubectl(&["delete", "pods", "-l", "app.kubernetes.io/component in (agent, node)"]);
+    release.act("test");
+    let url = format!("http://{listen}/v1/sources");
+    let user = format!("admin:{}", server::PASSWORD);
+    let sources = tools::json(Command::new("curl").args(["-sf", "-u", &user, &url]));
+    let mut kinds: Vec<_> =
+        sources["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds, ["containerd", "kubernetes"], "{sources}");
+    let hosts: Vec<_> = sources["items"].as_array().unwrap().iter().filter(|it| it["kind"] == "containerd").collect();
+    assert!(hosts[0].to_string().contains("bed-node"), "not the node's name: {hosts:?}");
+    release.act("uninstall");
+}
+
+/// What needs more than the bed has is at least taken by its API server.
+fn the_api_server_takes_what_is_rendered() {
+    let release = Release::new("helm-render");
+    let budget = json!({"podDisruptionBudget": {"enabled": true}});
+    release.accepts(&values(&json!({
+        "config": {"targets": {"stocktake": {"url": "https://stocktake.example.com"}}},
+        "credentials": {"stocktake": {"token": "t"}},
+        "agent": merged(&budget, &json!({"replicas": 2})),
+        "node": {"enabled": true, "spool": {"hostPath": "/var/lib/stocktake"}},
+        "server": merged(&budget, &json!({"enabled": true, "tls": {"existingSecret": "tls"}})),
+        "networkPolicy": {"enabled": true, "metricsFrom": [{"podSelector": {}}]},
+        "commonLabels": {"team": "x"}, "commonAnnotations": {"example.com/a": "b"},
+    })));
+}
