@@ -23,8 +23,8 @@ pub(super) fn run(file: &Path, registry: &Registry) -> anyhow::Result<Exit> {
             return Ok(Exit::Config);
         }
     };
-    let Imported { text, told } = import(&text, registry);
-    for told in &told {
+    let imported = import(&text, registry);
+    for told in &imported.told {
         let message = line(&name, told);
         match told.level {
             Level::Note => say::note(&message),
@@ -32,10 +32,16 @@ pub(super) fn run(file: &Path, registry: &Registry) -> anyhow::Result<Exit> {
             Level::Error => say::error(&message),
         }
     }
-    let Some(text) = text else { return Ok(Exit::Config) };
-    io::stdout().write_all(text.as_bytes())?;
-    let is_unknown = told.iter().any(|told| told.level == Level::Unknown);
-    Ok(if is_unknown { Exit::Incomplete } else { Exit::Success })
+    io::stdout().write_all(imported.text.as_deref().unwrap_or_default().as_bytes())?;
+    Ok(exit(&imported))
+}
+
+fn exit(Imported { text, told }: &Imported) -> Exit {
+    match text {
+        None => Exit::Config,
+        Some(_) if told.iter().any(|told| told.level == Level::Unknown) => Exit::Incomplete,
+        Some(_) => Exit::Success,
+    }
 }
 
 fn contents(file: &Path) -> io::Result<String> {
@@ -52,4 +58,26 @@ fn line(name: &str, Told { line, key, message, .. }: &Told) -> String {
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
     let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
     format!("{name}{line}: {key}{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_it_ends() {
+        let registry = Registry::linked().unwrap();
+        let ends = |text| exit(&import(text, &registry));
+        assert_eq!(ends("mode: periodic\n"), Exit::Success);
+        assert_eq!(ends("mode: periodic\nmood: good\n"), Exit::Incomplete);
+        assert_eq!(ends("mode: periodic\n- a\n"), Exit::Config);
+        assert_eq!(ends("polling-interval-seconds: 0\n"), Exit::Config);
+    }
+
+    #[test]
+    fn a_line_is_as_complaints_about_a_configuration_are() {
+        let told = |number, key: &str| Told { level: Level::Note, line: number, key: key.into(), message: "b".into() };
+        assert_eq!(line("kai.yaml", &told(Some(3), "a.c")), "kai.yaml:3: a.c: b");
+        assert_eq!(line("kai.yaml", &told(None, "")), "kai.yaml: b");
+    }
 }

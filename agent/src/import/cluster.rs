@@ -33,7 +33,10 @@ fn timeout(draft: &mut Draft) {
     // Their programs take the old key where it has a meaning.
     let (chosen, other) = if old.as_ref().is_some_and(|(seconds, _)| *seconds > 0) { (old, new) } else { (new, old) };
     if let Some((_, entry)) = other {
-        draft.note(&entry, "the other of `kubernetes.request-timeout-seconds` and `kubernetes-request-timeout-seconds` counts");
+        draft.note(
+            &entry,
+            "the other of `kubernetes.request-timeout-seconds` and `kubernetes-request-timeout-seconds` counts",
+        );
     }
     let Some((seconds, entry)) = chosen else { return };
     if seconds == 0 {
@@ -69,7 +72,10 @@ fn include(draft: &mut Draft, items: &[Item], entry: &Entry) {
     }
     for Item { line, text } in items {
         if !patterns::is_label(text) {
-            draft.warn(entry, format!("no namespace is called `{text}`, so that it chooses none there; here it is a pattern"));
+            draft.warn(
+                entry,
+                format!("no namespace is called `{text}`, so that it chooses none there; here it is a pattern"),
+            );
         }
         draft.push(&["collectors", "kubernetes", "namespaces", "include"], text.clone(), entry, *line);
     }
@@ -121,7 +127,8 @@ fn kubeconfig(draft: &mut Draft) {
 
 impl Explicit {
     fn all(&self) -> impl Iterator<Item = &(String, Entry)> {
-        let all = [&self.server, &self.certificate, &self.kind, &self.client_certificate, &self.private_key, &self.token];
+        let all =
+            [&self.server, &self.certificate, &self.kind, &self.client_certificate, &self.private_key, &self.token];
         all.into_iter().flatten()
     }
 
@@ -153,7 +160,10 @@ impl Explicit {
             "current-context": cluster,
         });
         draft.set(&setting("kubeconfig_data"), kubeconfig.to_string(), from);
-        draft.warn(secret, "it stands in the result as it stands here; better in a file: `server`, `ca_file` and `token_file`");
+        draft.warn(
+            secret,
+            "it stands in the result as it stands here; better in a file: `server`, `ca_file` and `token_file`",
+        );
         for (_, entry) in self.all() {
             let is_other = if is_token {
                 entry.is("kubeconfig.user.client-cert") || entry.is("kubeconfig.user.private-key")

@@ -153,7 +153,7 @@ impl Draft {
     pub(super) fn tell_rest(&mut self) {
         for entry in std::mem::take(&mut self.entries) {
             let beneath = format!("{}.", entry.key.to_ascii_lowercase());
-            if !keys::all().any(|key| key.starts_with(&beneath)) && !entry.key.is_empty() {
+            if !keys::all().any(|key| key.starts_with(&beneath)) {
                 let hint = nearest(&entry.key, keys::all());
                 let hint = hint.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
                 self.tell(Level::Unknown, &entry, format!("neither kai nor k8s-inventory has this key{hint}"));
@@ -223,8 +223,8 @@ impl Draft {
     }
 }
 
-/// A kubeconfig's file, and the pod's service account, are on the machine where the agent is to run and not on this one: in their place
-/// stands a cluster that takes no file.
+/// A kubeconfig's file, and the pod's service account, are on the machine where the agent is to run and not on this one: in
+/// their place stands a cluster that takes no file.
 fn stand_in(table: &mut Table) {
     let cluster = table.get_mut("collectors").and_then(|all| all.get_mut("kubernetes")).and_then(Value::as_table_mut);
     if let Some(cluster) = cluster.filter(|cluster| !cluster.contains_key("kubeconfig_data")) {

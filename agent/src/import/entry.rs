@@ -144,7 +144,10 @@ mod tests {
         let text = |text: &str| entry(Value::Text(text.into()));
         assert_eq!(text("60").whole(), Ok(60));
         assert_eq!(entry(Value::Number(60)).whole(), Ok(60));
-        assert_eq!(entry(Value::Number(-1)).whole().unwrap_err(), "it is a number, expected a whole number that is not negative");
+        assert_eq!(
+            entry(Value::Number(-1)).whole().unwrap_err(),
+            "it is a number, expected a whole number that is not negative"
+        );
         assert_eq!(text("true").truth(), Ok(true));
         assert_eq!(text("yes").truth().unwrap_err(), "it is a text, expected `true` or `false`");
         assert_eq!(entry(Value::Number(7)).text().as_deref(), Ok("7"));

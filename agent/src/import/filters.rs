@@ -18,7 +18,8 @@ pub(super) fn convert(draft: &mut Draft, label: Option<(String, Entry)>) {
         } else if is_disabled {
             draft.warn(
                 &entry,
-                "it is not converted: one filter is for nodes, namespaces and pods alike; name what is not to be reported in `exclude`",
+                "it is not converted: one filter is for nodes, namespaces and pods alike; \
+                 name what is not to be reported in `exclude`",
             );
         } else {
             draft.note(&entry, "labels and annotations are reported unless a filter takes them out");
@@ -42,7 +43,8 @@ fn include(draft: &mut Draft, what: &str, is_disabled: [bool; 3]) {
         let read = draft.take_as(&format!("metadata-collection.{kind}.include-{what}"), Entry::list);
         let written = draft.take_as(&format!("metadata-collection.{kind}.{what}"), Entry::list);
         if let Some((_, entry)) = &written {
-            let message = "their program does not read this key, though its documentation has it: so far all were reported";
+            let message =
+                "their program does not read this key, though its documentation has it: so far all were reported";
             draft.warn(entry, if read.is_some() { "`include-…` counts instead, as it does there" } else { message });
         }
         match (read.or(written), is_disabled) {
@@ -58,7 +60,10 @@ fn include(draft: &mut Draft, what: &str, is_disabled: [bool; 3]) {
         }
         if !unlisted.is_empty() {
             let kinds = unlisted.join(" and ");
-            draft.warn(&entry, format!("one filter is for all: of {kinds}, of which all {what} were reported, these are left as well"));
+            draft.warn(
+                &entry,
+                format!("one filter is for all: of {kinds}, of which all {what} were reported, these are left as well"),
+            );
         }
     }
 }

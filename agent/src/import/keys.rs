@@ -1,5 +1,5 @@
-//! The keys of `kai` 0.2 to 0.5 and of `k8s-inventory` up to 1.8 and what is announced behind it, without those that have no meaning here: of these
-//! there is said why, and what to do instead.
+//! The keys of `kai` 0.2 to 0.5, and of `k8s-inventory` up to 1.8 and what is announced behind it: those that are converted,
+//! and those that have no meaning here, with why and what to do instead.
 
 /// Keys that are converted. `account-routes` has tables of accounts beneath it.
 pub(super) const CONVERTED: &[&str] = &[
@@ -57,7 +57,10 @@ pub(super) const CONVERTED: &[&str] = &[
 
 /// Keys that have no meaning here, with why and what to do.
 pub(super) const NOT_HERE: &[(&str, &str)] = &[
-    ("output", "reports go to targets here; `stocktake-agent collect --format kai-json` or `kai-table` prints what kai does"),
+    (
+        "output",
+        "reports go to targets here; `stocktake-agent collect --format kai-json` or `kai-table` prints what kai does",
+    ),
     ("quiet", "nothing but warnings is logged unless more is asked for"),
     ("log.structured", "the command line decides: `--log-format json` is one object a line"),
     ("log.level", "the command line or the environment decides: `--verbose`, or `STOCKTAKE_LOG=debug`"),
@@ -69,10 +72,19 @@ pub(super) const NOT_HERE: &[(&str, &str)] = &[
         "kubernetes.worker-pool-size",
         "one list of all namespaces needs no workers; `max_requests_per_minute` of the collector spares the API server",
     ),
-    ("namespace-selectors.ignore-empty", "a namespace without pods is reported, since it is known to be empty; name it in `exclude`"),
+    (
+        "namespace-selectors.ignore-empty",
+        "a namespace without pods is reported, since it is known to be empty; name it in `exclude`",
+    ),
     ("mode", "the command decides: `stocktake-agent run` reports always, `stocktake-agent collect` looks once"),
-    ("missing-registry-override", "an image is reported by the name that it was asked for by, with no registry made up"),
-    ("inventory-collection.method", "a cluster is watched where that is allowed, and listed where not; there is nothing to choose"),
+    (
+        "missing-registry-override",
+        "an image is reported by the name that it was asked for by, with no registry made up",
+    ),
+    (
+        "inventory-collection.method",
+        "a cluster is watched where that is allowed, and listed where not; there is nothing to choose",
+    ),
     (
         "inventory-collection.informer.cache-sync-timeout-seconds",
         "a look that takes longer than `timeout` is told as incomplete, and the next goes on",

@@ -1,5 +1,5 @@
-//! From a configuration of Anchore's `kai` or `k8s-inventory` to one of ours. Each key of theirs becomes a setting, or is told with why it does not and
-//! what to do.
+//! From a configuration of Anchore's `kai` or `k8s-inventory` to one of ours. Each key of theirs becomes a setting, or is told
+//! with why it does not and what to do.
 
 mod cluster;
 mod draft;

@@ -82,7 +82,8 @@ fn secret(draft: &mut Draft, table: &[&str], entry: &Entry) {
     if let Some(variable) = entry.variable() {
         draft.refer(variable);
         draft.set(&at("password_env"), variable, entry);
-        draft.note(entry, format!("the environment variable {variable} is read, which has to be set for the agent too"));
+        draft
+            .note(entry, format!("the environment variable {variable} is read, which has to be set for the agent too"));
     } else if let Some(password) = draft.read(entry, Entry::text) {
         draft.set(&at("password"), password, entry);
         draft.warn(entry, "it stands in the result as it stands here; better in `password_file` or `password_env`");
@@ -93,11 +94,14 @@ fn connection(draft: &mut Draft) {
     if let Some((is_insecure, entry)) = draft.take_as("anchore.http.insecure", Entry::truth) {
         draft.set(&path(&["danger_accept_invalid_certificates"]), is_insecure, &entry);
         if is_insecure {
-            draft.warn(&entry, "whoever is in between can take the password and the inventory: write `ca_file` instead");
+            draft
+                .warn(&entry, "whoever is in between can take the password and the inventory: write `ca_file` instead");
         }
     }
     match draft.take_as("anchore.http.timeout-seconds", Entry::whole) {
-        Some((0, entry)) => draft.note(&entry, "0 is no limit there; here a request may take `timeout`, a minute where nothing is said"),
+        Some((0, entry)) => {
+            draft.note(&entry, "0 is no limit there; here a request may take `timeout`, a minute where nothing is said")
+        }
         Some((seconds, entry)) => draft.set(&path(&["timeout"]), format!("{seconds}s"), &entry),
         None => {}
     }
@@ -116,7 +120,8 @@ fn limits(draft: &mut Draft) {
         None => {}
     }
     match draft.take_as("inventory-report-limits.payload-threshold-bytes", Entry::whole) {
-        Some((0, entry)) => draft.note(&entry, "0 is no limit there; here a request has at most `max_bytes`, 8 MiB where nothing is said"),
+        Some((0, entry)) => draft
+            .note(&entry, "0 is no limit there; here a request has at most `max_bytes`, 8 MiB where nothing is said"),
         Some((bytes, entry)) => {
             draft.set(&path(&["max_bytes"]), format!("{bytes} B"), &entry);
             draft.note(&entry, "it becomes a limit, which no request exceeds by a namespace");
@@ -149,7 +154,9 @@ fn route(draft: &mut Draft, name: &str, account: &Entry, fields: Vec<Entry>) {
     for field in fields {
         let key = field.name(account).to_ascii_lowercase();
         match key.as_str() {
-            "namespaces" | "user" | "password" if field.value.is_empty() => draft.note(&field, "it is empty, and so the default"),
+            "namespaces" | "user" | "password" if field.value.is_empty() => {
+                draft.note(&field, "it is empty, and so the default")
+            }
             "namespaces" => {
                 let list = draft.read(&field, Entry::list);
                 found.namespaces = list.map(|list| (list, field));
@@ -163,14 +170,18 @@ fn route(draft: &mut Draft, name: &str, account: &Entry, fields: Vec<Entry>) {
         for field in [&found.user, &found.password].into_iter().flatten() {
             draft.warn(field, "it is not converted: its route has no namespaces");
         }
-        return draft.warn(account, "it has no namespaces and is left out");
+        draft.warn(account, "it has no namespaces and is left out");
+        return;
     };
     let table = path(&["account_routes", name]);
     let at = |key| table.iter().copied().chain([key]).collect::<Vec<_>>();
     for Item { line, text } in namespaces {
         draft.push(&at("namespaces"), patterns::found_in(&text), &entry, line);
         if patterns::is_label(&text) {
-            let message = format!("`{text}` covers every name that it is found in there, and so it does here; write `{text}` instead of `*{text}*` for one namespace");
+            let message = format!(
+                "`{text}` covers every name that it is found in, there and here; \
+                 write `{text}` instead of `*{text}*` for one namespace"
+            );
             draft.warn(&entry, message);
         }
     }
@@ -186,7 +197,10 @@ fn route(draft: &mut Draft, name: &str, account: &Entry, fields: Vec<Entry>) {
         }
         (user, password) => {
             for field in [user, password].into_iter().flatten() {
-                draft.warn(&field, "it is not converted: user and password belong together; without them the target's user sends");
+                draft.warn(
+                    &field,
+                    "it is not converted: user and password belong together; without them the target's user sends",
+                );
             }
         }
     }
@@ -198,26 +212,31 @@ fn label(draft: &mut Draft) -> Option<(String, Entry)> {
     let read = draft.take_as("account-route-by-namespace-label.ignore-missing-label", Entry::truth);
     let written = draft.take_as("account-route-by-namespace-label.ignore-namespace-missing-label", Entry::truth);
     if let Some((_, entry)) = &written {
-        draft.warn(
-            entry,
-            "their program does not read this key, though its documentation has it: so far namespaces without the label were sent",
-        );
+        let message = if read.is_some() {
+            "`ignore-missing-label` counts instead, as it does there"
+        } else {
+            "their program does not read this key, though its documentation has it: \
+             so far namespaces without the label were sent"
+        };
+        draft.warn(entry, message);
     }
+    let ignored = read.or(written);
     let Some((key, entry)) = &label else {
         let entries = default.map(|(_, entry)| entry).into_iter();
-        let entries = entries.chain([read, written].into_iter().flatten().map(|(_, entry)| entry));
-        for entry in entries {
+        for entry in entries.chain(ignored.map(|(_, entry)| entry)) {
             draft.note(&entry, "it is not converted: without `account-route-by-namespace-label.key` no label decides");
         }
         return None;
     };
     draft.set(&path(&[LABEL, "key"]), key.clone(), entry);
-    let is_ignored = [&read, &written].into_iter().flatten().any(|(is_ignored, _)| *is_ignored);
-    for (_, entry) in [read, written].into_iter().flatten() {
+    let is_ignored = ignored.as_ref().is_some_and(|(is_ignored, _)| *is_ignored);
+    if let Some((_, entry)) = ignored {
         draft.set(&path(&[LABEL, "ignore_missing_label"]), is_ignored, &entry);
     }
     match default {
-        Some((_, entry)) if is_ignored => draft.note(&entry, "it is not converted: namespaces without the label are left out"),
+        Some((_, entry)) if is_ignored => {
+            draft.note(&entry, "it is not converted: namespaces without the label are left out");
+        }
         Some((account, entry)) => draft.set(&path(&[LABEL, "default_account"]), account, &entry),
         None => {}
     }

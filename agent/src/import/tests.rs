@@ -66,7 +66,8 @@ fn no_key_is_dropped() {
     for text in [KAI, K8S_INVENTORY] {
         let document = yaml::parse(text).unwrap();
         let is_leaf = |_: &str| false;
-        let given: BTreeSet<String> = Entry::all(document.clone(), is_leaf).into_iter().map(|entry| entry.key).collect();
+        let given: BTreeSet<String> =
+            Entry::all(document.clone(), is_leaf).into_iter().map(|entry| entry.key).collect();
         let draft = convert(document);
         let told = draft.told.iter().map(|told| told.key.as_str());
         let answered: BTreeSet<&str> = draft.converted().chain(told).collect();
@@ -100,7 +101,11 @@ fn keys_are_known_in_any_case_and_others_are_told() {
 #[test]
 fn what_is_no_configuration_is_told_with_its_line() {
     assert!(errors("a: b\n  c: d\n")[0].starts_with("Error 2 : not valid YAML: "), "{:?}", errors("a: b\n  c: d\n"));
-    assert!(errors("mode: a\nmode: b\n")[0].starts_with("Error 2 : not valid YAML: "), "{:?}", errors("mode: a\nmode: b\n"));
+    assert!(
+        errors("mode: a\nmode: b\n")[0].starts_with("Error 2 : not valid YAML: "),
+        "{:?}",
+        errors("mode: a\nmode: b\n")
+    );
     assert_eq!(errors("- a\n"), ["Error  : it is a list, expected a table\n"]);
     assert_eq!(
         errors("polling-interval-seconds: soon\nanchore: x\nnamespaces: {a: b}\n"),
@@ -115,12 +120,19 @@ fn what_is_no_configuration_is_told_with_its_line() {
 /// What a mistake in YAML is told with does not repeat the line that it is in.
 #[test]
 fn a_password_is_in_no_message() {
-    for text in ["anchore:\n  password: 'hunter2\n", "anchore:\n  password: {hunter2: [hunter2]}\n", "anchore:\n  password: hunter2\n mode: x\n"] {
+    for text in [
+        "anchore:\n  password: 'hunter2\n",
+        "anchore:\n  password: {hunter2: [hunter2]}\n",
+        "anchore:\n  password: hunter2\n mode: x\n",
+    ] {
         let told = errors(text).concat();
         assert!(!told.contains("hunter2"), "{told}");
     }
     let told = all_told("anchore: {url: 'https://a', user: b, password: hunter2}");
-    assert!(!told.contains("hunter2") && told.contains("Warning 1 anchore.password: it stands in the result"), "{told}");
+    assert!(
+        !told.contains("hunter2") && told.contains("Warning 1 anchore.password: it stands in the result"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -179,8 +191,14 @@ fn namespaces() {
 #[test]
 fn timeouts() {
     let timeout = |text: &str| settings(text).get("agent").map(|agent| agent["timeout"].to_string());
-    assert_eq!(timeout("kubernetes-request-timeout-seconds: 20\nkubernetes: {request-timeout-seconds: 60}").unwrap(), "\"20s\"");
-    assert_eq!(timeout("kubernetes-request-timeout-seconds: 0\nkubernetes: {request-timeout-seconds: 60}").unwrap(), "\"60s\"");
+    assert_eq!(
+        timeout("kubernetes-request-timeout-seconds: 20\nkubernetes: {request-timeout-seconds: 60}").unwrap(),
+        "\"20s\""
+    );
+    assert_eq!(
+        timeout("kubernetes-request-timeout-seconds: 0\nkubernetes: {request-timeout-seconds: 60}").unwrap(),
+        "\"60s\""
+    );
     assert_eq!(timeout("kubernetes-request-timeout-seconds: 0\n"), None);
 }
 
