@@ -109,6 +109,9 @@ fn kubeconfig(draft: &mut Draft) {
         if path == "use-in-cluster" {
             draft.note(&entry, "the account of the agent's pod is used where nothing else is said");
         } else {
+            if path.starts_with('~') {
+                draft.warn(&entry, "`~` is not replaced here: write the whole path");
+            }
             draft.set(&setting("kubeconfig"), path, &entry);
         }
         "`kubeconfig.path` counts instead, as it does there"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stocktake_core::{Environment, Registry, model::Host, nearest};
+use stocktake_core::{ConfigError, Environment, Registry, model::Host, nearest};
 use toml::{Table, Value};
 
 use super::{entry::Entry, keys};
@@ -180,7 +180,7 @@ impl Draft {
         let variables = self.variables.iter().map(|name| (name.clone(), "x".to_owned())).collect();
         let environment = Environment { variables, ..Environment::default() };
         for complaint in config::complaints(&table.to_string(), registry, &environment, &Host::default()) {
-            let (line, key) = match self.origin_of(&complaint.path) {
+            let (line, key) = match self.origin_of(&complaint) {
                 Some(origin) => (Some(origin.line), origin.key.clone()),
                 None => (None, String::new()),
             };
@@ -203,12 +203,17 @@ impl Draft {
         self.table.to_string()
     }
 
-    /// Which key a setting was made of: the nearest around it, else the first in it.
-    fn origin_of(&self, path: &str) -> Option<&Origin> {
+    /// Which key a complaint comes from: the one of the setting around it, else of the first that it names, else of the first in it.
+    fn origin_of(&self, ConfigError { path, message, .. }: &ConfigError) -> Option<&Origin> {
         let around = self.origins.iter().filter(|origin| is_within(path, &origin.path));
+        let inside = self.origins.iter().filter(|origin| is_within(&origin.path, path));
+        let is_named = |origin: &&Origin| {
+            origin.path.rsplit('.').next().is_some_and(|setting| message.contains(&format!("`{setting}`")))
+        };
         around
             .max_by_key(|origin| origin.path.len())
-            .or_else(|| self.origins.iter().find(|origin| is_within(&origin.path, path)))
+            .or_else(|| inside.clone().find(is_named))
+            .or_else(|| inside.clone().next())
     }
 
     /// Notes which key a setting was made of.

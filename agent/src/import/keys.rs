@@ -65,7 +65,7 @@ pub(super) const NOT_HERE: &[(&str, &str)] = &[
     ("log.structured", "the command line decides: `--log-format json` is one object a line"),
     ("log.level", "the command line or the environment decides: `--verbose`, or `STOCKTAKE_LOG=debug`"),
     ("log.file", "the log goes to stderr, which systemd and Kubernetes keep; redirect it where nobody does"),
-    ("check-for-app-update", "nobody reads it there, and no program here looks for updates; leave it away"),
+    ("check-for-app-update", "their programs do not read it, and ours look for no updates; leave it out"),
     ("dev.profile-cpu", "there is no profile; `/metrics` tells what each look and each delivery took"),
     ("kubernetes.request-batch-size", "pages have 500 pods where there are pages: see `list` of the collector"),
     (
