@@ -58,7 +58,7 @@ impl Draft {
         let position = self.entries.iter().position(|entry| entry.is(key))?;
         let entry = self.entries.remove(position);
         if entry.value.is_empty() {
-            self.note(&entry, "it is empty, and so the default");
+            self.note_empty(&entry);
             return None;
         }
         Some(entry)
@@ -137,6 +137,10 @@ impl Draft {
         }
     }
 
+    pub(super) fn note_empty(&mut self, entry: &Entry) {
+        self.note(entry, "it is empty, and so the default");
+    }
+
     pub(super) fn note(&mut self, entry: &Entry, message: impl Into<String>) {
         self.tell(Level::Note, entry, message);
     }
@@ -158,7 +162,7 @@ impl Draft {
                 let hint = hint.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default();
                 self.tell(Level::Unknown, &entry, format!("neither kai nor k8s-inventory has this key{hint}"));
             } else if entry.value.is_empty() {
-                self.note(&entry, "it is empty, and so the default");
+                self.note_empty(&entry);
             } else {
                 self.tell(Level::Error, &entry, format!("it is {}, expected a table", entry.value.kind()));
             }

@@ -100,7 +100,8 @@ fn connection(draft: &mut Draft) {
     }
     match draft.take_as("anchore.http.timeout-seconds", Entry::whole) {
         Some((0, entry)) => {
-            draft.note(&entry, "0 is no limit there; here a request may take `timeout`, a minute where nothing is said")
+            draft
+                .note(&entry, "0 is no limit there; here a request may take `timeout`, a minute where nothing is said");
         }
         Some((seconds, entry)) => draft.set(&path(&["timeout"]), format!("{seconds}s"), &entry),
         None => {}
@@ -155,7 +156,7 @@ fn route(draft: &mut Draft, name: &str, account: &Entry, fields: Vec<Entry>) {
         let key = field.name(account).to_ascii_lowercase();
         match key.as_str() {
             "namespaces" | "user" | "password" if field.value.is_empty() => {
-                draft.note(&field, "it is empty, and so the default")
+                draft.note_empty(&field);
             }
             "namespaces" => {
                 let list = draft.read(&field, Entry::list);
