@@ -100,12 +100,13 @@ fn keys_are_known_in_any_case_and_others_are_told() {
 
 #[test]
 fn what_is_no_configuration_is_told_with_its_line() {
-    assert!(errors("a: b\n  c: d\n")[0].starts_with("Error 2 : not valid YAML: "), "{:?}", errors("a: b\n  c: d\n"));
-    assert!(
-        errors("mode: a\nmode: b\n")[0].starts_with("Error 2 : not valid YAML: "),
-        "{:?}",
-        errors("mode: a\nmode: b\n")
+    assert_eq!(
+        errors("a: b\n  c: d\n"),
+        ["Error 2 : not valid YAML: mapping values are not allowed in this context\n"]
     );
+    assert_eq!(errors("mode: a\nmode: b\n"), ["Error 2 : not valid YAML: duplicate mapping key: mode\n"]);
+    let two = errors("mode: a\n---\nmode: b\n");
+    assert!(two[0].starts_with("Error 3 : not valid YAML: ") && !two[0].contains("from_str"), "{two:?}");
     assert_eq!(errors("- a\n"), ["Error  : it is a list, expected a table\n"]);
     assert_eq!(
         errors("polling-interval-seconds: soon\nanchore: x\nnamespaces: {a: b}\n"),

@@ -33,8 +33,10 @@ pub(super) fn parse(text: &str) -> Result<Value, (Option<usize>, String)> {
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map(|place| line(place.line()));
-        let message = error.without_snippet().to_string();
-        (line, message.lines().next().unwrap_or_default().to_owned())
+        // Not the library's advice to who programs with it, and not the place once more.
+        let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        let message = message.lines().next().unwrap_or_default();
+        (line, message.split(" at line ").next().unwrap_or_default().to_owned())
     })
 }
 
