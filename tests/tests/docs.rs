@@ -43,6 +43,27 @@ fn docs_are_fresh() {
     );
 }
 
+#[test]
+fn what_to_do_is_said_of_every_metric() {
+    let operations = fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+    let of_agent = printed(&["metrics"]);
+    let of_agent = of_agent.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+    // Expressions for alerts are in a table, too.
+    let is_name = |name: &String| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let of_agent = of_agent.filter(|name| name.starts_with("stocktake_agent_") && is_name(name));
+    // Not asked of a server: it is silent on what it has counted nothing of.
+    let source = fs::read_to_string(repository().join("server/src/metrics.rs")).unwrap();
+    let of_server = source.split("registry.register").skip(1).map(|rest| {
+        let (how, rest) = rest.split_once("(\"").unwrap();
+        let unit = if how == "_with_unit" { "_seconds" } else { "" };
+        format!("stocktake_server_{}{unit}", rest.split_once('"').unwrap().0)
+    });
+    let mut names: Vec<String> = of_agent.chain(of_server).collect();
+    // Counters end in `_total`, which their name in the server's source does not.
+    names.retain(|name| ![name, &format!("{name}_total")].iter().any(|it| operations.contains(&format!("| `{it}` |"))));
+    assert!(names.is_empty(), "docs/operations.md says nothing of {}", names.join(", "));
+}
+
 fn printed(arguments: &[&str]) -> String {
     Agent::new(arguments).run().exits(0).stdout
 }

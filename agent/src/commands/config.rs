@@ -33,15 +33,23 @@ fn configuration_schema(registry: &Registry) -> anyhow::Result<Value> {
     let collectors = by_name("collector", collectors.collect::<anyhow::Result<_>>()?, &mut definitions);
     let targets = KINDS.iter().map(|kind| Ok((kind.kind, target_schema(kind)?)));
     let targets = by_name("target", targets.collect::<anyhow::Result<_>>()?, &mut definitions);
+    let mut section = |schema: schemars::Schema| {
+        let Settings { schema, definitions: inner } = parts(schema.into());
+        definitions.extend(inner);
+        schema
+    };
+    let agent = section(schemars::schema_for!(AgentSettings));
+    let filters = section(schemars::schema_for!(Filters));
+    let telemetry = section(schemars::schema_for!(TelemetrySettings));
     Ok(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Configuration of stocktake-agent",
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "agent": without_header(serde_json::to_value(schemars::schema_for!(AgentSettings))?),
-            "filters": without_header(serde_json::to_value(schemars::schema_for!(Filters))?),
-            "telemetry": without_header(serde_json::to_value(schemars::schema_for!(TelemetrySettings))?),
+            "agent": agent,
+            "filters": filters,
+            "telemetry": telemetry,
             "collectors": with_members(collectors, 1, "Collectors by name."),
             "targets": with_members(targets, 0, "Targets by name."),
         },

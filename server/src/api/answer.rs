@@ -116,9 +116,12 @@ fn csv_head(columns: &[&str]) -> Bytes {
     (names.join(",") + "\n").into()
 }
 
+/// A cell. What a spreadsheet would take for a formula gets an apostrophe before it, as names and labels are written by others (OWASP,
+/// "CSV Injection"), and so does what begins with one, so that taking away the first of a cell gives back the text; as the agent's CSV.
 fn field(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) => format!("'{text}"),
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),
     }
@@ -141,4 +144,23 @@ pub(super) fn cut<T>(mut items: Vec<T>, asked: &Asked, end: impl Fn(&T) -> Curso
     items.truncate(limit);
     let next = items.last().filter(|_| more).map(end);
     Page { items, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::field;
+
+    #[test]
+    fn a_spreadsheet_meets_no_formula() {
+        for text in ["=cmd|'x'/=ns", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'=1"] {
+            assert_eq!(field(Some(&json!(text))), format!("'{text}"));
+        }
+        for (value, cell) in
+            [(json!("nginx:1.27"), "nginx:1.27"), (json!("a=b"), "a=b"), (json!(-1), "-1"), (json!(null), "")]
+        {
+            assert_eq!(field(Some(&value)), cell);
+        }
+    }
 }

@@ -51,6 +51,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     logging::start(cli.log_format, cli.verbose);
+    // An inventory, its journal and its copies are their owner's alone. (What it was is of no use.)
+    let _ = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     match dispatch(cli.command) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -273,7 +273,7 @@ async fn who_did_what_which_bundles_came_and_what_was_not_taken_is_kept_for_so_l
         for (id, at) in [(1, NOW - 400 * DAY - 1), (2, NOW - 400 * DAY)] {
             text += &format!("INSERT INTO audit VALUES (7, {at}, {id}, 'w', NULL, 'a', 'o', 'ok');");
             text += &format!("INSERT INTO bundle VALUES (7, '{id}', {at});");
-            text += &format!("INSERT INTO dead_letter VALUES (7, 1, {id}, {at}, 'r', 0);");
+            text += &format!("INSERT INTO dead_letter VALUES (7, 1, {id}, {id}, {at}, 'r', 0);");
         }
         run(&database, &text).await;
         Reaper::new(&app(&database, 0, 400)).run(NOW).await.unwrap();

@@ -1,8 +1,10 @@
 //! From start to end.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
 };
 
 use serde_json::Value;
@@ -29,6 +31,18 @@ fn starts_and_ends(mut server: Server) {
     assert_eq!(server.get("/readyz").status, 200);
     assert_eq!(server.terminate().code(), Some(0), "{}", server.told());
     server.restart();
+}
+
+#[test]
+fn its_files_are_its_owners_alone() {
+    let server = Server::sqlite();
+    for file in fs::read_dir(server.folder()).unwrap().map(Result::unwrap) {
+        let name = file.file_name().into_string().unwrap();
+        if name.starts_with("inventory.db") {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{name}");
+        }
+    }
+    assert!(server.folder().join("inventory.db-wal").exists(), "there is something to look at");
 }
 
 #[test]

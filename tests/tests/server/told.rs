@@ -107,9 +107,10 @@ fn agent(server: &Server, namespace: &str) -> Running {
 fn is_told(mut server: Server) {
     let namespace = format!("told-{}", uuid::Uuid::now_v7().simple());
     let _ = tools::output(tools::kubectl().args(["create", "namespace", &namespace]));
+    // Other suites look at the whole cluster: it is waited for.
     let _cleanup = Cleanup::new(|| {
         let mut delete = tools::kubectl();
-        drop(tools::try_output(delete.args(["delete", "namespace", &namespace, "--now", "--wait=false"])));
+        drop(tools::try_output(delete.args(["delete", "namespace", &namespace, "--now", "--timeout=60s"])));
     });
     let context = format!("bed/{namespace}");
     let (watching, secret) = watch(&server, &context);
