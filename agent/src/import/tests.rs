@@ -104,7 +104,10 @@ fn what_is_no_configuration_is_told_with_its_line() {
         errors("a: b\n  c: d\n"),
         ["Error 2 : not valid YAML: mapping values are not allowed in this context\n"]
     );
-    assert_eq!(errors("mode: a\nmode: b\n"), ["Error 2 : not valid YAML: duplicate mapping key `mode` is not allowed here\n"]);
+    assert_eq!(
+        errors("mode: a\nmode: b\n"),
+        ["Error 2 : not valid YAML: duplicate mapping key `mode` is not allowed here\n"]
+    );
     let two = errors("mode: a\n---\nmode: b\n");
     assert!(two[0].starts_with("Error 3 : not valid YAML: ") && !two[0].contains("from_str"), "{two:?}");
     assert_eq!(errors("- a\n"), ["Error  : it is a list, expected a table\n"]);
