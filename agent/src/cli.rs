@@ -77,6 +77,18 @@ Exit status:
    0  every target has taken a report
   69  one has not in time, or nobody answers; what is printed says which and why";
 
+const IMPORT_AFTER_HELP: &str = "\
+Examples:
+  stocktake-agent config import .kai.yaml > agent.toml
+  stocktake-agent check --config agent.toml
+
+What is not converted is told on stderr, with why and what to do.
+
+Exit status:
+   0  every key was converted or told
+   1  the same, and some are no keys of kai or k8s-inventory
+  78  what is in the file is not valid, or would become what is not";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Look once at everything, and print it.
@@ -104,7 +116,7 @@ pub(crate) enum Command {
     Collectors,
     /// List the metrics that `run` serves, as Markdown.
     Metrics,
-    /// Show what a configuration can hold.
+    /// Show what a configuration can hold, or make one of another program's.
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
@@ -318,6 +330,13 @@ pub(crate) enum ConfigCommand {
     Schema,
     /// A configuration with every setting explained.
     Example,
+    /// Convert a configuration of Anchore's kai or k8s-inventory.
+    #[command(after_help = IMPORT_AFTER_HELP)]
+    Import {
+        /// Their configuration file (YAML); `-` for standard input.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

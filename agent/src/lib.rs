@@ -21,6 +21,7 @@ mod environment;
 mod exit;
 mod explain;
 mod follow;
+mod import;
 mod isolate;
 mod lease;
 mod logging;

@@ -5,6 +5,7 @@ mod collect;
 mod collectors;
 mod config;
 mod delivered;
+mod import;
 mod metrics;
 mod run;
 mod spool;
@@ -77,6 +78,7 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Collectors => collectors::run(registry),
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
         Command::Config { command: ConfigCommand::Example } => config::example(registry),
+        Command::Config { command: ConfigCommand::Import { file } } => import::run(&file, registry),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stocktake-agent", &mut script);

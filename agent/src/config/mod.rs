@@ -122,6 +122,17 @@ pub(crate) fn load_telemetry(path: &Path) -> Result<TelemetrySettings, Invalid> 
     }
 }
 
+/// What is wrong with a configuration that is not in a file yet.
+pub(crate) fn complaints(
+    text: &str,
+    registry: &Registry,
+    environment: &Environment,
+    host: &Host,
+) -> impl Iterator<Item = ConfigError> {
+    let complaints = parse(text, registry, environment, host).err().unwrap_or_default();
+    complaints.into_iter().map(|(_, complaint)| complaint)
+}
+
 fn read(path: &Path) -> Result<String, (Option<usize>, ConfigError)> {
     fs::read_to_string(path)
         .map_err(|error| (None, ConfigError::new("", format!("cannot read the configuration: {error}"))))
