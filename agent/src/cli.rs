@@ -1,5 +1,7 @@
 //! The command line's grammar.
 
+mod values;
+
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _},
@@ -10,8 +12,9 @@ use std::{
 use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource,
 };
-use jiff::SignedDuration;
 
+use self::values::interval;
+pub(crate) use self::values::tag;
 use crate::render::MissingTag;
 
 /// Says which containers run, made from which images, on Kubernetes, containerd, CRI-O, Docker and Podman.
@@ -435,22 +438,6 @@ impl Collect {
         }
         Ok(())
     }
-}
-
-/// Less than a second would be a load and no interval.
-fn interval(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text.parse().map_err(|_| "a duration is written like `30s` or `2m 30s`")?;
-    let duration = Duration::try_from(duration).unwrap_or_default();
-    if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("it is less than a second".to_owned()) }
-}
-
-/// A tag by the grammar of the OCI distribution specification.
-pub(crate) fn tag(text: &str) -> Result<String, String> {
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    let is_tag = text.len() <= 128
-        && text.as_bytes().first().is_some_and(is_word)
-        && text.as_bytes().iter().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'));
-    if is_tag { Ok(text.to_owned()) } else { Err("a tag is letters, digits and `_`, within it `.` and `-` too".into()) }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

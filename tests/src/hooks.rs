@@ -1,14 +1,12 @@
 //! Who is told: a receiver of webhooks, which notes what came when, and takes it.
 
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
-    thread::JoinHandle,
 };
 
 use axum::{
@@ -20,7 +18,8 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::oneshot;
+
+use crate::service::Service;
 
 /// What the server needs to have in its configuration to tell one of these.
 pub const ALLOWED: &str = "[notify]\nallow_networks = ['127.0.0.0/8']\n";
@@ -57,15 +56,13 @@ struct Shared {
 
 /// A receiver, until it is stopped or goes.
 pub struct Hooks {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hooks at {} with {}", self.address, self.count())
+        write!(f, "Hooks at {} with {}", self.address(), self.count())
     }
 }
 
@@ -90,36 +87,20 @@ impl Hooks {
 
     fn serve(address: SocketAddr, shared: Shared) -> Self {
         let shared = Arc::new(shared);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (bound, address_of) = mpsc::channel();
-        let state = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let served: io::Result<()> = runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::bind(address).await?;
-                bound.send(listener.local_addr()?).expect("the test waits for it");
-                let router = Router::new().route("/", post(take)).with_state(state);
-                tokio::select! {
-                    served = axum::serve(listener, router).into_future() => served,
-                    _ = stopped => Ok(()),
-                }
-            });
-            served.expect("the receiver serves");
-        });
-        let address = address_of.recv().expect("the receiver listens");
-        Self { address, shared, stop: Some(stop), thread: Some(thread) }
+        let router = Router::new().route("/", post(take)).with_state(Arc::clone(&shared));
+        Self { service: Service::start(address, router), shared }
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.service.address()
     }
 
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("http://{}/", self.address())
     }
 
     /// How many have come.
@@ -135,25 +116,9 @@ impl Hooks {
         hooks.map(|hooks| hooks.iter().skip(skip).cloned().collect()).unwrap_or_default()
     }
 
-    /// Nobody listens at its address afterwards.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It may have ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Hooks {
-    fn drop(&mut self) {
-        self.end();
+    /// Ends it: nobody listens at its address afterwards.
+    pub fn stop(self) {
+        drop(self.service);
     }
 }
 

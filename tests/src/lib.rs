@@ -32,6 +32,7 @@ pub mod report;
 pub mod running;
 pub mod sandbox;
 pub mod server;
+mod service;
 pub mod tools;
 
 use std::{

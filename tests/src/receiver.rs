@@ -7,10 +7,8 @@ mod faults;
 mod ledger;
 
 use std::{
-    io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    thread::JoinHandle,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
@@ -21,20 +19,18 @@ use axum::{
     routing::post,
 };
 use stocktake_core::wire;
-use tokio::sync::oneshot;
 
 pub use self::{
     faults::Fault,
     ledger::{Accepted, Ledger},
 };
+use crate::service::Service;
 
 /// A receiver, which ends when this goes.
 #[derive(Debug)]
 pub struct Receiver {
-    address: SocketAddr,
+    service: Service,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,39 +52,23 @@ impl Receiver {
     #[must_use]
     pub fn at(address: SocketAddr, ledger: Ledger) -> Self {
         let shared = Arc::new(Shared { ledger: Mutex::new(ledger), ..Shared::default() });
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (bound, address_of) = mpsc::channel();
-        let state = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let served: io::Result<()> = runtime.block_on(async move {
-                let listener = tokio::net::TcpListener::bind(address).await?;
-                bound.send(listener.local_addr()?).expect("the test waits for it");
-                let router = Router::new()
-                    .route(&format!("/{}", wire::REPORTS), post(reports))
-                    .route(&format!("/{}", wire::SCOPES), post(scopes))
-                    .with_state(state);
-                tokio::select! {
-                    served = axum::serve(listener, router).into_future() => served,
-                    _ = stopped => Ok(()),
-                }
-            });
-            served.expect("the receiver serves");
-        });
-        let address = address_of.recv().expect("the receiver listens");
-        Self { address, shared, stop: Some(stop), thread: Some(thread) }
+        let router = Router::new()
+            .route(&format!("/{}", wire::REPORTS), post(reports))
+            .route(&format!("/{}", wire::SCOPES), post(scopes))
+            .with_state(Arc::clone(&shared));
+        Self { service: Service::start(address, router), shared }
     }
 
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.service.address()
     }
 
     /// What it has.
@@ -118,25 +98,10 @@ impl Receiver {
 
     /// Ends it, and hands out what it has.
     #[must_use]
-    pub fn end(mut self) -> Ledger {
-        self.stop();
-        std::mem::take(&mut *self.ledger())
-    }
-
-    fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // It may have ended by itself.
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.stop();
+    pub fn end(self) -> Ledger {
+        let Self { service, shared } = self;
+        drop(service);
+        std::mem::take(&mut *lock(&shared.ledger))
     }
 }
 

@@ -127,9 +127,8 @@ impl Runtime for Docker {
 pub(crate) struct Kubernetes;
 
 impl Kubernetes {
-    /// When containerd says that it has started a container, to the nanosecond; Kubernetes has seconds.
+    /// When the kernel started a container's process: Kubernetes has whole seconds, and containerd's list no times.
     fn started_at(id: &str) -> anyhow::Result<Timestamp> {
-        // The shim's socket is made before, its first log line after: the task's process tells.
         let task = output(tools::ctr(bed::CONTAINERD, "k8s.io").args(["task", "ls"]))?;
         let mut pid = tools::rows(&task).into_iter().filter(|row| row.first().is_some_and(|first| first == id));
         let pid: u32 = pid.next().and_then(|row| row.get(1)?.parse().ok()).context("containerd has no such task")?;
