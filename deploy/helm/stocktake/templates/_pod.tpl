@@ -1,14 +1,19 @@
-{{/* What the pods of all components have in common: {root, component, values}. */}}
+{{/* What the pods of all components have in common: {root, component, values}, and `checksums` of what they are to be made anew for. */}}
 {{- define "stocktake.podMetadata" -}}
 labels:
   {{- include "stocktake.labels" . | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) .values.podAnnotations .root.Values.commonAnnotations }}
+{{- with merge (dict) (.checksums | default dict) .values.podAnnotations .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Another one for other secrets, of 65,536: whoever may see pods and no Secret could find out a weak password by a whole checksum of it, and by this one cannot tell which of many it is. */}}
+{{- define "stocktake.secretChecksum" -}}
+{{ toJson . | sha256sum | trunc 4 }}
 {{- end }}
 
 {{- define "stocktake.podSpec" -}}
@@ -37,6 +42,8 @@ priorityClassName: {{ . }}
 
 {{/* The same, of their container: also {listen, scheme}. */}}
 {{- define "stocktake.container" -}}
+# What a configuration is refused for is then in `kubectl describe pod`, too.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- toYaml .values.securityContext | nindent 2 }}
 resources:
@@ -60,8 +67,12 @@ readinessProbe:
 {{/* The agent's pod, whichever component it is: {root, component, values, config, volume} where `volume` is where the spool is. */}}
 {{- define "stocktake.agentPod" -}}
 {{- $port := include "stocktake.port" .config.telemetry.listen }}
+{{- $checksums := dict "checksum/config" (toJson .config | sha256sum) }}
+{{- if include "stocktake.hasSecret" .root }}
+{{- $_ := set $checksums "checksum/credentials" (include "stocktake.secretChecksum" .root.Values.credentials) }}
+{{- end }}
 metadata:
-  {{- include "stocktake.podMetadata" . | nindent 2 }}
+  {{- include "stocktake.podMetadata" (merge (dict "checksums" $checksums) .) | nindent 2 }}
 spec:
   {{- include "stocktake.podSpec" . | nindent 2 }}
   automountServiceAccountToken: {{ ne (include "stocktake.rules" .) "" }}
