@@ -12,7 +12,7 @@ use stocktake_tests::{
 };
 
 use crate::{
-    merged,
+    merged, objects,
     release::{Release, import_images, remove_images, values},
 };
 
@@ -22,9 +22,12 @@ fn the_chart_is_installed_in_a_real_cluster() {
     needs!("kubernetes");
     let _images = Cleanup::new(remove_images);
     import_images();
-    the_api_server_takes_what_is_rendered();
+    let _monitors = objects::defined("servicemonitors.yaml");
+    objects::the_api_server_takes_what_is_rendered();
+    objects::openshift_refuses_nothing();
     of_two_replicas_one_reports_and_the_other_takes_its_place();
     an_agent_is_installed_reports_and_goes_without_a_trace();
+    telemetry_moves_and_is_turned_off_and_on();
     server_and_nodes_are_installed_with_it();
 }
 
@@ -71,6 +74,8 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
             "collectors": {"kubernetes": {"cluster": "bed"}}
         },
         "credentials": {"stocktake": {"token": token(server.database())}},
+        "agent": {"podDisruptionBudget": {"enabled": true}},
+        "networkPolicy": {"enabled": true}, "serviceMonitor": {"enabled": true},
         "test": {"address": listen, "timeout": "1m"},
     }));
 
@@ -85,6 +90,7 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     let pod = release.get(&["pod", &agent]);
     assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
     assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+    objects::what_is_installed_is_about_its_pods(&release);
     let installed = release.everything();
 
     // A Role in a namespace instead of one for all.
@@ -158,6 +164,41 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     wait_until("everything to be gone", || release.everything() == before);
 }
 
+/// Ports, probes and Services are what the settings before have left there, too, to who applies on the server's side.
+fn telemetry_moves_and_is_turned_off_and_on() {
+    let release = Release::new("helm-telemetry");
+    let (first, second) = (free_address(), free_address());
+    let listening = |listen: &str| {
+        values(
+            &json!({"config": {"telemetry": {"listen": listen}, "targets": {"stdout": {}}, "collectors": {"kubernetes": {"cluster": "bed"}}}}),
+        )
+    };
+    let port = |listen: &str| listen.rsplit_once(':').map(|(_, port)| port.parse::<u16>().unwrap());
+    for (action, listen) in [
+        ("install", &*first),
+        ("upgrade", "off"),
+        ("upgrade", &first),
+        ("upgrade", &second),
+        ("upgrade", "off"),
+        ("upgrade", "off"),
+    ] {
+        release.apply(action, &listening(listen));
+        let container =
+            release.get(&["deployment", "st-stocktake-agent"])["spec"]["template"]["spec"]["containers"][0].clone();
+        let ports: Vec<_> =
+            container["ports"].as_array().into_iter().flatten().map(|port| port["containerPort"].as_u64()).collect();
+        let expected = port(listen).map(u64::from);
+        assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {container}");
+        for probe in ["livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["port"].as_u64(), expected, "{listen}: {container}");
+        }
+        let services = release.get(&["services"])["items"].as_array().unwrap().clone();
+        let ports: Vec<_> = services.iter().map(|service| service["spec"]["ports"][0]["port"].as_u64()).collect();
+        assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {services:?}");
+    }
+    release.act("uninstall");
+}
+
 fn server_and_nodes_are_installed_with_it() {
     let release = Release::new("helm-whole");
     let data = tempfile::tempdir_in("/var/lib/stocktake-bed").unwrap();
@@ -200,8 +241,6 @@ fn server_and_nodes_are_installed_with_it() {
         "upgrade",
         &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
     );
-    // The kubelet would bring it to a pod that runs, too, within a minute or two.
-    release.kubectl(&["delete", "pods", "-l", "app.kubernetes.io/component in (agent, node)"]);
     release.act("test");
     let url = format!("http://{listen}/v1/sources");
     let user = format!("admin:{}", server::PASSWORD);
@@ -214,19 +253,4 @@ fn server_and_nodes_are_installed_with_it() {
     let hosts: Vec<_> = sources["items"].as_array().unwrap().iter().filter(|it| it["kind"] == "containerd").collect();
     assert!(hosts[0].to_string().contains("bed-node"), "not the node's name: {hosts:?}");
     release.act("uninstall");
-}
-
-/// What needs more than the bed has is at least taken by its API server.
-fn the_api_server_takes_what_is_rendered() {
-    let release = Release::new("helm-render");
-    let budget = json!({"podDisruptionBudget": {"enabled": true}});
-    release.accepts(&values(&json!({
-        "config": {"targets": {"stocktake": {"url": "https://stocktake.example.com"}}},
-        "credentials": {"stocktake": {"token": "t"}},
-        "agent": merged(&budget, &json!({"replicas": 2})),
-        "node": {"enabled": true, "spool": {"hostPath": "/var/lib/stocktake"}},
-        "server": merged(&budget, &json!({"enabled": true, "tls": {"existingSecret": "tls"}})),
-        "networkPolicy": {"enabled": true, "metricsFrom": [{"podSelector": {}}]},
-        "commonLabels": {"team": "x"}, "commonAnnotations": {"example.com/a": "b"},
-    })));
 }
