@@ -13,7 +13,7 @@ use stocktake_tests::{
 
 use crate::{
     merged, objects,
-    release::{Release, import_images, remove_images, values},
+    release::{Release, import_images, remove_images, values, with_api_server},
 };
 
 /// One after the other: the bed has one node, and what is in it is what other tests expect when this ends.
@@ -116,6 +116,11 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
 fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     let server = Server::sqlite();
     let release = Release::new("helm-lease");
+    // Of a cluster that is not there: in a pod, the Lease is that of the pod's cluster all the same.
+    let kubeconfig = "config={apiVersion: v1, kind: Config, current-context: a, \
+        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
+        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
+    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", kubeconfig]);
     let before = release.everything();
     // Both are on the bed's only node, and of its network there is one.
     release.apply(
@@ -126,7 +131,12 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
                 "targets": {"stocktake": {"url": server.url()}}, "collectors": {"kubernetes": {"cluster": "bed"}}
             },
             "credentials": {"stocktake": {"token": token(server.database())}},
-            "agent": {"replicas": 2, "lease": {"duration": "6s", "renew": "2s"}},
+            "agent": {
+                "replicas": 2, "lease": {"duration": "6s", "renew": "2s"},
+                "extraEnv": with_api_server(&[json!({"name": "KUBECONFIG", "value": "/kubeconfig/config"})]),
+                "extraVolumes": [{"name": "kubeconfig", "configMap": {"name": "kubeconfig"}}],
+                "extraVolumeMounts": [{"name": "kubeconfig", "mountPath": "/kubeconfig", "readOnly": true}]
+            },
         })),
     );
     let holder = || {
@@ -189,7 +199,12 @@ fn telemetry_moves_and_is_turned_off_and_on() {
             container["ports"].as_array().into_iter().flatten().map(|port| port["containerPort"].as_u64()).collect();
         let expected = port(listen).map(u64::from);
         assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {container}");
-        for probe in ["livenessProbe", "readinessProbe"] {
+        for (probe, command) in [
+            ("livenessProbe", json!(["stocktake-agent", "status", "--alive"])),
+            ("readinessProbe", json!(["stocktake-agent", "status"])),
+        ] {
+            let expected_command = if expected.is_some() { &Value::Null } else { &command };
+            assert_eq!(container[probe]["exec"]["command"], *expected_command, "{listen}: {container}");
             assert_eq!(container[probe]["httpGet"]["port"].as_u64(), expected, "{listen}: {container}");
         }
         let services = release.get(&["services"])["items"].as_array().unwrap().clone();

@@ -167,11 +167,16 @@ pub(crate) fn remove_images() {
 /// What all pods in the bed need: pods there reach nothing but each other, unless they share the node's network.
 pub(crate) fn values(of_release: &Value) -> Value {
     let image = |name| json!({"repository": repository_of(name), "tag": VERSION, "pullPolicy": "Never"});
-    let pod = json!({"hostNetwork": true, "dnsPolicy": "Default", "extraEnv": [
-        {"name": "KUBERNETES_SERVICE_HOST", "value": "127.0.0.1"}, {"name": "KUBERNETES_SERVICE_PORT", "value": "16443"}
-    ]});
+    let pod = json!({"hostNetwork": true, "dnsPolicy": "Default", "extraEnv": with_api_server(&[])});
     let common = json!({
         "image": image("stocktake-agent"), "agent": pod, "node": pod, "server": merged(&pod, &json!({"image": image("stocktake-server")}))
     });
     merged(&common, of_release)
+}
+
+/// Variables of a container, with those that say where the API server is: its Service leads nowhere from the node's network.
+pub(crate) fn with_api_server(more: &[Value]) -> Vec<Value> {
+    let server = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "16443")];
+    let server = server.map(|(name, value)| json!({"name": name, "value": value}));
+    server.iter().chain(more).cloned().collect()
 }

@@ -40,7 +40,8 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The same, of their container: also {listen, scheme}. */}}
+{{/* The same, of their container: also {listen, scheme}, or `commands` by which it is probed where it listens nowhere. Probes there are always,
+as server-side apply cannot take one away: it leaves an empty one, which the API server refuses. */}}
 {{- define "stocktake.container" -}}
 # What a configuration is refused for is then in `kubectl describe pod`, too.
 terminationMessagePolicy: FallbackToLogsOnError
@@ -60,6 +61,13 @@ livenessProbe:
   {{- toYaml .values.livenessProbe | nindent 2 }}
 readinessProbe:
   httpGet: { path: /readyz, {{ $place }} }
+  {{- toYaml .values.readinessProbe | nindent 2 }}
+{{- else if .commands }}
+livenessProbe:
+  exec: { command: {{ toJson .commands.live }} }
+  {{- toYaml .values.livenessProbe | nindent 2 }}
+readinessProbe:
+  exec: { command: {{ toJson .commands.ready }} }
   {{- toYaml .values.readinessProbe | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -84,7 +92,12 @@ spec:
     {{- if $port }}
     ports: [{ name: telemetry, containerPort: {{ $port }}, protocol: TCP }]
     {{- end }}
-    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP") .) | nindent 4 }}
+    {{- $commands := dict "live" (list "stocktake-agent" "status" "--alive") "ready" (list "stocktake-agent" "status") }}
+    {{- /* Who cannot be asked at all can be started, at least. */}}
+    {{- if eq (toString .config.telemetry.socket) "off" }}
+    {{- $commands = dict "live" (list "stocktake-agent" "--version") "ready" (list "stocktake-agent" "--version") }}
+    {{- end }}
+    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP" "commands" $commands) .) | nindent 4 }}
     env:
     - name: POD_NAME
       valueFrom: { fieldRef: { fieldPath: metadata.name } }
