@@ -130,7 +130,8 @@ remove_them() {
     expect "the inventory is kept" test -s /var/lib/private/stocktake-server/inventory.db
     expect "purged" dpkg --purge stocktake-agent stocktake-server stocktake
     local inventory=/var/lib/private/stocktake-server path
-    expect "what is left is told" grep -q "the inventory is kept in $inventory" last
+    cp last purged
+    expect "what is left is told" grep -q "the inventory is kept in $inventory" purged
     for path in /etc/stocktake /var/lib/stocktake /var/lib/private/stocktake /usr/share/man/man8/stocktake-agent.8.gz \
         /etc/systemd/system/multi-user.target.wants/stocktake-agent.service; do
         expect "without a trace" gone "$path"
@@ -143,7 +144,8 @@ remove_them() {
     rm -r "$inventory" /var/lib/stocktake-server
     expect "installed a third time" dpkg --install stocktake-server.deb
     expect "purged without an inventory" dpkg --purge stocktake-server
-    expect "nothing is told of one" fails grep "is kept" last
+    cp last purged
+    expect "nothing is told of one" fails grep "is kept" purged
     expect "without a trace" gone "$inventory"
     expect "without a trace" gone /var/lib/stocktake-server
 }
