@@ -1,5 +1,6 @@
 //! The command line's grammar.
 
+mod after_help;
 mod values;
 
 use std::{
@@ -13,8 +14,14 @@ use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource,
 };
 
-use self::values::interval;
 pub(crate) use self::values::tag;
+use self::{
+    after_help::{
+        AFTER_HELP, DELIVERED_AFTER_HELP, IMPORT_AFTER_HELP, RUN_AFTER_HELP, STATUS_AFTER_HELP, SUBMIT_AFTER_HELP,
+        WATCH_AFTER_HELP,
+    },
+    values::interval,
+};
 use crate::render::MissingTag;
 
 /// Says which containers run, made from which images, on Kubernetes, containerd, CRI-O, Docker and Podman.
@@ -32,65 +39,6 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Logging")]
     pub(crate) verbose: u8,
 }
-
-const AFTER_HELP: &str = "\
-Exit status:
-   0  everything that was asked for was seen
-   1  something could not be seen; what was is printed
-   2  wrong command line
-  69  no runtime could be reached
-  70  internal error
-  78  wrong configuration
-
-Data goes to stdout, everything else to stderr.";
-
-const WATCH_AFTER_HELP: &str = "\
-Examples:
-  stocktake-agent watch                        what starts, changes and ends from now on
-  stocktake-agent watch --collector docker     the same of one runtime
-  stocktake-agent watch --format ndjson        for programs: docs/formats.md has the lines
-  stocktake-agent watch --interval 10s         look more often where nothing tells what changes
-
-Ends with exit status 0 at SIGINT (Ctrl-C) and SIGTERM, and when nobody reads any more.";
-
-const SUBMIT_AFTER_HELP: &str = "\
-Examples:
-  stocktake-agent collect --output host.stk              on a machine without a network
-  stocktake-agent submit host.stk                        on one that reaches the server
-  ssh host stocktake-agent collect --output - | stocktake-agent submit -
-
-What is delivered twice counts once. Ends with exit status 1 if a file could not be read, or was not delivered to every target.";
-
-const RUN_AFTER_HELP: &str = "\
-What is not delivered yet waits in the spool, on disk, and is delivered later, also by the next run.
-
-SIGHUP, and a change of the file, make the agent read its configuration again; one that is not valid is complained of, and
-the former one stays in force. SIGTERM and SIGINT make it report what it knows, try to deliver what waits, and end with exit
-status 0; a second one ends it at once.";
-
-const STATUS_AFTER_HELP: &str = "\
-Exit status:
-   0  the agent is ready: something is seen of every runtime, and reports can be kept
-   1  it is not; what is printed says why
-  69  no agent answers
-  78  the configuration cannot be read";
-
-const DELIVERED_AFTER_HELP: &str = "\
-Exit status:
-   0  every target has taken a report
-  69  one has not in time, or nobody answers; what is printed says which and why";
-
-const IMPORT_AFTER_HELP: &str = "\
-Examples:
-  stocktake-agent config import .kai.yaml > agent.toml
-  stocktake-agent check --config agent.toml
-
-What is not converted is told on stderr, with why and what to do.
-
-Exit status:
-   0  every key was converted or told
-   1  the same, and some are no keys of kai or k8s-inventory
-  78  what is in the file is not valid, or would become what is not";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -128,6 +76,11 @@ pub(crate) enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Write the manual to a folder: a page a command.
+    Man {
+        /// The folder, which is there.
+        folder: PathBuf,
     },
 }
 
@@ -299,6 +252,10 @@ pub(crate) struct Status {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = StatusFormat::Table)]
     pub(crate) format: StatusFormat,
+
+    /// End with 0 if the agent is at work, ready or not, and with 1 if what makes reports has done nothing for too long (`/livez`).
+    #[arg(long)]
+    pub(crate) alive: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -70,6 +70,11 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write the manual to a folder: a page a command.
+    Man {
+        /// The folder, which is there.
+        folder: PathBuf,
+    },
 }
 
 /// What is kept where.

@@ -50,12 +50,35 @@ install_them() {
         expect "the $name is not started" is "$(property "$name" ActiveState)" inactive
         expect "root alone reads secrets of the $name" is "$(stat -c '%a %U' "/etc/stocktake/$name.credentials")" "700 root"
         expect "completions of the $name" bash -n "/usr/share/bash-completion/completions/stocktake-$name"
+        expect "the manual of the $name" has_manual "stocktake-$name" 8
+        expect "documents of the $name lead to each other" documents_are_whole "/usr/share/doc/stocktake-$name"
         expect "the unit of the $name" systemd-analyze verify --man=no "stocktake-$name.service"
     done
+    expect "the manual of the command line" has_manual stocktake 1
     expect "the agent checks its configuration and Docker" stocktake-agent check --config /etc/stocktake/agent.toml
     expect "the agent sees the bed" sh -c "stocktake-agent collect --config /etc/stocktake/agent.toml | grep -q bed-running"
     systemctl start stocktake-agent
     expect "an agent without a target gives up" soon is_failed_for_good
+}
+
+# has_manual PROGRAM SECTION : a page of the program and one of each of its commands, which a plain Debian has no `man` to show.
+has_manual() {
+    local folder=/usr/share/man/man$2 commands command
+    commands=$("$1" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]\+\) .*/\1/p')
+    [ -n "$commands" ] || return 1
+    for command in "" $commands; do
+        [ "$command" != help ] || continue
+        gzip --decompress --stdout "$folder/$1${command:+-$command}.$2.gz" | grep -q '^\.SH SYNOPSIS' || return 1
+    done
+}
+
+# Whatever a document in the folder leads to in that folder is there.
+documents_are_whole() {
+    local link
+    [ -e "$1/install.md" ] && [ -e "$1/operations.md" ] && [ -e "$1/security.md" ] || return 1
+    for link in $(grep -ho '](\([a-z-]*\.[a-z.]*\)[)#]' "$1"/*.md | tr -d '](#)' | sort -u); do
+        [ -e "$1/$link" ] || { echo "there is no $1/$link" && return 1; }
+    done
 }
 
 is_failed_for_good() { [ "$(property agent ActiveState)/$(property agent ExecMainStatus)/$(property agent NRestarts)" = failed/78/0 ]; }
@@ -106,11 +129,25 @@ remove_them() {
     expect "secrets are kept" test -s /etc/stocktake/agent.credentials/token
     expect "the inventory is kept" test -s /var/lib/private/stocktake-server/inventory.db
     expect "purged" dpkg --purge stocktake-agent stocktake-server stocktake
-    local path
-    for path in /etc/stocktake /var/lib/stocktake /var/lib/stocktake-server /var/lib/private/stocktake \
-        /var/lib/private/stocktake-server /etc/systemd/system/multi-user.target.wants/stocktake-agent.service; do
+    local inventory=/var/lib/private/stocktake-server path
+    cp last purged
+    expect "what is left is told" grep -q "the inventory is kept in $inventory" purged
+    for path in /etc/stocktake /var/lib/stocktake /var/lib/private/stocktake /usr/share/man/man8/stocktake-agent.8.gz \
+        /etc/systemd/system/multi-user.target.wants/stocktake-agent.service; do
         expect "without a trace" gone "$path"
     done
+    expect "the inventory outlives it" test -s "$inventory/inventory.db"
+    expect "installed once more" dpkg --install stocktake-server.deb stocktake.deb
+    expect "the server starts once more" systemctl start stocktake-server
+    expect "its inventory is there" soon sees_the_bed
+    expect "purged once more" dpkg --purge stocktake-server stocktake
+    rm -r "$inventory" /var/lib/stocktake-server
+    expect "installed a third time" dpkg --install stocktake-server.deb
+    expect "purged without an inventory" dpkg --purge stocktake-server
+    cp last purged
+    expect "nothing is told of one" fails grep "is kept" purged
+    expect "without a trace" gone "$inventory"
+    expect "without a trace" gone /var/lib/stocktake-server
 }
 
 install_them

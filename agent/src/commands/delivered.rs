@@ -58,10 +58,10 @@ async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, Stri
         tokio::net::lookup_host(place).await.map_err(|error| format!("cannot look up its address: {error}"))?.collect();
     let mut reason = "it has no address".to_owned();
     for address in addresses {
-        match ask(client, address).await {
+        match ask(client, address, "metrics").await {
             Ok(metrics) => match delivered(&metrics) {
                 Ok(lines) => return Ok(lines),
-                Err(missing) => reason = format!("{address}: {missing}"),
+                Err(missing) => reason = format!("{address}: {missing}{}", why(client, address).await),
             },
             Err(error) => reason = format!("cannot ask {address}: {error}"),
         }
@@ -69,10 +69,18 @@ async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, Stri
     Err(reason)
 }
 
-async fn ask(client: &reqwest::Client, address: SocketAddr) -> Result<String, String> {
+/// What the agent itself says is in its way, which metrics have no words for.
+async fn why(client: &reqwest::Client, address: SocketAddr) -> String {
+    let told = ask(client, address, "readyz").await.unwrap_or_default();
+    told.lines().skip(1).map(|line| format!("; {}", line.strip_prefix("remark: ").unwrap_or(line))).collect()
+}
+
+async fn ask(client: &reqwest::Client, address: SocketAddr, what: &str) -> Result<String, String> {
     let told = |error: reqwest::Error| format!("{:#}", anyhow::Error::from(error.without_url()));
-    let answer = client.get(format!("http://{address}/metrics")).send().await.map_err(told)?;
-    answer.error_for_status().map_err(told)?.text().await.map_err(told)
+    let answer = client.get(format!("http://{address}/{what}")).send().await.map_err(told)?;
+    // That it is not ready is an answer.
+    let answer = if what == "readyz" { answer } else { answer.error_for_status().map_err(told)? };
+    answer.text().await.map_err(told)
 }
 
 /// A line for each target, or what is missing, by what `/metrics` says.

@@ -6,6 +6,7 @@ mod collectors;
 mod config;
 mod delivered;
 mod import;
+mod man;
 mod metrics;
 mod run;
 mod spool;
@@ -79,6 +80,7 @@ fn dispatch(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Config { command: ConfigCommand::Schema } => config::schema(registry),
         Command::Config { command: ConfigCommand::Example } => config::example(registry),
         Command::Config { command: ConfigCommand::Import { file } } => import::run(&file, registry),
+        Command::Man { folder } => man::run(&folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stocktake-agent", &mut script);

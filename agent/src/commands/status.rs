@@ -37,7 +37,8 @@ pub(super) async fn run(arguments: cli::Status) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    Ok(if status.ready { Exit::Success } else { Exit::Incomplete })
+    let is_well = if arguments.alive { status.alive } else { status.ready };
+    Ok(if is_well { Exit::Success } else { Exit::Incomplete })
 }
 
 /// Where an agent may be asked.

@@ -54,8 +54,8 @@ pub(crate) struct AgentSettings {
     #[schemars(with = "String", example = "10s")]
     pub(crate) stop_timeout: Duration,
 
-    /// `run`: a Lease of the cluster that the agent is in, or of its kubeconfig. Of all agents with the same one a single one looks
-    /// and reports; the others stand by until it is gone. All of them are one agent to who is reported to.
+    /// `run`: a Lease of the cluster that the agent is in, else of that of a kubeconfig. Of all agents with the same one a single one
+    /// looks and reports; the others stand by until it is gone. All of them are one agent to who is reported to.
     #[schemars(example = serde_json::json!({"name": "stocktake-agent"}))]
     pub(crate) lease: Option<LeaseSettings>,
 }
@@ -68,6 +68,13 @@ pub(crate) struct LeaseSettings {
     pub(crate) name: String,
     /// Its namespace; that of the pod, or of the kubeconfig's context, if it is left out.
     pub(crate) namespace: Option<String>,
+    /// Path of a kubeconfig file whose cluster has it. Without this and `context` it is the cluster that the agent runs in, else that of
+    /// `$KUBECONFIG`, else that of `~/.kube/config`.
+    #[schemars(example = "/etc/stocktake/kubeconfig")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current context by default.
+    #[schemars(example = &"prod")]
+    pub(crate) context: Option<String>,
     /// How long it takes others to notice that who reports is gone: whole seconds.
     #[serde(default = "default_lease_duration", deserialize_with = "interval")]
     #[schemars(with = "String", example = "30s")]

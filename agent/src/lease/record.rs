@@ -13,6 +13,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, Error,
     api::{ObjectMeta, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 use uuid::Uuid;
 
@@ -54,11 +55,9 @@ impl fmt::Display for Record {
 }
 
 impl Record {
-    /// That of the cluster that this process is in, or of the kubeconfig. Touches no network.
+    /// Touches no network.
     pub(super) async fn of(settings: &LeaseSettings, own: Uuid) -> Result<Self, String> {
-        let config = Config::infer().await.map_err(|error| {
-            format!("there is neither a pod's service account nor a kubeconfig that can be used: {error}")
-        })?;
+        let config = cluster(settings).await?;
         let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| error.to_string())?;
         let variables = environment::environment();
@@ -158,6 +157,26 @@ impl Record {
             error => format!("cannot {verb} the Lease {self}: {error}"),
         }
     }
+}
+
+/// Whose Lease it is, in the order in which the collector of Kubernetes finds its cluster: that of the kubeconfig that is named, else the
+/// one that this process is in, else that of `$KUBECONFIG` or `~/.kube/config`. (kube's own order has the files of the environment
+/// before a pod's account.)
+pub(super) async fn cluster(settings: &LeaseSettings) -> Result<Config, String> {
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    if let Some(path) = &settings.kubeconfig {
+        let told = |error| format!("the kubeconfig `{}` cannot be used: {error}", path.display());
+        let kubeconfig = Kubeconfig::read_from(path).map_err(told)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(told);
+    }
+    let no_pod = match (&settings.context, Config::incluster()) {
+        (None, Ok(config)) => return Ok(config),
+        (None, Err(error)) => format!("there is no service account of a pod ({error})"),
+        (Some(_), _) => "a pod's service account has no context".to_owned(),
+    };
+    let kubeconfig = Config::from_kubeconfig(&options).await;
+    kubeconfig
+        .map_err(|error| format!("{no_pod}, and no kubeconfig that can be used: {error}; set `kubeconfig` of `lease`"))
 }
 
 /// Whose turn comes next, by what is noted of the ones before.

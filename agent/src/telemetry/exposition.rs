@@ -87,7 +87,7 @@ const REST: &str = "
 
 | expression | when it is true |
 |---|---|
-| `stocktake_agent_ready == 0` | something is not seen at all, or reports cannot be kept on disk |
+| `stocktake_agent_ready == 0` | something is not seen at all, reports cannot be kept on disk, or it is not known who has the Lease |
 | `time() - stocktake_agent_collector_complete_timestamp_seconds > 900` | a runtime was not seen completely for a quarter of an hour |
 | `stocktake_agent_target_queue_oldest_seconds > 900` | a target takes nothing for a quarter of an hour |
 | `increase(stocktake_agent_reports_dropped_total[1h]) > 0` | reports are lost |
@@ -98,12 +98,15 @@ const REST: &str = "
 | path | 200 | 503 |
 |---|---|---|
 | `/livez` | the agent is at work | what makes reports has done nothing for ten intervals: restart it |
-| `/readyz` | something is seen of every runtime, and reports can be kept | a runtime was not looked at yet, failed, is denied or hangs, or the spool cannot be written |
+| `/readyz` | something is seen of every runtime, and reports can be kept | a runtime was not looked at yet, failed, is denied or hangs, the spool cannot be written, or it cannot be known who has the Lease |
 
 A runtime hangs if a look had no answer within `timeout`, or if a look should have ended a quarter of a minute ago and has not. The body
 of `/readyz` says why it is not ready, a line a thing, and behind `remark:` what is less good than it could be and yet no reason: a
 runtime that is seen in part, a target that takes nothing (the spool keeps what is for it), reports that were dropped, a configuration
-that is not valid.
+that is not valid, a Lease that another agent has.
+
+An agent that stands by for a Lease is ready, as the standbys of Kubernetes' own controllers are: it is there to take over, and can. If
+it were not, `helm --wait` and rollouts would never be done, and a PodDisruptionBudget would let nobody be evicted.
 
 `stocktake-agent status` prints all of it, and asks at the socket for `/status`, which is JSON and is not served at `listen`.
 

@@ -113,6 +113,7 @@ impl State {
             pid: std::process::id(),
             started_at: self.started.at,
             now: now.at,
+            alive: self.is_alive(now),
             ready: false,
             reasons: Vec::new(),
             remarks: Vec::new(),

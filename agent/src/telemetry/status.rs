@@ -16,6 +16,9 @@ pub(crate) struct Status {
     pub(crate) started_at: Timestamp,
     /// When this was said.
     pub(crate) now: Timestamp,
+    /// Whether it is at work, as `/livez` says.
+    #[serde(default)]
+    pub(crate) alive: bool,
     /// Whether it does what it is there for: see `reasons`.
     pub(crate) ready: bool,
     /// Why it is not ready, one a thing.

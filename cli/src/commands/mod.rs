@@ -54,6 +54,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { command, server } = cli;
     match command {
         Command::Completions { shell } => completions(shell),
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), folder).map_err(Failure::Output),
         Command::Contexts(command) => contexts::run(&command),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -86,7 +87,7 @@ async fn ask(command: Command, server: &Server) -> Result<(), Failure> {
         Command::Clusters(command) => clusters::run(&command, server).await,
         Command::Submit { file } => submit::run(&file, server).await,
         // They need none.
-        Command::Contexts(_) | Command::Completions { .. } => Ok(()),
+        Command::Contexts(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands, each in its file, and what they share.
 
 mod backup;
+mod man;
 mod migrate;
 mod secrets;
 mod serve;
@@ -70,6 +71,7 @@ fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Token(command) => block_on(token::run(command)),
         Command::Secrets(command) => block_on(secrets::run(command)),
         Command::Backup(arguments) => block_on(backup::run(arguments)),
+        Command::Man { folder } => man::run(&folder),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "stocktake-server", &mut script);

@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::Value;
-use stocktake_tests::{agent::Agent, bed, needs, tools};
+use stocktake_tests::{
+    agent::{self, Agent},
+    bed, needs, server, tools,
+};
 
 #[test]
 fn ndjson_holds_what_json_holds() {
@@ -111,6 +114,31 @@ fn completions_are_scripts_that_the_shells_accept() {
         match Command::new(shell).arg(check).arg(&path).output() {
             Ok(output) => assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr)),
             Err(_) => bed::say_skipped(&format!("parsing the completions of {shell}, which is not installed")),
+        }
+    }
+}
+
+/// A page for each command of each program, without a warning of what shows them.
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    for (binary, name, section, command) in [
+        (agent::binary(), "stocktake-agent", 8, "config-import"),
+        (server::binary(), "stocktake-server", 8, "token-add"),
+        (server::cli(), "stocktake", 1, "inventory-watch"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        tools::output(Command::new(&binary).arg("man").arg(folder.path()));
+        let first = fs::read_to_string(folder.path().join(format!("{name}.{section}"))).unwrap();
+        assert!(first.contains(".SH SUBCOMMANDS") && first.contains("completions"), "{first}");
+        assert!(folder.path().join(format!("{name}-{command}.{section}")).exists(), "no page of {command}");
+        for page in fs::read_dir(folder.path()).unwrap() {
+            let path = page.unwrap().path();
+            match Command::new("groff").args(["-man", "-Kutf8", "-Tutf8", "-ww", "-z"]).arg(&path).output() {
+                Ok(output) => {
+                    assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", path.display())
+                }
+                Err(_) => return bed::say_skipped("formatting the manual, as groff is not installed"),
+            }
         }
     }
 }

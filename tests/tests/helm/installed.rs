@@ -12,8 +12,8 @@ use stocktake_tests::{
 };
 
 use crate::{
-    merged,
-    release::{Release, import_images, remove_images, values},
+    merged, objects,
+    release::{Release, import_images, remove_images, values, with_api_server},
 };
 
 /// One after the other: the bed has one node, and what is in it is what other tests expect when this ends.
@@ -22,9 +22,12 @@ fn the_chart_is_installed_in_a_real_cluster() {
     needs!("kubernetes");
     let _images = Cleanup::new(remove_images);
     import_images();
-    the_api_server_takes_what_is_rendered();
+    let _monitors = objects::defined("servicemonitors.yaml");
+    objects::the_api_server_takes_what_is_rendered();
+    objects::openshift_refuses_nothing();
     of_two_replicas_one_reports_and_the_other_takes_its_place();
     an_agent_is_installed_reports_and_goes_without_a_trace();
+    telemetry_moves_and_is_turned_off_and_on();
     server_and_nodes_are_installed_with_it();
 }
 
@@ -71,6 +74,8 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
             "collectors": {"kubernetes": {"cluster": "bed"}}
         },
         "credentials": {"stocktake": {"token": token(server.database())}},
+        "agent": {"podDisruptionBudget": {"enabled": true}},
+        "networkPolicy": {"enabled": true}, "serviceMonitor": {"enabled": true},
         "test": {"address": listen, "timeout": "1m"},
     }));
 
@@ -85,6 +90,7 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     let pod = release.get(&["pod", &agent]);
     assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
     assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+    objects::what_is_installed_is_about_its_pods(&release);
     let installed = release.everything();
 
     // A Role in a namespace instead of one for all.
@@ -110,6 +116,11 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
 fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     let server = Server::sqlite();
     let release = Release::new("helm-lease");
+    // Of a cluster that is not there: in a pod, the Lease is that of the pod's cluster all the same.
+    let kubeconfig = "config={apiVersion: v1, kind: Config, current-context: a, \
+        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
+        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
+    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", kubeconfig]);
     let before = release.everything();
     // Both are on the bed's only node, and of its network there is one.
     release.apply(
@@ -120,7 +131,12 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
                 "targets": {"stocktake": {"url": server.url()}}, "collectors": {"kubernetes": {"cluster": "bed"}}
             },
             "credentials": {"stocktake": {"token": token(server.database())}},
-            "agent": {"replicas": 2, "lease": {"duration": "6s", "renew": "2s"}},
+            "agent": {
+                "replicas": 2, "lease": {"duration": "6s", "renew": "2s"},
+                "extraEnv": with_api_server(&[json!({"name": "KUBECONFIG", "value": "/kubeconfig/config"})]),
+                "extraVolumes": [{"name": "kubeconfig", "configMap": {"name": "kubeconfig"}}],
+                "extraVolumeMounts": [{"name": "kubeconfig", "mountPath": "/kubeconfig", "readOnly": true}]
+            },
         })),
     );
     let holder = || {
@@ -156,6 +172,46 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
 
     release.act("uninstall");
     wait_until("everything to be gone", || release.everything() == before);
+}
+
+/// Ports, probes and Services are what the settings before have left there, too, to who applies on the server's side.
+fn telemetry_moves_and_is_turned_off_and_on() {
+    let release = Release::new("helm-telemetry");
+    let (first, second) = (free_address(), free_address());
+    let listening = |listen: &str| {
+        values(
+            &json!({"config": {"telemetry": {"listen": listen}, "targets": {"stdout": {}}, "collectors": {"kubernetes": {"cluster": "bed"}}}}),
+        )
+    };
+    let port = |listen: &str| listen.rsplit_once(':').map(|(_, port)| port.parse::<u16>().unwrap());
+    for (action, listen) in [
+        ("install", &*first),
+        ("upgrade", "off"),
+        ("upgrade", &first),
+        ("upgrade", &second),
+        ("upgrade", "off"),
+        ("upgrade", "off"),
+    ] {
+        release.apply(action, &listening(listen));
+        let container =
+            release.get(&["deployment", "st-stocktake-agent"])["spec"]["template"]["spec"]["containers"][0].clone();
+        let ports: Vec<_> =
+            container["ports"].as_array().into_iter().flatten().map(|port| port["containerPort"].as_u64()).collect();
+        let expected = port(listen).map(u64::from);
+        assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {container}");
+        for (probe, command) in [
+            ("livenessProbe", json!(["stocktake-agent", "status", "--alive"])),
+            ("readinessProbe", json!(["stocktake-agent", "status"])),
+        ] {
+            let expected_command = if expected.is_some() { &Value::Null } else { &command };
+            assert_eq!(container[probe]["exec"]["command"], *expected_command, "{listen}: {container}");
+            assert_eq!(container[probe]["httpGet"]["port"].as_u64(), expected, "{listen}: {container}");
+        }
+        let services = release.get(&["services"])["items"].as_array().unwrap().clone();
+        let ports: Vec<_> = services.iter().map(|service| service["spec"]["ports"][0]["port"].as_u64()).collect();
+        assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {services:?}");
+    }
+    release.act("uninstall");
 }
 
 fn server_and_nodes_are_installed_with_it() {
@@ -200,8 +256,6 @@ fn server_and_nodes_are_installed_with_it() {
         "upgrade",
         &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
     );
-    // The kubelet would bring it to a pod that runs, too, within a minute or two.
-    release.kubectl(&["delete", "pods", "-l", "app.kubernetes.io/component in (agent, node)"]);
     release.act("test");
     let url = format!("http://{listen}/v1/sources");
     let user = format!("admin:{}", server::PASSWORD);
@@ -214,19 +268,4 @@ fn server_and_nodes_are_installed_with_it() {
     let hosts: Vec<_> = sources["items"].as_array().unwrap().iter().filter(|it| it["kind"] == "containerd").collect();
     assert!(hosts[0].to_string().contains("bed-node"), "not the node's name: {hosts:?}");
     release.act("uninstall");
-}
-
-/// What needs more than the bed has is at least taken by its API server.
-fn the_api_server_takes_what_is_rendered() {
-    let release = Release::new("helm-render");
-    let budget = json!({"podDisruptionBudget": {"enabled": true}});
-    release.accepts(&values(&json!({
-        "config": {"targets": {"stocktake": {"url": "https://stocktake.example.com"}}},
-        "credentials": {"stocktake": {"token": "t"}},
-        "agent": merged(&budget, &json!({"replicas": 2})),
-        "node": {"enabled": true, "spool": {"hostPath": "/var/lib/stocktake"}},
-        "server": merged(&budget, &json!({"enabled": true, "tls": {"existingSecret": "tls"}})),
-        "networkPolicy": {"enabled": true, "metricsFrom": [{"podSelector": {}}]},
-        "commonLabels": {"team": "x"}, "commonAnnotations": {"example.com/a": "b"},
-    })));
 }

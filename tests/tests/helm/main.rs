@@ -10,6 +10,8 @@
 )]
 
 mod installed;
+mod notes;
+mod objects;
 mod release;
 mod rendered;
 mod security;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use serde_json::{Value, json};
 use stocktake_tests::{bed, tools, wait_until};
 
-use crate::{merged, try_python};
+use crate::{merged, python, try_python};
 
 /// The version in the workspace, by which images are tagged.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -52,15 +52,13 @@ impl Release {
         self.action("test", "").expect_err("the test fails")
     }
 
-    /// Has the API server look at each object as if it was made.
-    pub(crate) fn accepts(&self, values: &Value) {
+    /// The objects that would be made, as this cluster is.
+    pub(crate) fn rendered(&self, values: &Value) -> Vec<Value> {
         let rendered = self.action("render", &values.to_string()).unwrap_or_else(|error| panic!("{error}"));
         let rendered: Value = serde_json::from_str(&rendered).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), rendered["manifest"].as_str().unwrap()).unwrap();
-        let mut create = tools::kubectl();
-        let told = tools::output(create.args(["create", "--dry-run=server", "-o", "name", "-f"]).arg(file.path()));
-        assert!(told.contains("poddisruptionbudget") && told.contains("daemonset"), "{told}");
+        serde_json::from_str(&python("chart.py", &["yaml", file.path().to_str().unwrap()], "")).unwrap()
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
@@ -139,11 +137,12 @@ impl Drop for Release {
     }
 }
 
-/// The images of what `cargo build` has built, as `deploy/images/build` makes them.
+/// The images of what `cargo build` has built, or of what is shipped, as `deploy/images/build` makes them.
 pub(crate) fn import_images() {
     let layouts = std::env::var_os("STOCKTAKE_IMAGES").map(PathBuf::from);
-    let layouts =
-        layouts.expect("STOCKTAKE_IMAGES names what `deploy/images/build --test` has made; tests/run sets it");
+    let layouts = layouts.expect(
+        "STOCKTAKE_IMAGES names what `deploy/images/build` has made, with `--test` or without; tests/run sets it",
+    );
     let folder = tempfile::tempdir().unwrap();
     for name in IMAGES {
         let archive = folder.path().join(format!("{name}.tar"));
@@ -168,11 +167,16 @@ pub(crate) fn remove_images() {
 /// What all pods in the bed need: pods there reach nothing but each other, unless they share the node's network.
 pub(crate) fn values(of_release: &Value) -> Value {
     let image = |name| json!({"repository": repository_of(name), "tag": VERSION, "pullPolicy": "Never"});
-    let pod = json!({"hostNetwork": true, "dnsPolicy": "Default", "extraEnv": [
-        {"name": "KUBERNETES_SERVICE_HOST", "value": "127.0.0.1"}, {"name": "KUBERNETES_SERVICE_PORT", "value": "16443"}
-    ]});
+    let pod = json!({"hostNetwork": true, "dnsPolicy": "Default", "extraEnv": with_api_server(&[])});
     let common = json!({
         "image": image("stocktake-agent"), "agent": pod, "node": pod, "server": merged(&pod, &json!({"image": image("stocktake-server")}))
     });
     merged(&common, of_release)
+}
+
+/// Variables of a container, with those that say where the API server is: its Service leads nowhere from the node's network.
+pub(crate) fn with_api_server(more: &[Value]) -> Vec<Value> {
+    let server = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "16443")];
+    let server = server.map(|(name, value)| json!({"name": name, "value": value}));
+    server.iter().chain(more).cloned().collect()
 }

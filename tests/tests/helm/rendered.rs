@@ -99,6 +99,29 @@ fn secrets_come_by_the_environment_if_that_is_said() {
     agent_takes(file(&objects, "agent", "agent.toml"), &variables);
 }
 
+/// A server asks for a token besides the certificate.
+#[test]
+fn a_certificate_takes_no_credential_away() {
+    let certificate = json!({"cert_file": "/etc/certificates/tls.crt", "key_file": "/etc/certificates/tls.key"});
+    let target = merged(&least(), &json!({"config": {"targets": {"stocktake": certificate}}}));
+    let token_of = |values: Value| {
+        let objects = render(&merged(&target, &values));
+        let config: toml::Table = file(&objects, "agent", "agent.toml").parse().unwrap();
+        let target = config["targets"]["stocktake"].as_table().unwrap();
+        let said = |key| target.get(key).map(|value| value.as_str().unwrap().to_owned());
+        (said("token_file"), said("token_env"))
+    };
+    let file = (Some("/run/secrets/stocktake/stocktake-token".to_owned()), None);
+    assert_eq!(token_of(json!({"credentials": {"stocktake": {"token": "t"}}})), file);
+    assert_eq!(token_of(json!({"existingSecret": "tokens"})), file);
+    assert_eq!(token_of(json!({"injectSecretsViaEnv": true})), (None, Some("STOCKTAKE_TOKEN".to_owned())));
+    // The notes say how to make the Secret.
+    assert_eq!(token_of(json!({"server": {"enabled": true}})), file);
+    // Of another target, or of nobody: the certificate is all that there is.
+    assert_eq!(token_of(json!({"credentials": {"other": {"token": "t"}}})), (None, None));
+    assert_eq!(token_of(json!({})), (None, None));
+}
+
 #[test]
 fn the_server_takes_its_configuration() {
     let values = json!({"server": {"enabled": true, "tls": {"existingSecret": "tls"}, "config": {
@@ -146,6 +169,56 @@ fn no_secret_is_in_a_config_map() {
     ] {
         let refused = refusal(&merged(&least(), &wrong));
         assert!(refused.contains("would stand in a ConfigMap"), "{wrong}: {refused}");
+    }
+}
+
+/// Whose pods are made anew by each of these: `config` and credentials are read at the start, in part or as a whole.
+#[test]
+fn other_settings_and_credentials_are_other_pods() {
+    let pods = |values: &Value| -> Vec<(String, Value)> {
+        let objects = render(values);
+        let workloads = ["Deployment", "DaemonSet"].into_iter().flat_map(|kind| of_kind(&objects, kind));
+        workloads.map(|(name, object)| (name.to_owned(), object["spec"]["template"].clone())).collect()
+    };
+    let before = merged(
+        &least(),
+        &json!({"credentials": {"stocktake": {"token": "a"}}, "node": {"enabled": true}, "server": {"enabled": true,
+            "database": "postgresql", "credentials": {"adminPassword": "a", "databaseUrl": "postgres://a", "secretKey": "a"}}}),
+    );
+    let of_first = pods(&before);
+    for (change, expected) in [
+        (json!({"config": {"telemetry": {"listen": "0.0.0.0:17821"}}}), &["agent", "node"][..]),
+        (json!({"config": {"agent": {"interval": "2m"}}}), &["agent", "node"]),
+        (json!({"node": {"config": {"agent": {"interval": "2m"}}}}), &["node"]),
+        (json!({"agent": {"replicas": 2}}), &["agent"]),
+        (json!({"credentials": {"stocktake": {"token": "b"}}}), &["agent", "node"]),
+        (json!({"server": {"config": {"inventory": {"history_days": 7}}}}), &["server"]),
+        (json!({"server": {"credentials": {"databaseUrl": "postgres://b"}}}), &["server"]),
+        (json!({"server": {"credentials": {"secretKey": "b"}}}), &["server"]),
+        // Of the first start alone.
+        (json!({"server": {"credentials": {"adminPassword": "b"}}}), &[]),
+        (json!({"commonLabels": {}, "test": {"timeout": "5m"}}), &[]),
+    ] {
+        let after = pods(&merged(&before, &change));
+        let mut changed: Vec<&str> = of_first
+            .iter()
+            .filter(|(name, pod)| after.iter().any(|(other, now)| other == name && now != pod))
+            .map(|(name, _)| name.strip_prefix("st-stocktake-").unwrap())
+            .collect();
+        changed.sort_unstable();
+        assert_eq!(changed, expected, "{change}");
+    }
+}
+
+/// A checksum of a password would tell it to whoever tries enough of them.
+#[test]
+fn checksums_of_credentials_are_too_short_to_tell_them() {
+    let objects =
+        render(&merged(&least(), &json!({"credentials": {"stocktake": {"token": "a"}}, "server": {"enabled": true}})));
+    for name in ["st-stocktake-agent", "st-stocktake-server"] {
+        let annotations = &named(&objects, "Deployment", name)["spec"]["template"]["metadata"]["annotations"];
+        assert_eq!(annotations["checksum/credentials"].as_str().map(str::len), Some(4), "{annotations}");
+        assert_eq!(annotations["checksum/config"].as_str().map(str::len), Some(64), "{annotations}");
     }
 }
 

@@ -9,7 +9,7 @@ use stocktake_tests::repository;
 use crate::{least, merged, named, python, render};
 
 /// Violations of the standard "restricted", and of what else is promised.
-fn violations(pod: &Value) -> Vec<String> {
+pub(crate) fn violations(pod: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mut demand = |holds: bool, what: &str| {
         if !holds {

@@ -40,6 +40,19 @@ fn what_was_seen_is_ready() {
     assert_eq!((collector.took_seconds, &*collector.warnings), (Some(0.031), &["it is old".to_owned()][..]));
 }
 
+/// It is there to take over: a rollout that waits for it has to end.
+#[test]
+fn who_stands_by_is_ready_and_who_cannot_tell_is_not() {
+    let (telemetry, now) = telemetry(&[], &[]);
+    telemetry.lease("inventory/agent", Some("web-1"), None);
+    let found = status(&telemetry, now);
+    assert!(found.ready, "{:?}", found.reasons);
+    assert_eq!(found.remarks, ["stands by: the lease inventory/agent is that of web-1, who reports"]);
+    telemetry.lease("inventory/agent", None, Some("no route to host"));
+    let found = status(&telemetry, now);
+    assert!(!found.ready && found.reasons[0].contains("no route to host"), "{:?}", found.reasons);
+}
+
 /// Each with what makes it so, whether it is ready, and what is said of it.
 #[test]
 fn a_look_makes_a_collector_what_it_is() {

@@ -22,11 +22,17 @@
 {{- $_ := set $config.agent "lease" (dict "name" (include "stocktake.name" .) "duration" $lease.duration "renew" $lease.renew) }}
 {{- end }}
 {{- end }}
+{{- /* What YAML takes `off` for. */}}
+{{- range $key, $value := $config.telemetry }}
+{{- if and (kindIs "bool" $value) (not $value) }}{{ $_ := set $config.telemetry $key "off" }}{{ end }}
+{{- end }}
 {{- $_ := set $config.agent "spool_dir" "/var/lib/stocktake/spool" }}
 {{- if and $root.Values.server.enabled (not (hasKey $config.targets "stocktake")) }}
 {{- $_ := set $config.targets "stocktake" (dict "url" (include "stocktake.serverUrl" $root)) }}
 {{- end }}
-{{- if not (compact (values $config.targets)) }}
+{{- $isTold := false }}
+{{- range $config.targets }}{{ $isTold = or $isTold (kindIs "map" .) }}{{ end }}
+{{- if not $isTold }}
 {{- fail "there is nobody to report to: set `config.targets.stocktake.url`, another of `config.targets` (docs/config.example.toml), or `server.enabled`" }}
 {{- end }}
 {{- range $name, $collector := $config.collectors }}
@@ -59,7 +65,9 @@
 {{- define "stocktake.targetCredentials" -}}
 {{- $kind := default .name .target.type }}
 {{- if eq $kind "stocktake" }}
-{{- if not (hasKey .target "cert_file") }}
+{{- /* A server asks for a token besides the certificate; who stands before one may be content with that, where no token is given. */}}
+{{- $credentials := default (dict) (get .root.Values.credentials .name) }}
+{{- if or (not (hasKey .target "cert_file")) $credentials.token .root.Values.existingSecret .root.Values.injectSecretsViaEnv .root.Values.server.enabled }}
 {{- include "stocktake.credential" (dict "root" .root "settings" .target "key" "token" "name" (printf "%s-token" .name)) }}
 {{- end }}
 {{- else if eq $kind "anchore" }}
@@ -90,6 +98,18 @@
 {{- $_ := set .settings $file (printf "/run/secrets/stocktake/%s" .name) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* The keys of the Secret that agents' settings lead to, as a JSON list. */}}
+{{- define "stocktake.secretKeys" -}}
+{{- $keys := list }}
+{{- range $component := list "agent" "node" }}
+{{- if (get $.Values $component).enabled }}
+{{- $config := include "stocktake.agentConfig" (dict "root" $ "component" $component) }}
+{{- range regexFindAll "/run/secrets/stocktake/[A-Za-z0-9._-]+" $config -1 }}{{ $keys = append $keys (base .) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $keys | uniq | sortAlpha | toJson }}
 {{- end }}
 
 {{/* Where the server of this release is. */}}

@@ -1,14 +1,19 @@
-{{/* What the pods of all components have in common: {root, component, values}. */}}
+{{/* What the pods of all components have in common: {root, component, values}, and `checksums` of what they are to be made anew for. */}}
 {{- define "stocktake.podMetadata" -}}
 labels:
   {{- include "stocktake.labels" . | nindent 2 }}
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) .values.podAnnotations .root.Values.commonAnnotations }}
+{{- with merge (dict) (.checksums | default dict) .values.podAnnotations .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Another one for other secrets, of 65,536: whoever may see pods and no Secret could find out a weak password by a whole checksum of it, and by this one cannot tell which of many it is. */}}
+{{- define "stocktake.secretChecksum" -}}
+{{ toJson . | sha256sum | trunc 4 }}
 {{- end }}
 
 {{- define "stocktake.podSpec" -}}
@@ -35,8 +40,11 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The same, of their container: also {listen, scheme}. */}}
+{{/* The same, of their container: also {listen, scheme}, or `commands` by which it is probed where it listens nowhere. Probes there are always,
+as server-side apply cannot take one away: it leaves an empty one, which the API server refuses. */}}
 {{- define "stocktake.container" -}}
+# What a configuration is refused for is then in `kubectl describe pod`, too.
+terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
   {{- toYaml .values.securityContext | nindent 2 }}
 resources:
@@ -54,14 +62,25 @@ livenessProbe:
 readinessProbe:
   httpGet: { path: /readyz, {{ $place }} }
   {{- toYaml .values.readinessProbe | nindent 2 }}
+{{- else if .commands }}
+livenessProbe:
+  exec: { command: {{ toJson .commands.live }} }
+  {{- toYaml .values.livenessProbe | nindent 2 }}
+readinessProbe:
+  exec: { command: {{ toJson .commands.ready }} }
+  {{- toYaml .values.readinessProbe | nindent 2 }}
 {{- end }}
 {{- end }}
 
 {{/* The agent's pod, whichever component it is: {root, component, values, config, volume} where `volume` is where the spool is. */}}
 {{- define "stocktake.agentPod" -}}
 {{- $port := include "stocktake.port" .config.telemetry.listen }}
+{{- $checksums := dict "checksum/config" (toJson .config | sha256sum) }}
+{{- if include "stocktake.hasSecret" .root }}
+{{- $_ := set $checksums "checksum/credentials" (include "stocktake.secretChecksum" .root.Values.credentials) }}
+{{- end }}
 metadata:
-  {{- include "stocktake.podMetadata" . | nindent 2 }}
+  {{- include "stocktake.podMetadata" (merge (dict "checksums" $checksums) .) | nindent 2 }}
 spec:
   {{- include "stocktake.podSpec" . | nindent 2 }}
   automountServiceAccountToken: {{ ne (include "stocktake.rules" .) "" }}
@@ -73,7 +92,12 @@ spec:
     {{- if $port }}
     ports: [{ name: telemetry, containerPort: {{ $port }}, protocol: TCP }]
     {{- end }}
-    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP") .) | nindent 4 }}
+    {{- $commands := dict "live" (list "stocktake-agent" "status" "--alive") "ready" (list "stocktake-agent" "status") }}
+    {{- /* Who cannot be asked at all can be started, at least. */}}
+    {{- if eq (toString .config.telemetry.socket) "off" }}
+    {{- $commands = dict "live" (list "stocktake-agent" "--version") "ready" (list "stocktake-agent" "--version") }}
+    {{- end }}
+    {{- include "stocktake.container" (merge (dict "listen" .config.telemetry.listen "scheme" "HTTP" "commands" $commands) .) | nindent 4 }}
     env:
     - name: POD_NAME
       valueFrom: { fieldRef: { fieldPath: metadata.name } }
