@@ -154,6 +154,7 @@ mod tests {
         let text = "
 [server]
 listen = '[::1]:1'
+health_listen = '0.0.0.0:2'
 database = 'postgres://x/y'
 tls = { certificate = '/c', key = '/k', client_ca = '/ca' }
 [inventory]
@@ -194,6 +195,7 @@ domains = ['example.com']
         assert_eq!(settings.limits.request_bytes.as_u64(), 1 << 20);
         assert_eq!(settings.limits.memory.as_u64(), 64 << 20);
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
+        assert_eq!(settings.server.health_listen, Some("0.0.0.0:2".parse().unwrap()));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);
         assert_eq!(settings.secrets.key_file, Some(PathBuf::from("/key")));

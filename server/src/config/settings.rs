@@ -30,6 +30,9 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSettings {
     /// Address and port to serve at.
     pub(crate) listen: SocketAddr,
+    /// Another one, for `/livez`, `/readyz` and `/metrics` alone, by HTTP: for who has no certificate that `client_ca` asks for. `/metrics`
+    /// is for the same as at `listen`.
+    pub(crate) health_listen: Option<SocketAddr>,
     /// Path of a file of SQLite, or `postgres://USER@HOST/NAME`.
     pub(crate) database: Option<String>,
     /// Serve HTTPS, and nothing else.
@@ -38,7 +41,7 @@ pub(crate) struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { listen: DEFAULT_LISTEN, database: None, tls: None }
+        Self { listen: DEFAULT_LISTEN, health_listen: None, database: None, tls: None }
     }
 }
 

@@ -15,6 +15,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, body::Body, extract::ConnectInfo};
+use futures_util::future::join_all;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -38,7 +39,7 @@ use crate::{
     config::{Limits, Settings},
 };
 
-/// How many are connected at a time. Others wait.
+/// How many are connected at a time at an address. Others wait.
 const CONNECTIONS_AT_MOST: usize = 8192;
 
 /// How long requests that are under way may take to end when the server is told to stop.
@@ -75,6 +76,16 @@ pub(crate) struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
+    /// Where whoever watches over the server asks, without TLS.
+    health: Option<(TcpListener, SocketAddr)>,
+}
+
+/// An address, with what is served there.
+struct Door {
+    listener: TcpListener,
+    serving: Serving,
+    /// Each has its own, so that masses at one keep nobody from the other.
+    room: Arc<Semaphore>,
 }
 
 /// What a connection is served with.
@@ -96,51 +107,42 @@ impl Listening {
             .map(Tls::load)
             .transpose()
             .context("cannot serve TLS (`tls` of `[server]`)")?;
-        let listen = settings.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot serve at {listen} (`listen` of `[server]`, or --listen)"))?;
-        Ok(Self { address: listener.local_addr()?, listener, tls: tls.map(Arc::new) })
+        let (listener, address) = bind(settings.server.listen, "`listen` of `[server]`, or --listen").await?;
+        let health = match settings.server.health_listen {
+            Some(listen) => Some(bind(listen, "`health_listen` of `[server]`").await?),
+            None => None,
+        };
+        Ok(Self { listener, address, tls: tls.map(Arc::new), health })
     }
 
     /// Where it is served, for people.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+        let main = format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address);
+        match &self.health {
+            Some((_, address)) => format!("{main}, probes and metrics also at http://{address}"),
+            None => main,
+        }
     }
 
     /// Serves until told to stop, and lets end what is under way then.
     pub(crate) async fn serve(self, app: App, settings: &Settings, signals: &mut Signals) {
-        let Self { listener, tls, .. } = self;
+        let Self { listener, tls, health, .. } = self;
         let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
         let limits = settings.limits.clone();
         let stopping = app.notify.stopping.clone();
-        let serving = Serving { router: router::router(app, settings), builder: builder(&limits), tls, limits };
         let graceful = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
-        loop {
-            let accepted = async {
-                // It is never closed.
-                let place = Arc::clone(&room).acquire_owned().await.ok();
-                (place, listener.accept().await)
-            };
-            tokio::select! {
-                (place, accepted) = accepted => match accepted {
-                    Ok((stream, peer)) => {
-                        let (serving, watcher) = (serving.clone(), graceful.watcher());
-                        tokio::spawn(async move {
-                            serving.connection(stream, peer, watcher).await;
-                            drop(place);
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!("cannot take a connection: {error}");
-                        tokio::time::sleep(BREATH).await;
-                    }
-                },
-                () = signals.stop() => break,
-            }
+        let watched = health.map(|(listener, _)| (listener, router::health(app.clone(), settings), None));
+        let doors = [Some((listener, router::router(app, settings), tls)), watched];
+        let doors = doors.into_iter().flatten().map(|(listener, router, tls)| {
+            let serving = Serving { router, builder: builder(&limits), tls, limits: limits.clone() };
+            Door { listener, serving, room: Arc::new(Semaphore::new(CONNECTIONS_AT_MOST)) }
+        });
+        let doors: Vec<Door> = doors.collect();
+        tokio::select! {
+            _ = join_all(doors.iter().map(|door| door.attend(&graceful))) => {}
+            () = signals.stop() => {}
         }
-        drop(listener);
+        drop(doors);
         // Streams of events would go on for ever.
         stopping.cancel();
         tracing::info!("stopping: requests that are under way may end");
@@ -150,6 +152,36 @@ impl Listening {
             () = signals.stop() => tracing::warn!("stopped at once"),
         }
         renewing.inspect(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Takes an address, which a setting says.
+async fn bind(listen: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot serve at {listen} ({setting})"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+impl Door {
+    /// Takes connections for as long as it is polled.
+    async fn attend(&self, graceful: &GracefulShutdown) {
+        loop {
+            // It is never closed.
+            let place = Arc::clone(&self.room).acquire_owned().await.ok();
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let (serving, watcher) = (self.serving.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        serving.connection(stream, peer, watcher).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot take a connection: {error}");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
     }
 }
 
