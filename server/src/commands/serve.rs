@@ -9,6 +9,7 @@ use crate::{
     agentless::{self, Agentless},
     app::App,
     cli,
+    config::Settings,
     database::statistics,
     exit::Exit,
     notify, reap, say,
@@ -22,10 +23,7 @@ const TO_STOP: Duration = Duration::from_secs(10);
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
     let prepared = async {
-        let mut settings = settings(&arguments.place)?;
-        if let Some(listen) = arguments.listen {
-            settings.server.listen = listen;
-        }
+        let settings = said(&arguments)?;
         let listening = serve::Listening::start(&settings).await.map_err(|error| {
             say::error(&format!("{error:#}"));
             Exit::Config
@@ -63,7 +61,8 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     ];
     let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
-    listening.serve(app, &settings, &mut signals).await;
+    let agentless = Arc::clone(&app.agentless);
+    listening.serve(app, &settings, &mut signals, || read_again(&arguments, &settings, &agentless)).await;
     for task in tasks {
         task.abort();
     }
@@ -72,6 +71,36 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         say::note("what was notified last was not written down, and will be notified again");
     }
     Ok(Exit::Success)
+}
+
+/// What the configuration says, and the command line before it.
+fn said(arguments: &cli::Serve) -> Result<Settings, Exit> {
+    let mut settings = settings(&arguments.place)?;
+    if let Some(listen) = arguments.listen {
+        settings.server.listen = listen;
+    }
+    Ok(settings)
+}
+
+/// Has count from now on what may change while the server runs, if the configuration is valid. The rest stays what it was at the start, and
+/// if it was changed, somebody is waiting for that.
+fn read_again(arguments: &cli::Serve, start: &Settings, agentless: &Agentless) -> Option<Settings> {
+    let Ok(said) = said(arguments) else {
+        say::warning("the configuration was read again and is not valid; the former one stays in force");
+        return None;
+    };
+    let others = [
+        ("server", said.server != start.server),
+        ("inventory", said.inventory != start.inventory),
+        ("secrets", said.secrets != start.secrets),
+        ("notify", said.notify != start.notify),
+    ];
+    say::note("the configuration was read again: `[limits]`, `[metrics]` and `[agentless]` count from now on");
+    for (table, _) in others.into_iter().filter(|(_, is_changed)| *is_changed) {
+        say::warning(&format!("what was changed in `[{table}]` counts from the next start; restart the server"));
+    }
+    agentless.set(said.agentless.clone());
+    Some(Settings { limits: said.limits, metrics: said.metrics, agentless: said.agentless, ..start.clone() })
 }
 
 /// Sees to it that a server that has its database in a file can keep secrets without being given a key. Whoever keeps none needs none.

@@ -29,6 +29,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     sync::Semaphore,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -51,15 +52,27 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Streams that one connection may have open at a time.
 const STREAMS: u32 = 128;
 
-/// The signals that end the server. From now on neither ends the process by itself.
+/// The signals that the server heeds. From now on none ends the process by itself.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+}
+
+/// What the process was told.
+enum Told {
+    Stop,
+    /// Read the configuration again.
+    ReadAgain,
 }
 
 impl Signals {
     pub(crate) fn heed() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Waits until the process is told to stop.
@@ -67,6 +80,14 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    async fn told(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::ReadAgain,
         }
     }
 }
@@ -124,35 +145,60 @@ impl Listening {
         }
     }
 
-    /// Serves until told to stop, and lets end what is under way then.
-    pub(crate) async fn serve(self, app: App, settings: &Settings, signals: &mut Signals) {
+    /// Serves until told to stop, and lets end what is under way then. `read_again` is asked for the settings that count from now on when
+    /// the process is told to read them again; connections that there are end with what they are at.
+    pub(crate) async fn serve(
+        self,
+        app: App,
+        settings: &Settings,
+        signals: &mut Signals,
+        read_again: impl Fn() -> Option<Settings>,
+    ) {
         let Self { listener, tls, health, .. } = self;
         let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
-        let limits = settings.limits.clone();
         let stopping = app.notify.stopping.clone();
-        let graceful = GracefulShutdown::new();
-        let watched = health.map(|(listener, _)| (listener, router::health(app.clone(), settings), None));
-        let doors = [Some((listener, router::router(app, settings), tls)), watched];
-        let doors = doors.into_iter().flatten().map(|(listener, router, tls)| {
-            let serving = Serving { router, builder: builder(&limits), tls, limits: limits.clone() };
-            Door { listener, serving, room: Arc::new(Semaphore::new(CONNECTIONS_AT_MOST)) }
+        let listeners = [Some(listener), health.map(|(listener, _)| listener)].into_iter();
+        let doors = listeners.zip(serving(&app, settings, tls.as_ref())).filter_map(|(listener, serving)| {
+            let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
+            Some(Door { listener: listener?, serving, room })
         });
-        let doors: Vec<Door> = doors.collect();
-        tokio::select! {
-            _ = join_all(doors.iter().map(|door| door.attend(&graceful))) => {}
-            () = signals.stop() => {}
+        let mut doors: Vec<Door> = doors.collect();
+        let (mut graceful, mut ending) = (GracefulShutdown::new(), JoinSet::new());
+        loop {
+            let told = tokio::select! {
+                _ = join_all(doors.iter().map(|door| door.attend(&graceful))) => continue,
+                told = signals.told() => told,
+            };
+            match told {
+                Told::Stop => break,
+                Told::ReadAgain => {
+                    let Some(settings) = read_again() else { continue };
+                    for (door, serving) in doors.iter_mut().zip(serving(&app, &settings, tls.as_ref())) {
+                        door.serving = serving;
+                    }
+                    ending.spawn(std::mem::take(&mut graceful).shutdown());
+                }
+            }
         }
         drop(doors);
         // Streams of events would go on for ever.
         stopping.cancel();
         tracing::info!("stopping: requests that are under way may end");
+        ending.spawn(graceful.shutdown());
         tokio::select! {
-            () = graceful.shutdown() => {}
+            _ = ending.join_all() => {}
             () = tokio::time::sleep(TO_STOP) => tracing::warn!("requests were still under way, and are cut off"),
             () = signals.stop() => tracing::warn!("stopped at once"),
         }
         renewing.inspect(tokio::task::JoinHandle::abort);
     }
+}
+
+/// What is served at `listen`, and what at `health_listen`.
+fn serving(app: &App, settings: &Settings, tls: Option<&Arc<Tls>>) -> [Serving; 2] {
+    let limits = &settings.limits;
+    let serving = |router, tls| Serving { router, builder: builder(limits), tls, limits: limits.clone() };
+    [serving(router::router(app.clone(), settings), tls.cloned()), serving(router::health(app.clone(), settings), None)]
 }
 
 /// Takes an address, which a setting says.

@@ -262,7 +262,7 @@ async fn served(mut settings: Settings) -> Served {
     let (address, app) = (listening.address, app().await);
     let health = listening.health.as_ref().map(|(_, address)| *address);
     let mut signals = Signals::heed().unwrap();
-    let task = tokio::spawn(async move { listening.serve(app, &settings, &mut signals).await });
+    let task = tokio::spawn(async move { listening.serve(app, &settings, &mut signals, || None).await });
     Served { address, health, task }
 }
 
