@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{SHELVES, cannot_use, database_of, key_source, open, refused, settings, vault};
 use crate::{
+    access::Bounds,
     agentless::{self, Agentless},
     app::App,
     cli,
@@ -46,6 +47,7 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let retention = settings.inventory.retention()?;
     let agentless = Arc::new(Agentless::new(settings.agentless.clone()));
     let app = App { agentless, ..App::new(database, vault, retention, settings.notify.clone()) };
+    app.access.bound(Bounds::of(&settings.limits));
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -61,8 +63,14 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     ];
     let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
-    let agentless = Arc::clone(&app.agentless);
-    listening.serve(app, &settings, &mut signals, || read_again(&arguments, &settings, &agentless)).await;
+    let (access, agentless) = (Arc::clone(&app.access), Arc::clone(&app.agentless));
+    let again = || {
+        let settings = read_again(&arguments, &settings)?;
+        access.bound(Bounds::of(&settings.limits));
+        agentless.set(settings.agentless.clone());
+        Some(settings)
+    };
+    listening.serve(app, &settings, &mut signals, again).await;
     for task in tasks {
         task.abort();
     }
@@ -82,9 +90,9 @@ fn said(arguments: &cli::Serve) -> Result<Settings, Exit> {
     Ok(settings)
 }
 
-/// Has count from now on what may change while the server runs, if the configuration is valid. The rest stays what it was at the start, and
-/// if it was changed, somebody is waiting for that.
-fn read_again(arguments: &cli::Serve, start: &Settings, agentless: &Agentless) -> Option<Settings> {
+/// The settings that count from now on, if the configuration is valid: what may change while the server runs, and the rest as it was at the
+/// start. If that was changed, somebody is waiting for it.
+fn read_again(arguments: &cli::Serve, start: &Settings) -> Option<Settings> {
     let Ok(said) = said(arguments) else {
         say::warning("the configuration was read again and is not valid; the former one stays in force");
         return None;
@@ -99,7 +107,6 @@ fn read_again(arguments: &cli::Serve, start: &Settings, agentless: &Agentless) -
     for (table, _) in others.into_iter().filter(|(_, is_changed)| *is_changed) {
         say::warning(&format!("what was changed in `[{table}]` counts from the next start; restart the server"));
     }
-    agentless.set(said.agentless.clone());
     Some(Settings { limits: said.limits, metrics: said.metrics, agentless: said.agentless, ..start.clone() })
 }
 

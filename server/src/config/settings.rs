@@ -114,6 +114,10 @@ pub(crate) struct Limits {
     /// How much memory all requests may take together for what they bring, with what is made of it. Others wait for a while, and are told
     /// to come later. What needs more than that has all of it for itself.
     pub(crate) memory: ByteSize,
+    /// How many subscriptions, tokens and users an account may have. 0: any number.
+    pub(crate) subscriptions_per_account: u32,
+    pub(crate) tokens_per_account: u32,
+    pub(crate) users_per_account: u32,
     /// How long a request's head may take to arrive, and a connection may be idle.
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
@@ -131,6 +135,10 @@ impl Default for Limits {
             requests_per_second: 1000,
             requests_at_once: 256,
             memory: ByteSize::gib(1),
+            subscriptions_per_account: 10_000,
+            // Each agent has one.
+            tokens_per_account: 100_000,
+            users_per_account: 10_000,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
         }
