@@ -20,19 +20,15 @@ pub(super) fn obstacle(named: &Path) -> Option<String> {
     let (place, who) = (folder.display(), geteuid().as_raw());
     match fs::metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Some(format!(
-                "the folder {place} is not there: make it, and let the server's user (uid {who}) write in it"
-            ));
+            Some(format!("the folder {place} is not there: make it, and let the server's user (uid {who}) write in it"))
         }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Some(format!(
-                "the server's user (uid {who}) may not get to the folder {place}: let it pass through those above"
-            ));
-        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(format!(
+            "the server's user (uid {who}) may not get to the folder {place}: let it pass through those above"
+        )),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return Some(format!("a part of {place} is no folder: name a file in one"));
+            Some(format!("a part of {place} is no folder: name a file in one"))
         }
-        Ok(found) if !found.is_dir() => return Some(format!("{place} is no folder: name a file in one")),
+        Ok(found) if !found.is_dir() => Some(format!("{place} is no folder: name a file in one")),
         Ok(found) => in_folder(&file, folder, &found),
         Err(_) => None,
     }
