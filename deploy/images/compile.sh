@@ -12,6 +12,7 @@ compile() {
     if has_musl_target; then
         target=$MACHINE-unknown-linux-musl
         need musl-gcc musl-tools
+        need make make
     elif [ "$musl" = required ]; then
         die "the toolchain has no $MACHINE-unknown-linux-musl: \`rustup target add $MACHINE-unknown-linux-musl\`"
     else
