@@ -59,13 +59,14 @@ impl App {
 }
 
 #[cfg(test)]
-use crate::{secrets::KeySource, testing::KEY};
+use crate::{config::AgentlessSettings, secrets::KeySource, testing::KEY};
 
 #[cfg(test)]
 impl App {
-    /// The same, with what is so where nothing is said.
+    /// The same, with what is so where nothing is said; but clusters that tests make up are on this machine.
     pub(crate) fn usual(database: Database, retention: Retention) -> Self {
         let vault = Vault::new(KeySource::Environment(KEY.into()));
-        Self::new(database, vault, retention, NotifySettings::default())
+        let agentless = Arc::new(Agentless::new(AgentlessSettings::of_tests()));
+        Self { agentless, ..Self::new(database, vault, retention, NotifySettings::default()) }
     }
 }

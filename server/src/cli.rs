@@ -37,7 +37,10 @@ const SERVE_AFTER_HELP: &str = "\
 Without any option it serves at 127.0.0.1:8228, out of a file of SQLite: /var/lib/stocktake-server/inventory.db for root, else
 stocktake-server/inventory.db in $XDG_STATE_HOME (~/.local/state). It brings the database's schema up to date first.
 
-SIGTERM and SIGINT let requests that are under way end, and end the server with exit status 0; a second one ends it at once.";
+SIGTERM and SIGINT let requests that are under way end, and end the server with exit status 0; a second one ends it at once.
+SIGHUP has it read its configuration again: [limits], [metrics] and [agentless] count from then on,
+the rest from the next start. One that is not valid is complained of, and the former one stays in
+force.";
 
 const BACKUP_AFTER_HELP: &str = "\
 The server may run meanwhile: the copy is the database as it is at one moment. It is checked before the command ends with exit

@@ -26,7 +26,7 @@ impl Exit {
     pub(crate) fn of(error: &DatabaseError) -> Self {
         match error {
             DatabaseError::Unknown(_) => Self::Config,
-            DatabaseError::Migrate(_) | DatabaseError::Sql(_) => Self::Unavailable,
+            DatabaseError::File(..) | DatabaseError::Migrate(_) | DatabaseError::Sql(_) => Self::Unavailable,
         }
     }
 }

@@ -183,13 +183,21 @@ impl Server {
         self.try_get(path).unwrap_or_else(|| panic!("{path} is not answered: {}", self.told()))
     }
 
+    /// `Authorization` of `admin`.
+    #[must_use]
+    pub fn admin(&self) -> String {
+        format!("Basic {}", BASE64_STANDARD.encode(format!("admin:{PASSWORD}")))
+    }
+
     /// Asks as `admin`, with a body of JSON unless it is null.
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, body: &serde_json::Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let user = BASE64_STANDARD.encode(format!("admin:{PASSWORD}"));
-        let head =
-            format!("Authorization: Basic {user}\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+        let head = format!(
+            "Authorization: {}\r\nContent-Type: application/json\r\nContent-Length: {}",
+            self.admin(),
+            body.len()
+        );
         let answer = self.try_ask(&format!("{method} {path}"), &head, &body);
         answer.unwrap_or_else(|| panic!("{method} {path} is not answered: {}", self.told()))
     }

@@ -79,6 +79,14 @@ fn print(Event { name, data }: &Event, form: Form, out: &mut Output) -> Result<(
         say::warning(&format!("changes {first} to {last} were removed with age before they were read"));
         return Ok(());
     }
+    if name == "restored" {
+        say::warning(&format!(
+            "the server's database was restored, and its changes up to {} may be others than those that were told: `stocktake changes \
+             --since` has them; going on from there",
+            text(&line, "/last")
+        ));
+        return Ok(());
+    }
     if form == Form::Json {
         writeln!(out, "{data}")?;
         return Ok(());

@@ -136,7 +136,7 @@ async fn list_users(State(app): State<App>, Admin(caller): Admin) -> Result<Json
 #[utoipa::path(post, path = "/v1/users", tag = "access", request_body = NewUser,
     responses((status = CREATED, body = User, description = "it was made"),
         (status = BAD_REQUEST, description = "the name or password cannot be one"),
-        (status = CONFLICT, description = "the name is taken, perhaps in another account")))]
+        (status = CONFLICT, description = "the name is taken, perhaps in another account, or the account has all users that it may")))]
 async fn create_user(
     State(app): State<App>,
     Changing(caller, actor): Changing,
@@ -208,7 +208,7 @@ struct MadeToken {
 #[utoipa::path(post, path = "/v1/tokens", tag = "access", request_body = NewToken,
     responses((status = CREATED, body = MadeToken, description = "it was made; the secret is not to be had again"),
         (status = BAD_REQUEST, description = "the name cannot be one, or it would have expired already"),
-        (status = CONFLICT, description = "the name is taken")))]
+        (status = CONFLICT, description = "the name is taken, or the account has all tokens that it may")))]
 async fn create_token(
     State(app): State<App>,
     Changing(caller, actor): Changing,

@@ -27,6 +27,18 @@ pub(crate) enum AccessError {
         /// Its name.
         name: String,
     },
+    /// An account has all of them that it may.
+    #[error(
+        "the account has {most} {what}, which is the most (`{setting}` of `[limits]`); remove one that is not needed"
+    )]
+    Full {
+        /// subscriptions, tokens, users
+        what: &'static str,
+        /// What says how many.
+        setting: &'static str,
+        /// How many.
+        most: u32,
+    },
     /// Nobody could undo it.
     #[error("`{user}` is the last admin of the account `{account}`; make another one first")]
     LastAdmin {
@@ -83,7 +95,10 @@ impl From<AccessError> for Problem {
             AccessError::Database(error) => return error.into(),
             AccessError::Busy => return Self::too_many(error.to_string(), 5),
             AccessError::Missing { .. } => StatusCode::NOT_FOUND,
-            AccessError::Exists { .. } | AccessError::LastAdmin { .. } | AccessError::System => StatusCode::CONFLICT,
+            AccessError::Exists { .. }
+            | AccessError::Full { .. }
+            | AccessError::LastAdmin { .. }
+            | AccessError::System => StatusCode::CONFLICT,
             AccessError::Name { .. } | AccessError::Password(_) | AccessError::Expired(_) => StatusCode::BAD_REQUEST,
             // What a request says is a role already: the word is one of the database's.
             AccessError::Hash | AccessError::Random | AccessError::Role(_) => {

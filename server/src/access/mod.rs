@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod audit;
 mod bootstrap;
+mod bounds;
 mod credentials;
 mod error;
 mod login;
@@ -15,7 +16,11 @@ mod throttle;
 mod tokens;
 mod users;
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    str::FromStr,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{Deserialize, Serialize};
@@ -25,6 +30,7 @@ pub(crate) use self::{
     accounts::{Account, lock},
     api::routes,
     audit::{Actor, Change, audited},
+    bounds::{Bounds, Counted},
     error::{AccessError, NO_SUCH_ACCOUNT},
     tokens::{NewToken, Token},
     users::{NewUser, User, UserChange},
@@ -50,6 +56,7 @@ pub(crate) struct Access {
     /// Tokens of which it was written down a moment ago that they were used.
     used: Recent<[u8; 32], ()>,
     refusals: audit::Refusals,
+    bounds: RwLock<Bounds>,
 }
 
 impl Access {
@@ -62,7 +69,18 @@ impl Access {
             accounts: Recent::new(1_000, FRESH),
             used: Recent::new(20_000, Duration::from_mins(1)),
             refusals: audit::Refusals::new(),
+            bounds: RwLock::default(),
         }
+    }
+
+    /// Has other bounds count from now on. What there is beyond them stays.
+    pub(crate) fn bound(&self, bounds: Bounds) {
+        *self.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    /// How many an account may have.
+    fn bounds(&self) -> Bounds {
+        *self.bounds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who makes a request.

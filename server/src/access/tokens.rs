@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Access, AccessError, Actor, Role,
+    Access, AccessError, Actor, Counted, Role,
     accounts::{lock, time},
     audit::Change,
     credentials::{TokenHash, check_name, new_token},
@@ -58,7 +58,7 @@ impl Access {
     /// Makes a token, and returns its secret, which nobody can tell afterwards.
     ///
     /// # Errors
-    /// There is no such account, the name cannot be one or is taken, or it would have expired already.
+    /// There is no such account, the name cannot be one or is taken, it would have expired already, or the account has all that it may.
     pub(crate) async fn create_token(
         &self,
         actor: &Actor,
@@ -73,6 +73,7 @@ impl Access {
         let (secret, hash) = new_token()?;
         let mut change = Change::begin(&self.database, actor, "token.create", &name).await?;
         let account_id = lock(change.connection(), self.database.dialect(), account).await?;
+        self.check_room(change.connection(), account_id, Counted::Tokens).await?;
         let at = change.at;
         let done = sqlx::query(
             "INSERT INTO api_token (account_id, name, hash, role, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) \

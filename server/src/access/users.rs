@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use utoipa::ToSchema;
 
 use super::{
-    Access, AccessError, Actor, Role,
+    Access, AccessError, Actor, Counted, Role,
     accounts::{lock, time},
     audit::Change,
     credentials::{check_name, check_password},
@@ -64,7 +64,7 @@ impl Access {
     /// Makes a user.
     ///
     /// # Errors
-    /// There is no such account, its name or password cannot be one, or the name is taken.
+    /// There is no such account, its name or password cannot be one, the name is taken, or the account has all that it may.
     pub(crate) async fn create_user(&self, actor: &Actor, account: &str, user: NewUser) -> Result<User, AccessError> {
         let NewUser { name, password, role } = user;
         check_name("user", &name)?;
@@ -72,6 +72,7 @@ impl Access {
         let hash = self.passwords.hash(password).await?;
         let mut change = Change::begin(&self.database, actor, "user.create", &name).await?;
         let account_id = lock(change.connection(), self.database.dialect(), account).await?;
+        self.check_room(change.connection(), account_id, Counted::Users).await?;
         let (at, revision) = (change.at, change.spare);
         if !insert(change.connection(), account_id, &name, &hash, role, at.as_millisecond(), revision).await? {
             return Err(AccessError::Exists { what: "user", name });

@@ -435,7 +435,7 @@ async fn delete(
     description = "Looks at it as it is kept, and keeps nothing of what is seen.",
     responses((status = OK, body = Tested, description = "what was seen, and what was not"),
         (status = NOT_FOUND, description = "there is none of this name"),
-        (status = CONFLICT, description = "the server does not have the key of its credential")))]
+        (status = CONFLICT, description = "the server does not have the key of its credential, or does not look at anything")))]
 async fn test_kept(
     State(app): State<App>,
     Changer(caller, actor): Changer,
@@ -447,7 +447,8 @@ async fn test_kept(
 #[utoipa::path(post, path = "/v1/agentless/test", tag = "agentless", request_body = NewSource,
     description = "Looks at what would be kept, and keeps nothing.",
     responses((status = OK, body = Tested, description = "what was seen, and what was not"),
-        (status = BAD_REQUEST, description = "it cannot be looked at like this")))]
+        (status = BAD_REQUEST, description = "it cannot be looked at like this"),
+        (status = CONFLICT, description = "the server does not look at anything")))]
 async fn test(State(app): State<App>, Changer(caller, actor): Changer, bytes: Bytes) -> Result<Json<Tested>, Problem> {
     let (name, said) = body::<NewSource>(&bytes)?.read()?;
     let given = said.given.ok_or_else(|| Problem::bad_request("nothing says what to look at"))?;

@@ -68,7 +68,7 @@ async fn work(app: &App, source: &Source) {
         }
     }
     let mut has_seen = look.source.coverage.has_seen();
-    let incoming = incoming(source, &seen_as, look, app.agentless.settings.look_timeout);
+    let incoming = incoming(source, &seen_as, look, app.agentless.settings().look_timeout);
     match patiently(seconds(source.interval), || report(app, source.account, &incoming)).await {
         Ok(()) => {}
         Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -238,7 +238,7 @@ impl Agentless {
     /// Looks at a source as it is kept.
     async fn look(&self, vault: &Vault, source: &Source) -> Result<Look, VaultError> {
         let credential = source.sealed.as_ref().map(|sealed| vault.open(source.bound(), sealed)).transpose()?;
-        Ok(self.look_at(&source.name, &source.target, credential, self.settings.look_timeout).await)
+        Ok(self.look_at(&source.name, &source.target, credential, self.settings().look_timeout).await)
     }
 
     /// Looks at what may not be kept yet. Never fails: what went wrong is in what was seen.
@@ -250,14 +250,15 @@ impl Agentless {
         timeout: Duration,
     ) -> Look {
         let began = Instant::now();
-        let refused = &self.settings.refused_networks;
+        let settings = self.settings();
+        let refused = &settings.refused_networks;
         let checked = match networks::check(target, &self.environment, refused, timeout / 2).await {
             Ok(checked) => checked,
             Err(reason) => return unseen(target, reason),
         };
         // In whole seconds, as it is told.
         let timeout = timeout.saturating_sub(Duration::from_secs(began.elapsed().as_secs()));
-        let bytes = usize::try_from(self.settings.look_bytes.as_u64()).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(settings.look_bytes.as_u64()).unwrap_or(usize::MAX);
         let limits = Limits { timeout, bytes };
         let settings = target.settings(name, credential.as_ref(), checked);
         let built = match self.collectors() {

@@ -166,6 +166,10 @@ pub(crate) async fn test(
     given: Given,
 ) -> Result<Look, Problem> {
     check_name(name)?;
+    if app.agentless.settings().looks_at_once == 0 {
+        let title = "this server does not look at anything (`looks_at_once = 0` of `[agentless]` in its configuration): ask one that does";
+        return Err(Problem::new(StatusCode::CONFLICT, title));
+    }
     app.agentless.check(name, &given)?;
     let own = app.agentless.tests_of(caller.account_id);
     let turns = async { Ok::<_, AcquireError>((own.acquire().await?, app.agentless.tests.acquire().await?)) };

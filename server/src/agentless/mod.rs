@@ -19,7 +19,7 @@ mod workers;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use stocktake_core::Environment;
@@ -45,7 +45,7 @@ const TESTS: usize = 4;
 
 /// What is needed to look. Not to be printed: a proxy's URL may have a password in it.
 pub(crate) struct Agentless {
-    settings: AgentlessSettings,
+    settings: RwLock<Arc<AgentlessSettings>>,
     /// What collectors get to see of the process's environment: proxies.
     environment: Environment,
     /// This server among those over the same database.
@@ -62,7 +62,7 @@ pub(crate) struct Agentless {
 impl Agentless {
     pub(crate) fn new(settings: AgentlessSettings) -> Self {
         Self {
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             environment: proxies(),
             name: Uuid::new_v4().to_string(),
             wake: Notify::new(),
@@ -71,6 +71,17 @@ impl Agentless {
             tests_of: Mutex::default(),
             workers: workers::Workers::default(),
         }
+    }
+
+    /// What counts for what begins now.
+    fn settings(&self) -> Arc<AgentlessSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has other settings count from now on.
+    pub(crate) fn set(&self, settings: AgentlessSettings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.wake.notify_one();
     }
 
     /// The turn of an account's tests among its own.

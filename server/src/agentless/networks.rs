@@ -15,8 +15,13 @@ use crate::network::Network;
 /// How long a name may take to be looked up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where clouds tell machines their credentials, and what else is there for one machine alone: link-local addresses, and Amazon's in IPv6.
-pub(crate) const USUALLY_REFUSED: [Network; 3] = [
+/// Where clouds tell machines their credentials, and what else is there for one machine alone: loopback, link-local addresses, and Amazon's
+/// in IPv6. To connect to no address (0.0.0.0, ::) is to connect to this machine.
+pub(crate) const USUALLY_REFUSED: [Network; 7] = [
+    Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    Network::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
+    Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    Network::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
     Network::new(IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
     Network::new(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
     Network::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), 128),
@@ -79,7 +84,10 @@ mod tests {
     use stocktake_agent::embed::{Collectors, Limits};
 
     use super::*;
-    use crate::agentless::target::{Daemon, Docker, OfDaemon};
+    use crate::{
+        agentless::target::{Daemon, Docker, OfDaemon},
+        config::AgentlessSettings,
+    };
 
     fn daemon(host: &str) -> Target {
         let daemon = Daemon { host: host.into(), certificate_authority: String::new(), client_certificate: None };
@@ -97,8 +105,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn link_local_addresses_are_refused_however_they_are_written() {
+    async fn link_local_addresses_and_this_machine_are_refused_however_they_are_written() {
         for host in [
+            "tcp://127.0.0.1:1",
+            "tcp://127.255.0.1:1",
+            "tcp://localhost:1",
+            "tcp://[::1]:1",
+            "tcp://[::ffff:127.0.0.1]:1",
+            "tcp://0.0.0.0:1",
+            "tcp://[::]:1",
             "tcp://169.254.169.254:80",
             "tcp://[::ffff:169.254.169.254]:80",
             "tcp://[fe80::1]:1",
@@ -106,7 +121,8 @@ mod tests {
         ] {
             assert!(is_refused(&daemon(host), &Environment::default()).await, "{host}");
         }
-        for host in ["tcp://127.0.0.1:1", "tcp://10.0.0.1", "tcp://localhost:1"] {
+        // Clusters are in private networks.
+        for host in ["tcp://10.0.0.1", "tcp://192.168.0.1:1", "tcp://[fd00::1]:1", "tcp://192.0.2.1:1"] {
             assert!(!is_refused(&daemon(host), &Environment::default()).await, "{host}");
         }
     }
@@ -117,10 +133,11 @@ mod tests {
         let none = Environment::default();
         assert!(is_refused(&daemon("tcp://no-such-host.invalid:1"), &none).await);
         assert!(is_refused(&cluster(UNKNOWN, None), &none).await);
-        assert!(!is_refused(&cluster(UNKNOWN, Some("http://127.0.0.1:3128")), &none).await);
+        assert!(!is_refused(&cluster(UNKNOWN, Some("http://10.0.0.1:3128")), &none).await);
+        assert!(is_refused(&cluster(UNKNOWN, Some("http://127.0.0.1:3128")), &none).await);
         assert!(is_refused(&cluster(UNKNOWN, Some("http://no-such-proxy.invalid:1")), &none).await);
         assert!(is_refused(&cluster(UNKNOWN, Some("socks5://169.254.169.254")), &none).await);
-        assert!(is_refused(&cluster("https://169.254.169.254", Some("http://127.0.0.1:1")), &none).await);
+        assert!(is_refused(&cluster("https://169.254.169.254", Some("http://10.0.0.1:1")), &none).await);
         let variables = [("HTTPS_PROXY".to_owned(), "http://proxy.example".to_owned())].into();
         let proxied = Environment { variables, ..Environment::default() };
         assert!(!is_refused(&cluster(UNKNOWN, None), &proxied).await);
@@ -130,7 +147,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_checked_is_what_is_connected_to() {
         let none = Environment::default();
-        let checked = async |target: &Target| check(target, &none, &USUALLY_REFUSED, PATIENCE).await.unwrap();
+        let refused = AgentlessSettings::of_tests().refused_networks;
+        let checked = async |target: &Target| check(target, &none, &refused, PATIENCE).await.unwrap();
         let loopback = |address: Option<IpAddr>| address.is_some_and(|address| address.is_loopback());
         let (docker, direct) = (daemon("tcp://localhost:1"), cluster("https://localhost:1", None));
         for target in [&docker, &direct] {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
     collect,
@@ -17,16 +17,13 @@ const EVERY: Duration = Duration::from_secs(5);
 struct Running {
     app: App,
     looks: JoinSet<()>,
-    most: usize,
-    /// Room for sources that failed before, and may hang.
-    failing: Arc<Semaphore>,
+    /// Each look at a source that failed before, and may hang, has a clone of it.
+    failing: Arc<()>,
 }
 
 /// Looks at what is due, for as long as it is polled. What is under way when that ends is taken over by others.
 pub(crate) async fn always(app: App) {
-    let most = usize::from(app.agentless.settings.looks_at_once);
-    let failing = Arc::new(Semaphore::new(most.div_ceil(2)));
-    let mut running = Running { app, looks: JoinSet::new(), most, failing };
+    let mut running = Running { app, looks: JoinSet::new(), failing: Arc::default() };
     loop {
         if let Err(error) = running.fill().await {
             let error = &error as &dyn std::error::Error;
@@ -48,17 +45,17 @@ impl Running {
     /// Begins as many looks as there is room for. At sources that failed before it is half of the room at the most, so that others have
     /// the rest for themselves.
     async fn fill(&mut self) -> Result<(), DatabaseError> {
-        let keys = self.keys();
+        let (keys, settings) = (self.keys(), self.app.agentless.settings());
+        let most = usize::from(settings.looks_at_once);
         for which in [Which::Sound, Which::Failing] {
-            let free = self.most.saturating_sub(self.looks.len());
+            let free = most.saturating_sub(self.looks.len());
             let free = match which {
                 Which::Sound => free,
-                Which::Failing => free.min(self.failing.available_permits()),
+                Which::Failing => free.min(most.div_ceil(2).saturating_sub(Arc::strong_count(&self.failing) - 1)),
             };
-            let agentless = &self.app.agentless;
-            let looker = Looker { by: &agentless.name, keys: &keys, timeout: agentless.settings.look_timeout };
+            let looker = Looker { by: &self.app.agentless.name, keys: &keys, timeout: settings.look_timeout };
             for source in lease::take(&self.app.database, looker, which, free).await? {
-                let place = (which == Which::Failing).then(|| Arc::clone(&self.failing).try_acquire_owned());
+                let place = (which == Which::Failing).then(|| Arc::clone(&self.failing));
                 let app = self.app.clone();
                 self.looks.spawn(async move {
                     collect::run(app, source).await;

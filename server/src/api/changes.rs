@@ -10,6 +10,7 @@ use super::{
     answer::{Page, View, answer, cut, time},
     asked::{Asked, Asks, Cursor, PAGES},
     containers::{self, Container},
+    event_id,
     statement::{Statement, integer, maybe_integer, maybe_text},
     visible::Shown,
     whereabouts::{self, Use},
@@ -21,6 +22,9 @@ use crate::{access::Reader, app::App, http::Problem};
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Change {
     pub(crate) id: i64,
+    /// What it is known by to who follows.
+    #[serde(skip)]
+    pub(crate) event_id: String,
     pub(crate) at: String,
     /// `appeared`, `disappeared` or `changed`; of an agent `silent` or `heard` again; of a scope `coverage_lost` or
     /// `coverage_regained`.
@@ -101,8 +105,8 @@ async fn describe(
 }
 
 /// Columns that [`Change::read`] reads of an event, and of its scope if that is still there.
-const CHANGE: &str = "ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, ev.entity_id AS entity_id, \
-    ev.scope_id AS scope_id, ev.detail AS detail, sc.context AS context";
+const CHANGE: &str = "ev.account_id AS account_id, ev.id AS id, ev.at AS at, ev.kind AS kind, ev.entity AS entity, \
+    ev.entity_id AS entity_id, ev.scope_id AS scope_id, ev.detail AS detail, sc.context AS context";
 
 /// Events behind one up to another, in their order: some, at the most.
 pub(crate) async fn following(
@@ -223,6 +227,7 @@ impl Change {
     fn read(row: &AnyRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             id: integer(row, "id")?,
+            event_id: event_id::of(row)?,
             at: time(integer(row, "at")?),
             change: match integer(row, "kind")? {
                 1 => "appeared",

@@ -1,7 +1,7 @@
 //! Changes as they come to be known: a stream of server-sent events.
 //!
-//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. The `id` of each is its number, from which a client goes on that
-//! was cut off.
+//! <https://html.spec.whatwg.org/multipage/server-sent-events.html>. The `id` of each is its number with a digest, from which a client goes on
+//! that was cut off.
 
 use std::{convert::Infallible, fmt::Write as _, future::ready, time::Duration};
 
@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     asked::{Asked, Asks, Takes},
     changes::before,
+    event_id,
 };
 use crate::{
     access::Reader,
@@ -52,11 +53,11 @@ impl Takes for Events {
 }
 
 #[utoipa::path(get, path = "/v1/events", tag = "inventory",
-    params(Asks<Events>, ("last-event-id" = Option<i64>, Header, description = "Number of the event behind which to go on; \
-        goes before `since`.")),
+    params(Asks<Events>, ("last-event-id" = Option<String>, Header, pattern = "^[0-9]+(-[0-9a-f]{8})?$",
+        description = "`id` of the event behind which to go on, or its number; goes before `since`.")),
     description = "What changes, as it comes to be known, as server-sent events: `data` is what `GET /v1/changes` has in a line, `id` its \
-        number; the first number, without `data`, is that behind which the stream begins. Without `since` and `Last-Event-ID` it begins with what comes next. An event `removed` says which numbers were removed \
-        with age before they were sent.",
+        number and a digest; the first `id`, without `data`, is that behind which the stream begins. Without `since` and `Last-Event-ID` it begins with what comes next. An event `removed` says which numbers were removed \
+        with age before they were sent, and an event `restored` that the log is another one than that of `Last-Event-ID`, since the database was restored: up to `last` its events may be others.",
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong, or there is no such event yet.")))]
 pub(super) async fn events(
@@ -80,7 +81,7 @@ pub(super) async fn events(
     let (wanted, account_id) = (on.wanted()?, caller.account_id);
     // Before it is asked what is there, so that nothing comes unnoticed in between.
     let news = app.notify.pulse.listen();
-    let after = begin(&app, account_id, &asked, &parts).await?;
+    let Beginning { after, after_id, is_another_log } = begin(&app, account_id, &asked, &parts).await?;
     let now = Instant::now();
     let following = Following {
         app,
@@ -88,6 +89,7 @@ pub(super) async fn events(
         account_id,
         wanted,
         after,
+        after_id: after_id.clone(),
         told: after,
         news,
         is_waiting: false,
@@ -95,7 +97,12 @@ pub(super) async fn events(
         _place: place,
     };
     // Who is cut off before the first event goes on from there, too.
-    let begin = stream::once(ready(Ok(Bytes::from(format!("id: {after}\n\n")))));
+    let mut begin = format!("id: {after_id}\n\n");
+    if is_another_log {
+        // Writing into a `String` cannot fail.
+        let _ = write!(begin, "event: restored\nid: {after_id}\ndata: {{\"last\":{after}}}\n\n");
+    }
+    let begin = stream::once(ready(Ok(Bytes::from(begin))));
     let chunks = stream::unfold(following, |mut following| async move {
         let chunk = following.chunk().await?;
         Some((Ok::<_, Infallible>(chunk), following))
@@ -107,20 +114,41 @@ pub(super) async fn events(
     Ok(response)
 }
 
-/// The number behind which the stream begins.
-async fn begin(app: &App, account_id: i64, asked: &Asked, parts: &Parts) -> Result<i64, Problem> {
+/// Where a stream begins.
+struct Beginning {
+    /// The number behind which it does, and what that event is known by.
+    after: i64,
+    after_id: String,
+    /// Whether the client has had another event of that number, or one that there is not yet.
+    is_another_log: bool,
+}
+
+async fn begin(app: &App, account_id: i64, asked: &Asked, parts: &Parts) -> Result<Beginning, Problem> {
     let latest = app.notify.pulse.ask(&app.database, account_id).await?;
-    if let Some(last) = parts.headers.get("last-event-id") {
-        let last: Option<i64> = last.to_str().ok().and_then(|last| last.trim().parse().ok());
-        let last = last.filter(|last| (0..=latest).contains(last));
-        return last.ok_or_else(|| {
-            let title = format!("`Last-Event-ID` is the number of no event: expected 0 to {latest}");
-            Problem::bad_request(title)
-        });
-    }
-    let Some(since) = asked.since else { return Ok(latest) };
     let mut connection = app.database.read().await?;
-    Ok(before(&mut connection, account_id, since).await?.unwrap_or(latest))
+    let (after, known) = match (parts.headers.get("last-event-id"), asked.since) {
+        (Some(last), _) => {
+            let last = last.to_str().unwrap_or_default().trim();
+            match event_id::read(last) {
+                Some((number, has_digest)) if has_digest || number <= latest => (number, has_digest.then_some(last)),
+                _ => {
+                    let title = format!(
+                        "`Last-Event-ID` is of no event: expected a number from 0 to {latest}, or an `id` of the stream's"
+                    );
+                    return Err(Problem::bad_request(title));
+                }
+            }
+        }
+        (None, Some(since)) => (before(&mut connection, account_id, since).await?.unwrap_or(latest), None),
+        (None, None) => (latest, None),
+    };
+    let is_beyond = after > latest;
+    let after = after.min(latest);
+    let there = event_id::of_number(&mut connection, account_id, after).await?;
+    // One that was removed with age cannot be compared.
+    let is_other = |known| is_beyond || there.as_deref().is_some_and(|there| there != known);
+    let is_another_log = known.is_some_and(is_other);
+    Ok(Beginning { after, after_id: there.unwrap_or_else(|| after.to_string()), is_another_log })
 }
 
 /// A client that listens.
@@ -133,6 +161,8 @@ struct Following {
     /// The number up to which all was looked at, and the one that the client knows of.
     after: i64,
     told: i64,
+    /// What the event of the former is known by.
+    after_id: String,
     news: watch::Receiver<Latest>,
     /// Whether it has all that is there, and knows.
     is_waiting: bool,
@@ -175,13 +205,17 @@ impl Following {
         };
         let part = part.inspect_err(|problem| tracing::debug!(%problem, "a stream of events ends")).ok()?;
         self.after = part.until;
+        self.after_id = match part.entries.last() {
+            Some(Entry::Event(told)) => told.change.event_id.clone(),
+            Some(Entry::Removed { .. }) | None => part.until.to_string(),
+        };
         let mut chunk = String::new();
         for entry in part.entries {
             // Writing into a `String` cannot fail.
             let _ = match entry {
                 Entry::Event(told) if self.wanted.is_met(&told.facets) => {
                     self.told = told.change.id;
-                    write!(chunk, "id: {}\ndata: {}\n\n", told.change.id, told.json)
+                    write!(chunk, "id: {}\ndata: {}\n\n", told.change.event_id, told.json)
                 }
                 Entry::Event(_) => Ok(()),
                 Entry::Removed { first, last } => {
@@ -210,10 +244,10 @@ impl Following {
         }
     }
 
-    /// A comment, with the number of the latest event that was looked at, though it was not wanted.
+    /// A comment, with what the latest event is known by that was looked at, though it was not wanted.
     fn sign(&mut self) -> Bytes {
         self.told = self.after;
-        format!(": here\nid: {}\n\n", self.after).into()
+        format!(": here\nid: {}\n\n", self.after_id).into()
     }
 
     /// Whether it may still read of the account: tokens are revoked, and users removed.

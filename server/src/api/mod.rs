@@ -11,6 +11,7 @@ pub(crate) mod changes;
 mod containers;
 mod dead_letters;
 mod document;
+mod event_id;
 mod events;
 mod filters;
 mod find;

@@ -18,7 +18,7 @@ use super::{
     statement::{Statement, integer},
 };
 use crate::{
-    access::{Change, Manager, Reader, Writer},
+    access::{Change, Counted, Manager, Reader, Writer, lock},
     app::App,
     http::{Body, Problem, body},
     notify::{
@@ -238,7 +238,8 @@ pub(super) async fn one(
     description = "Subscribes to what comes from now on.",
     responses((status = CREATED, body = Made, description = "it was made"),
         (status = BAD_REQUEST, description = "what it is on or its channel cannot be that"),
-        (status = CONFLICT, description = "the server has no key to encrypt the channel's secrets with")))]
+        (status = CONFLICT, description = "the server has no key to encrypt the channel's secrets with, or the account has all \
+            subscriptions that it may")))]
 pub(super) async fn create(
     State(app): State<App>,
     Manager(caller, actor): Manager,
@@ -249,6 +250,8 @@ pub(super) async fn create(
     on.wanted()?;
     let channel = channel.map(|channel| channel.ready(app.notify.settings.smtp.as_ref())).transpose()?;
     let mut change = Change::begin(&app.database, &actor, "subscription.create", &name).await?;
+    lock(change.connection(), app.database.dialect(), &caller.account).await?;
+    app.access.check_room(change.connection(), caller.account_id, Counted::Subscriptions).await?;
     let now = change.at.as_millisecond();
     let (id, account_id) = (change.spare, caller.account_id);
     let mut one = Subscription {

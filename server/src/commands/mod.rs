@@ -21,7 +21,7 @@ use std::{
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
-    access::{Access, AccessError},
+    access::{Access, AccessError, Bounds},
     agentless,
     cli::{Cli, Command, Where},
     config::{self, Settings},
@@ -176,7 +176,10 @@ fn vault(source: KeySource) -> Result<Vault, Exit> {
 
 /// Who may do what, as the database of these settings has it.
 async fn access(place: &Where) -> Result<Access, Exit> {
-    Ok(Access::new(open(&database_of(&settings(place)?)?).await?))
+    let settings = settings(place)?;
+    let access = Access::new(open(&database_of(&settings)?).await?);
+    access.bound(Bounds::of(&settings.limits));
+    Ok(access)
 }
 
 /// Tells why it was not done.

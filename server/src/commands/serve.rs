@@ -6,9 +6,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{SHELVES, cannot_use, database_of, key_source, open, refused, settings, vault};
 use crate::{
+    access::Bounds,
     agentless::{self, Agentless},
     app::App,
     cli,
+    config::Settings,
     database::statistics,
     exit::Exit,
     notify, reap, say,
@@ -22,10 +24,7 @@ const TO_STOP: Duration = Duration::from_secs(10);
 pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let mut signals = serve::Signals::heed()?;
     let prepared = async {
-        let mut settings = settings(&arguments.place)?;
-        if let Some(listen) = arguments.listen {
-            settings.server.listen = listen;
-        }
+        let settings = said(&arguments)?;
         let listening = serve::Listening::start(&settings).await.map_err(|error| {
             say::error(&format!("{error:#}"));
             Exit::Config
@@ -48,6 +47,7 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     let retention = settings.inventory.retention()?;
     let agentless = Arc::new(Agentless::new(settings.agentless.clone()));
     let app = App { agentless, ..App::new(database, vault, retention, settings.notify.clone()) };
+    app.access.bound(Bounds::of(&settings.limits));
     match app.access.bootstrap(password()).await {
         Ok(None) => {}
         Ok(Some(password)) => say::note(&format!(
@@ -63,7 +63,14 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
     ];
     let notifying = tokio::spawn(notify::always(app.clone()));
     say::note(&format!("serving at {}", listening.url()));
-    listening.serve(app, &settings, &mut signals).await;
+    let (access, agentless) = (Arc::clone(&app.access), Arc::clone(&app.agentless));
+    let again = || {
+        let settings = read_again(&arguments, &settings)?;
+        access.bound(Bounds::of(&settings.limits));
+        agentless.set(settings.agentless.clone());
+        Some(settings)
+    };
+    listening.serve(app, &settings, &mut signals, again).await;
     for task in tasks {
         task.abort();
     }
@@ -72,6 +79,35 @@ pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
         say::note("what was notified last was not written down, and will be notified again");
     }
     Ok(Exit::Success)
+}
+
+/// What the configuration says, and the command line before it.
+fn said(arguments: &cli::Serve) -> Result<Settings, Exit> {
+    let mut settings = settings(&arguments.place)?;
+    if let Some(listen) = arguments.listen {
+        settings.server.listen = listen;
+    }
+    Ok(settings)
+}
+
+/// The settings that count from now on, if the configuration is valid: what may change while the server runs, and the rest as it was at the
+/// start. If that was changed, somebody is waiting for it.
+fn read_again(arguments: &cli::Serve, start: &Settings) -> Option<Settings> {
+    let Ok(said) = said(arguments) else {
+        say::warning("the configuration was read again and is not valid; the former one stays in force");
+        return None;
+    };
+    let others = [
+        ("server", said.server != start.server),
+        ("inventory", said.inventory != start.inventory),
+        ("secrets", said.secrets != start.secrets),
+        ("notify", said.notify != start.notify),
+    ];
+    say::note("the configuration was read again: `[limits]`, `[metrics]` and `[agentless]` count from now on");
+    for (table, _) in others.into_iter().filter(|(_, is_changed)| *is_changed) {
+        say::warning(&format!("what was changed in `[{table}]` counts from the next start; restart the server"));
+    }
+    Some(Settings { limits: said.limits, metrics: said.metrics, agentless: said.agentless, ..start.clone() })
 }
 
 /// Sees to it that a server that has its database in a file can keep secrets without being given a key. Whoever keeps none needs none.

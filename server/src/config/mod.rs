@@ -154,6 +154,7 @@ mod tests {
         let text = "
 [server]
 listen = '[::1]:1'
+health_listen = '0.0.0.0:2'
 database = 'postgres://x/y'
 tls = { certificate = '/c', key = '/k', client_ca = '/ca' }
 [inventory]
@@ -166,6 +167,9 @@ decompressed_bytes = 1000
 requests_per_second = 0
 requests_at_once = 4
 memory = '64MiB'
+subscriptions_per_account = 5
+tokens_per_account = 6
+users_per_account = 0
 header_timeout = '5s'
 body_timeout = '1m'
 [metrics]
@@ -193,7 +197,10 @@ domains = ['example.com']
         assert_eq!(settings.inventory.retention().unwrap(), Retention { ttl_days: 0, history_days: 7, audit_days: 30 });
         assert_eq!(settings.limits.request_bytes.as_u64(), 1 << 20);
         assert_eq!(settings.limits.memory.as_u64(), 64 << 20);
+        let limits = &settings.limits;
+        assert_eq!((limits.subscriptions_per_account, limits.tokens_per_account, limits.users_per_account), (5, 6, 0));
         assert_eq!(settings.limits.body_timeout, Duration::from_mins(1));
+        assert_eq!(settings.server.health_listen, Some("0.0.0.0:2".parse().unwrap()));
         assert_eq!(settings.server.tls.unwrap().client_ca, Some(PathBuf::from("/ca")));
         assert!(settings.metrics.public);
         assert_eq!(settings.secrets.key_file, Some(PathBuf::from("/key")));

@@ -30,6 +30,9 @@ pub(crate) struct Settings {
 pub(crate) struct ServerSettings {
     /// Address and port to serve at.
     pub(crate) listen: SocketAddr,
+    /// Another one, for `/livez`, `/readyz` and `/metrics` alone, by HTTP: for who has no certificate that `client_ca` asks for. `/metrics`
+    /// is for the same as at `listen`.
+    pub(crate) health_listen: Option<SocketAddr>,
     /// Path of a file of SQLite, or `postgres://USER@HOST/NAME`.
     pub(crate) database: Option<String>,
     /// Serve HTTPS, and nothing else.
@@ -38,7 +41,7 @@ pub(crate) struct ServerSettings {
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { listen: DEFAULT_LISTEN, database: None, tls: None }
+        Self { listen: DEFAULT_LISTEN, health_listen: None, database: None, tls: None }
     }
 }
 
@@ -111,6 +114,10 @@ pub(crate) struct Limits {
     /// How much memory all requests may take together for what they bring, with what is made of it. Others wait for a while, and are told
     /// to come later. What needs more than that has all of it for itself.
     pub(crate) memory: ByteSize,
+    /// How many subscriptions, tokens and users an account may have. 0: any number.
+    pub(crate) subscriptions_per_account: u32,
+    pub(crate) tokens_per_account: u32,
+    pub(crate) users_per_account: u32,
     /// How long a request's head may take to arrive, and a connection may be idle.
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
@@ -128,6 +135,10 @@ impl Default for Limits {
             requests_per_second: 1000,
             requests_at_once: 256,
             memory: ByteSize::gib(1),
+            subscriptions_per_account: 10_000,
+            // Each agent has one.
+            tokens_per_account: 100_000,
+            users_per_account: 10_000,
             header_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(30),
         }
@@ -165,6 +176,18 @@ impl Default for AgentlessSettings {
             look_bytes: ByteSize::mib(64),
             refused_networks: USUALLY_REFUSED.to_vec(),
         }
+    }
+}
+
+#[cfg(test)]
+impl AgentlessSettings {
+    /// What is usual, but that this machine may be looked at.
+    pub(crate) fn of_tests() -> Self {
+        let usual = Self::default();
+        let [here, there]: [std::net::IpAddr; 2] =
+            [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
+        let refused = usual.refused_networks.into_iter().filter(|network| !network.has(here) && !network.has(there));
+        Self { refused_networks: refused.collect(), ..usual }
     }
 }
 

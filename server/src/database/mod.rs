@@ -1,6 +1,7 @@
 //! SQLite in a file or PostgreSQL, behind one face. Statements are the same for both but for what `Dialect` says.
 
 mod dialect;
+mod file;
 mod ids;
 mod rows;
 mod schema;
@@ -50,6 +51,9 @@ pub enum DatabaseError {
     /// The URL is of no kind that is known.
     #[error("`{0}` is no database: expected a path, `sqlite:` and a path, or `postgres://…`")]
     Unknown(String),
+    /// SQLite's file cannot be used: its path, why, and what to do.
+    #[error("{0}: {1}")]
+    File(String, String),
     /// Its schema could not be brought up to date.
     #[error("cannot bring the schema up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -89,6 +93,7 @@ impl Database {
     /// left as it is.
     pub async fn open(url: &str) -> Result<Self, DatabaseError> {
         install_default_drivers();
+        let named = sqlite_file(url)?;
         let (dialect, url) = address(url)?;
         let options = AnyPoolOptions::new().acquire_timeout(PATIENCE).max_connections(match dialect {
             // Readers do not wait for each other; more than the cores would only take memory.
@@ -107,9 +112,14 @@ impl Database {
             let is_free = !connection.is_in_transaction();
             Box::pin(async move { Ok(is_free) })
         });
-        // A pool tries again until its patience ends, and then says no more than that.
-        AnyConnection::connect(&url).await?.close().await?;
-        let pool = options.connect(&url).await?;
+        let opened = async {
+            try_it(&url, dialect).await?;
+            options.connect(&url).await
+        };
+        let pool = opened.await.map_err(|error| match named {
+            Some(file) => unusable(&file, &error),
+            None => error.into(),
+        })?;
         let writing = matches!(dialect, Dialect::Sqlite).then(|| Arc::new(Mutex::new(())));
         Ok(Self { pool, dialect, writing, ids: Arc::default() })
     }
@@ -179,6 +189,38 @@ impl Writing {
     pub(crate) async fn commit(self) -> Result<(), DatabaseError> {
         Ok(self.transaction.commit().await?)
     }
+}
+
+/// Whether it can be used at all: a pool tries again until its patience ends, and then says no more than that.
+async fn try_it(url: &str, dialect: Dialect) -> Result<(), sqlx::Error> {
+    let tried = async {
+        let mut connection = AnyConnection::connect(url).await?;
+        connection.execute(sqlx::raw_sql(dialect.settings())).await?;
+        if dialect == Dialect::Sqlite {
+            // A file that may only be read is opened all the same.
+            connection.execute(sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")).await?;
+        }
+        connection.close().await
+    };
+    match tried.await {
+        Err(sqlx::Error::Database(error)) if dialect == Dialect::Sqlite && is_taken(error.code().as_deref()) => Ok(()),
+        tried => tried,
+    }
+}
+
+/// Whether SQLite says only that somebody else is at it (`SQLITE_BUSY`, `SQLITE_LOCKED`), which passes.
+fn is_taken(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// Why a file of SQLite cannot be used.
+fn unusable(path: &Path, error: &sqlx::Error) -> DatabaseError {
+    let why = file::obstacle(path).unwrap_or_else(|| match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    });
+    let file = path.display().to_string();
+    DatabaseError::File(file, format!("{why}; another file is named by --database, or `database` of `[server]`"))
 }
 
 fn address(url: &str) -> Result<(Dialect, String), DatabaseError> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::answer::{Asks, Foreign, ForeignProblem, parse};
 use crate::{
-    access::{Change, Manager, Reader, Writer},
+    access::{Change, Counted, Manager, Reader, Writer, lock},
     app::App,
     http::Problem,
     notify::{
@@ -140,6 +140,9 @@ pub(super) async fn create(
     }
     check(&key, value.as_deref())?;
     let mut change = Change::begin(&app.database, &actor, "subscription.create", &key).await.map_err(Problem::from)?;
+    lock(change.connection(), app.database.dialect(), &caller.account).await.map_err(Problem::from)?;
+    let room = app.access.check_room(change.connection(), caller.account_id, Counted::Subscriptions).await;
+    room.map_err(Problem::from)?;
     let now = change.at.as_millisecond();
     let (id, account_id) = (change.spare, caller.account_id);
     let one = Subscription {

@@ -33,7 +33,7 @@ struct CloudEvent<'a> {
 pub(crate) fn event(account: &str, told: &Told) -> Result<Bytes, serde_json::Error> {
     written(&CloudEvent {
         specversion: "1.0",
-        id: &told.change.id.to_string(),
+        id: &told.change.event_id,
         source: source(account),
         kind: format!("stocktake.{}", told.facets.kind()),
         subject: told.change.context.as_deref(),

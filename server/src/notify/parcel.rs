@@ -68,9 +68,9 @@ impl Letter {
 /// Makes an attempt.
 pub(crate) async fn send(notify: &Notify, to: &Addressee<'_>, letters: &[Letter]) -> Outcome {
     let Some(last) = letters.last() else { return Outcome::Taken };
-    // The same in each attempt.
+    // The same in each attempt, and of no other event, even if that has the number of this one.
     let id = match last {
-        Letter::Event(told) => format!("{}-{}", to.id, told.change.id),
+        Letter::Event(told) => format!("{}-{}", to.id, told.change.event_id),
         Letter::Removed { last, .. } => format!("{}-removed-{last}", to.id),
     };
     let lines = || letters.iter().map(Letter::line).collect::<Vec<_>>();

@@ -15,6 +15,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, body::Body, extract::ConnectInfo};
+use futures_util::future::join_all;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -28,6 +29,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     sync::Semaphore,
+    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -38,7 +40,7 @@ use crate::{
     config::{Limits, Settings},
 };
 
-/// How many are connected at a time. Others wait.
+/// How many are connected at a time at an address. Others wait.
 const CONNECTIONS_AT_MOST: usize = 8192;
 
 /// How long requests that are under way may take to end when the server is told to stop.
@@ -50,15 +52,27 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Streams that one connection may have open at a time.
 const STREAMS: u32 = 128;
 
-/// The signals that end the server. From now on neither ends the process by itself.
+/// The signals that the server heeds. From now on none ends the process by itself.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
+}
+
+/// What the process was told.
+enum Told {
+    Stop,
+    /// Read the configuration again.
+    ReadAgain,
 }
 
 impl Signals {
     pub(crate) fn heed() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Waits until the process is told to stop.
@@ -68,6 +82,14 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+
+    async fn told(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.hangup.recv() => Told::ReadAgain,
+        }
+    }
 }
 
 /// Where it will be served.
@@ -75,6 +97,16 @@ pub(crate) struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
+    /// Where whoever watches over the server asks, without TLS.
+    health: Option<(TcpListener, SocketAddr)>,
+}
+
+/// An address, with what is served there.
+struct Door {
+    listener: TcpListener,
+    serving: Serving,
+    /// Each has its own, so that masses at one keep nobody from the other.
+    room: Arc<Semaphore>,
 }
 
 /// What a connection is served with.
@@ -96,60 +128,106 @@ impl Listening {
             .map(Tls::load)
             .transpose()
             .context("cannot serve TLS (`tls` of `[server]`)")?;
-        let listen = settings.server.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot serve at {listen} (`listen` of `[server]`, or --listen)"))?;
-        Ok(Self { address: listener.local_addr()?, listener, tls: tls.map(Arc::new) })
+        let (listener, address) = bind(settings.server.listen, "`listen` of `[server]`, or --listen").await?;
+        let health = match settings.server.health_listen {
+            Some(listen) => Some(bind(listen, "`health_listen` of `[server]`").await?),
+            None => None,
+        };
+        Ok(Self { listener, address, tls: tls.map(Arc::new), health })
     }
 
     /// Where it is served, for people.
     pub(crate) fn url(&self) -> String {
-        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+        let main = format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address);
+        match &self.health {
+            Some((_, address)) => format!("{main}, probes and metrics also at http://{address}"),
+            None => main,
+        }
     }
 
-    /// Serves until told to stop, and lets end what is under way then.
-    pub(crate) async fn serve(self, app: App, settings: &Settings, signals: &mut Signals) {
-        let Self { listener, tls, .. } = self;
+    /// Serves until told to stop, and lets end what is under way then. `read_again` is asked for the settings that count from now on when
+    /// the process is told to read them again; connections that there are end with what they are at.
+    pub(crate) async fn serve(
+        self,
+        app: App,
+        settings: &Settings,
+        signals: &mut Signals,
+        read_again: impl Fn() -> Option<Settings>,
+    ) {
+        let Self { listener, tls, health, .. } = self;
         let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
-        let limits = settings.limits.clone();
         let stopping = app.notify.stopping.clone();
-        let serving = Serving { router: router::router(app, settings), builder: builder(&limits), tls, limits };
-        let graceful = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
+        let listeners = [Some(listener), health.map(|(listener, _)| listener)].into_iter();
+        let doors = listeners.zip(serving(&app, settings, tls.as_ref())).filter_map(|(listener, serving)| {
+            let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
+            Some(Door { listener: listener?, serving, room })
+        });
+        let mut doors: Vec<Door> = doors.collect();
+        let (mut graceful, mut ending) = (GracefulShutdown::new(), JoinSet::new());
         loop {
-            let accepted = async {
-                // It is never closed.
-                let place = Arc::clone(&room).acquire_owned().await.ok();
-                (place, listener.accept().await)
+            let told = tokio::select! {
+                _ = join_all(doors.iter().map(|door| door.attend(&graceful))) => continue,
+                told = signals.told() => told,
             };
-            tokio::select! {
-                (place, accepted) = accepted => match accepted {
-                    Ok((stream, peer)) => {
-                        let (serving, watcher) = (serving.clone(), graceful.watcher());
-                        tokio::spawn(async move {
-                            serving.connection(stream, peer, watcher).await;
-                            drop(place);
-                        });
+            match told {
+                Told::Stop => break,
+                Told::ReadAgain => {
+                    let Some(settings) = read_again() else { continue };
+                    for (door, serving) in doors.iter_mut().zip(serving(&app, &settings, tls.as_ref())) {
+                        door.serving = serving;
                     }
-                    Err(error) => {
-                        tracing::warn!("cannot take a connection: {error}");
-                        tokio::time::sleep(BREATH).await;
-                    }
-                },
-                () = signals.stop() => break,
+                    ending.spawn(std::mem::take(&mut graceful).shutdown());
+                }
             }
         }
-        drop(listener);
+        drop(doors);
         // Streams of events would go on for ever.
         stopping.cancel();
         tracing::info!("stopping: requests that are under way may end");
+        ending.spawn(graceful.shutdown());
         tokio::select! {
-            () = graceful.shutdown() => {}
+            _ = ending.join_all() => {}
             () = tokio::time::sleep(TO_STOP) => tracing::warn!("requests were still under way, and are cut off"),
             () = signals.stop() => tracing::warn!("stopped at once"),
         }
         renewing.inspect(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// What is served at `listen`, and what at `health_listen`.
+fn serving(app: &App, settings: &Settings, tls: Option<&Arc<Tls>>) -> [Serving; 2] {
+    let limits = &settings.limits;
+    let serving = |router, tls| Serving { router, builder: builder(limits), tls, limits: limits.clone() };
+    [serving(router::router(app.clone(), settings), tls.cloned()), serving(router::health(app.clone(), settings), None)]
+}
+
+/// Takes an address, which a setting says.
+async fn bind(listen: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot serve at {listen} ({setting})"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+impl Door {
+    /// Takes connections for as long as it is polled.
+    async fn attend(&self, graceful: &GracefulShutdown) {
+        loop {
+            // It is never closed.
+            let place = Arc::clone(&self.room).acquire_owned().await.ok();
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let (serving, watcher) = (self.serving.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        serving.connection(stream, peer, watcher).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot take a connection: {error}");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
     }
 }
 

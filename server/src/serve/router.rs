@@ -61,10 +61,20 @@ fn served(table: Table) -> Router<App> {
     table.into_iter().fold(Router::new(), |router, (path, methods)| router.route(&path, methods))
 }
 
+/// What is served to whoever watches over the server, at an address of its own.
+pub(super) fn health(app: App, settings: &Settings) -> Router {
+    finished(limited(served(metrics(settings)), &settings.limits), app)
+}
+
 /// What belongs to no room, and is bounded as they are.
 fn beside(settings: &Settings) -> Table {
+    let version = ("/version".to_owned(), get(health::version));
+    metrics(settings).into_iter().chain([version]).collect()
+}
+
+fn metrics(settings: &Settings) -> Table {
     let metrics = if settings.metrics.public { get(health::public_metrics) } else { get(health::metrics) };
-    vec![("/version".to_owned(), get(health::version)), ("/metrics".to_owned(), metrics)]
+    vec![("/metrics".to_owned(), metrics)]
 }
 
 /// What is asked by whoever watches over the server, and never has to wait.
@@ -84,7 +94,11 @@ pub(crate) fn paths() -> Vec<String> {
 /// The rooms, what is asked without credentials, and what every request goes through.
 pub(super) fn around(rooms: Router<App>, app: App, settings: &Settings) -> Router {
     let rooms = rooms.route_layer(from_fn_with_state(app.clone(), access::audited));
-    limited(rooms.merge(served(beside(settings))), &settings.limits)
+    finished(limited(rooms.merge(served(beside(settings))), &settings.limits), app)
+}
+
+fn finished(limited: Router<App>, app: App) -> Router {
+    limited
         .merge(served(open()).method_not_allowed_fallback(wrong_method))
         .layer(from_fn(caught))
         .layer(CompressionLayer::new())

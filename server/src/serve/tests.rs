@@ -5,6 +5,7 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -244,6 +245,7 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
 /// A server on a port of its own, and what ends it.
 struct Served {
     address: SocketAddr,
+    health: Option<SocketAddr>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -258,9 +260,10 @@ async fn served(mut settings: Settings) -> Served {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listening = Listening::start(&settings).await.unwrap();
     let (address, app) = (listening.address, app().await);
+    let health = listening.health.as_ref().map(|(_, address)| *address);
     let mut signals = Signals::heed().unwrap();
-    let task = tokio::spawn(async move { listening.serve(app, &settings, &mut signals).await });
-    Served { address, task }
+    let task = tokio::spawn(async move { listening.serve(app, &settings, &mut signals, || None).await });
+    Served { address, health, task }
 }
 
 /// Sends this, and reads until the server ends the connection.
@@ -293,22 +296,32 @@ fn certificate(folder: &std::path::Path) -> rustls_pki_types::CertificateDer<'st
     made.cert.der().clone()
 }
 
+/// Connects as whoever's certificate and key are in the folder, if there is one.
 async fn tls(
     address: SocketAddr,
     trusted: &rustls_pki_types::CertificateDer<'static>,
+    client: Option<&std::path::Path>,
 ) -> io::Result<impl AsyncRead + AsyncWrite + use<>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let config = match client {
+        Some(folder) => {
+            let certificate = rustls_pki_types::CertificateDer::from_pem_file(folder.join("certificate")).unwrap();
+            let key = rustls_pki_types::PrivateKeyDer::from_pem_file(folder.join("key")).unwrap();
+            config.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
     let stream = TcpStream::connect(address).await?;
     tokio_rustls::TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
 }
 
-async fn ask_on(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+async fn ask_on(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<String> {
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await?;
     let mut heard = vec![0; 1000];
-    let count = stream.read(&mut heard).await.unwrap();
-    String::from_utf8_lossy(&heard[..count]).into_owned()
+    let count = stream.read(&mut heard).await?;
+    Ok(String::from_utf8_lossy(&heard[..count]).into_owned())
 }
 
 #[tokio::test]
@@ -320,16 +333,62 @@ async fn a_certificate_is_renewed_and_connections_stay() {
     settings.server.tls =
         Some(crate::config::TlsSettings { certificate: certificate_file.clone(), key, client_ca: None });
     let served = served(settings).await;
-    let mut stream = Box::pin(tls(served.address, &first).await.unwrap());
-    assert!(ask_on(&mut stream).await.starts_with("HTTP/1.1 200"));
+    let mut stream = Box::pin(tls(served.address, &first, None).await.unwrap());
+    assert!(ask_on(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"));
     // Half of a renewal changes nothing.
     std::fs::write(&certificate_file, "-----BEGIN CERT").unwrap();
     tokio::time::sleep(tls::LOOK + Duration::from_secs(1)).await;
-    tls(served.address, &first).await.unwrap();
+    tls(served.address, &first, None).await.unwrap();
     let second = certificate(folder.path());
-    while tls(served.address, &second).await.is_err() {
+    while tls(served.address, &second, None).await.is_err() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(tls(served.address, &first).await.is_err());
-    assert!(ask_on(&mut stream).await.starts_with("HTTP/1.1 200"), "the former connection is still there");
+    assert!(tls(served.address, &first, None).await.is_err());
+    assert!(ask_on(&mut stream).await.unwrap().starts_with("HTTP/1.1 200"), "the former connection is still there");
+}
+
+#[tokio::test]
+async fn who_has_no_certificate_gets_probes_and_metrics_at_an_address_of_their_own_and_nothing_else() {
+    let (own, clients) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let trusted = certificate(own.path());
+    let _ = certificate(clients.path());
+    let mut settings = Settings::default();
+    settings.server.tls = Some(crate::config::TlsSettings {
+        certificate: own.path().join("certificate"),
+        key: own.path().join("key"),
+        client_ca: Some(clients.path().join("certificate")),
+    });
+    settings.server.health_listen = Some("127.0.0.1:0".parse().unwrap());
+    let closed = served(settings.clone()).await;
+    let mut known = Box::pin(tls(closed.address, &trusted, Some(clients.path())).await.unwrap());
+    assert!(ask_on(&mut known).await.unwrap().starts_with("HTTP/1.1 200"));
+    // In TLS 1.3 a client has its half of the handshake before the server refuses.
+    let unknown = async {
+        let mut stream = Box::pin(tls(closed.address, &trusted, None).await?);
+        ask_on(&mut stream).await
+    };
+    let refused = unknown.await.map_err(|error| error.to_string());
+    assert!(refused.as_ref().is_err_and(|error| error.contains("CertificateRequired")), "{refused:?}");
+
+    settings.metrics.public = true;
+    let open = served(settings).await;
+    let status = async |address: SocketAddr, request: &str| {
+        let said = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let heard = talk(address, said.as_bytes()).await;
+        heard.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for (request, expected) in [
+        ("GET /livez", "200"),
+        ("GET /readyz", "200"),
+        ("GET /version", "404"),
+        ("GET /v1/openapi.json", "404"),
+        ("GET /v1/containers", "404"),
+        ("POST /v1/reports", "404"),
+        ("POST /livez", "405"),
+    ] {
+        assert_eq!(status(closed.health.unwrap(), request).await, expected, "{request}");
+    }
+    assert_eq!(status(closed.health.unwrap(), "GET /metrics").await, "401", "as at the other address");
+    assert_eq!(status(open.health.unwrap(), "GET /metrics").await, "200");
+    assert_ne!(status(closed.address, "GET /livez").await, "200", "plain HTTP where TLS is spoken");
 }

@@ -142,6 +142,48 @@ fn the_server_takes_its_configuration() {
 }
 
 #[test]
+fn who_has_no_certificate_is_served_beside_a_server_that_wants_them() {
+    let server = |config: Value| {
+        json!({"serviceMonitor": {"enabled": true}, "networkPolicy": {"enabled": true}, "server": {"enabled": true,
+            "tls": {"existingSecret": "tls"}, "config": merged(&json!({"metrics": {"public": true}}), &config)}})
+    };
+    let monitored = |objects: &[Value]| {
+        let endpoints =
+            named(objects, "ServiceMonitor", "st-stocktake")["spec"]["endpoints"].as_array().unwrap().clone();
+        (endpoints[1]["port"].clone(), endpoints[1]["scheme"].clone())
+    };
+    let probed = |objects: &[Value]| {
+        let pod = &named(objects, "Deployment", "st-stocktake-server")["spec"]["template"]["spec"];
+        ["livenessProbe", "readinessProbe"].map(|probe| pod["containers"][0][probe]["httpGet"].clone())
+    };
+    let objects = render(&server(json!({})));
+    assert_eq!(monitored(&objects), (json!("http"), json!("https")));
+    assert_eq!((&probed(&objects)[0]["port"], &probed(&objects)[0]["scheme"]), (&json!(8228), &json!("HTTPS")));
+    assert!(!file(&objects, "server", "server.toml").contains("health_listen"));
+    assert!(of_kind(&objects, "Service").iter().all(|(name, _)| !name.ends_with("-health")));
+
+    let ca = json!({"server": {"tls": {"client_ca": "/etc/stocktake-tls/ca.crt"}}});
+    let other = merged(&ca, &json!({"server": {"health_listen": "0.0.0.0:9000"}}));
+    for (config, listen, port) in [(ca, "0.0.0.0:8229", 8229), (other, "0.0.0.0:9000", 9000)] {
+        let objects = render(&server(config));
+        let rendered: toml::Table = file(&objects, "server", "server.toml").parse().unwrap();
+        assert_eq!(rendered["server"]["health_listen"].as_str(), Some(listen));
+        assert_eq!(rendered["server"]["tls"]["client_ca"].as_str(), Some("/etc/stocktake-tls/ca.crt"));
+        for probe in probed(&objects) {
+            assert_eq!((&probe["port"], &probe["scheme"]), (&json!(port), &json!("HTTP")), "{probe}");
+        }
+        assert_eq!(monitored(&objects), (json!("health"), json!("http")));
+        let ports = &named(&objects, "Service", "st-stocktake-server-health")["spec"]["ports"];
+        assert_eq!((&ports[0]["name"], &ports[0]["port"]), (&json!("health"), &json!(port)));
+        // Not where it may be reached from without.
+        let ports = named(&objects, "Service", "st-stocktake-server")["spec"]["ports"].as_array().unwrap().len();
+        assert_eq!(ports, 1);
+        let ingress = &named(&objects, "NetworkPolicy", "st-stocktake-server")["spec"]["ingress"][0]["ports"];
+        assert_eq!(*ingress, json!([{"port": 8228}, {"port": port}]));
+    }
+}
+
+#[test]
 fn no_secret_is_in_a_config_map() {
     let credentials = json!({"stocktake": {"token": "hidden-1"}, "enterprise": {"password": "hidden-2",
         "accountRoutes": {"team-a/b": {"password": "hidden-3"}}}});

@@ -5,13 +5,17 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
 };
 
-use serde_json::Value;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 use stocktake_tests::{
     needs,
     server::{Server, command},
-    tools,
+    tools, wait_until,
 };
 
 fn starts_and_ends(mut server: Server) {
@@ -60,7 +64,7 @@ fn it_serves_over_postgresql() {
 fn the_schema_is_made_once_by_any_number_that_start_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("inventory.db").display().to_string();
-    let start = || command(&["migrate", "--database", &database]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let start = || command(&["migrate", "--database", &database]).stderr(Stdio::piped()).spawn().unwrap();
     let children: Vec<_> = std::iter::repeat_with(start).take(6).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -79,16 +83,68 @@ fn connections_that_wait_do_not_keep_it_from_ending() {
 }
 
 #[test]
+fn it_reads_its_configuration_again_when_it_is_told_to_and_goes_on() {
+    let server = Server::sqlite_with("[agentless]\nrefused_networks = []\n");
+    let test = json!({"name": "here", "kubernetes": {"server": "https://127.0.0.1:1", "insecure_skip_tls_verify": true, "token": "t"}});
+    let reason = || server.ask("POST", "/v1/agentless/test", &test).body;
+    let again = |config: &str, count: usize, told: &str| {
+        fs::write(server.folder().join("server.toml"), config).unwrap();
+        server.signal(Signal::HUP);
+        wait_until(told, || {
+            let all = server.told();
+            all.matches("configuration was read again").count() == count && all.contains(told)
+        });
+    };
+    // What is under way is not cut off.
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    write!(stream, "GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n", server.admin()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut heard = |wanted: &str| {
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "the stream goes on: {text}");
+            text.push_str(&String::from_utf8_lossy(&part[..count]));
+        }
+    };
+    heard(": here");
+    assert_eq!(server.get("/metrics").status, 401);
+    assert!(reason().contains("coverage") && !reason().contains("refused_networks"), "{}", reason());
+
+    again(
+        "[metrics]\npublic = true\n[agentless]\nrefused_networks = ['127.0.0.0/8']\n[inventory]\nhistory_days = 7\n",
+        1,
+        "what was changed in `[inventory]` counts from the next start",
+    );
+    // It counts just behind that.
+    wait_until("metrics to be public", || server.get("/metrics").status == 200);
+    assert!(reason().contains("refused_networks"), "{}", reason());
+    again("[metrics]\npublik = true\n", 2, "server.toml:2: metrics.publik: unknown key");
+    assert_eq!(server.get("/metrics").status, 200, "the former one stays in force");
+    let reported = json!({"cluster_name": "prod", "timestamp": "2026-01-01T00:00:00Z",
+        "namespaces": [{"uid": "00000002-0000-4000-8000-000000000001", "name": "shop"}],
+        "pods": [{"uid": "00000001-0000-4000-8000-000000000001", "name": "web", "namespace_uid": "00000002-0000-4000-8000-000000000001"}],
+        "containers": [{"id": "containerd://1", "name": "app", "image_tag": "nginx:1", "pod_uid": "00000001-0000-4000-8000-000000000001"}]});
+    assert!(server.ask("POST", "/v2/kubernetes-inventory", &reported).status < 300);
+    heard("appeared");
+}
+
+#[test]
 fn what_is_wrong_has_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("server.toml");
-    std::fs::write(&config, "[server]\nlisen = 'x'\n").unwrap();
+    fs::write(&config, "[server]\nlisen = 'x'\n").unwrap();
     let config = config.to_str().unwrap();
     for (arguments, code, told) in [
         (&["serve", "--config", config][..], 78, "server.toml:2: server.lisen: unknown key `lisen`"),
         (&["serve", "--config", "/nonexistent"], 78, "cannot read the configuration"),
         (&["migrate", "--database", "mysql://x"], 78, "is no database"),
-        (&["migrate", "--database", "/nonexistent/x.db"], 69, "cannot use the database"),
+        (
+            &["migrate", "--database", "/nonexistent/x.db"],
+            69,
+            "cannot use the database: /nonexistent/x.db: the folder /nonexistent is not there",
+        ),
         (&["migrate", "--nonsense"], 2, "--nonsense"),
         (&["completions", "bash"], 0, ""),
     ] {
@@ -101,19 +157,56 @@ fn what_is_wrong_has_its_exit_code() {
 
 #[test]
 fn the_usual_database_is_in_a_folder_of_nobody_else() {
-    use std::os::unix::fs::PermissionsExt as _;
     let state = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(state.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let copied = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let copied = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let binary = copied.path().join("stocktake-server");
-    std::fs::copy(stocktake_tests::server::binary(), &binary).unwrap();
+    fs::copy(stocktake_tests::server::binary(), &binary).unwrap();
     needs!("root");
     // As nobody, since root's place is the machine's.
-    let mut migrate = std::process::Command::new("setpriv");
-    migrate.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_STATE_HOME", state.path());
-    migrate.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&binary).arg("migrate");
-    tools::output(&mut migrate);
+    tools::output(as_nobody(&binary).env("XDG_STATE_HOME", state.path()));
     let folder = state.path().join("stocktake-server");
-    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(folder.join("inventory.db").is_file());
+}
+
+/// `migrate`, run by a user who may nothing.
+fn as_nobody(binary: &Path) -> Command {
+    let mut migrate = Command::new("setpriv");
+    migrate.env_clear().env("PATH", "/usr/bin:/bin");
+    migrate.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(binary).arg("migrate");
+    migrate
+}
+
+#[test]
+fn a_file_that_is_somebody_elses_is_named_with_its_owner_and_what_to_do() {
+    needs!("root");
+    let open = || tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    let (copied, folder) = (open(), open());
+    let binary = copied.path().join("stocktake-server");
+    fs::copy(stocktake_tests::server::binary(), &binary).unwrap();
+    let database = folder.path().join("inventory.db");
+    let told = || {
+        let output = as_nobody(&binary).arg("--database").arg(&database).output().unwrap();
+        assert_eq!(output.status.code(), Some(69));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (file, place) = (database.display(), folder.path().display());
+    let missing = told();
+    let expected = format!(
+        "cannot use the database: {file}: the server's user (uid 65534) may not make files in {place} (it belongs to uid 0, gid 0, with mode 0755)"
+    );
+    assert!(missing.contains(&expected), "{missing}");
+    // Made by root, as by a command that somebody has tried.
+    tools::output(command(&["migrate", "--database"]).arg(&database));
+    for mode in [0o600, 0o644] {
+        fs::set_permissions(&database, fs::Permissions::from_mode(mode)).unwrap();
+        let others = told();
+        let expected = format!(
+            "cannot use the database: {file}: the server's user (uid 65534) may not read and write it (it belongs to uid 0, gid 0, with mode {mode:04o})"
+        );
+        assert!(others.contains(&expected), "{others}");
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(told().contains("may not"), "{}", told());
 }

@@ -54,6 +54,13 @@ annotations:
 {{ regexFind "[0-9]+$" (toString .) }}
 {{- end }}
 
+{{/* Where the server is asked for probes and metrics by who has no certificate: beside `listen`, if it wants certificates there. */}}
+{{- define "stocktake.serverHealth" -}}
+{{- $server := .Values.server.config.server -}}
+{{- $beside := ternary (regexReplaceAll "[0-9]+$" $server.listen "8229") "" (not (empty (dig "tls" "client_ca" "" $server))) -}}
+{{- default $beside (get $server "health_listen") -}}
+{{- end }}
+
 {{/* Who probes a single address: with `hostNetwork` it may be the node's loopback. */}}
 {{- define "stocktake.probedHost" -}}
 {{- $host := regexReplaceAll ":[0-9]+$" (toString .) "" | trimPrefix "[" | trimSuffix "]" }}

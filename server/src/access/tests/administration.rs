@@ -1,6 +1,9 @@
 //! Accounts, users, tokens, and the log.
 
+use futures_util::future::join_all;
+
 use super::*;
+use crate::config::Limits;
 
 #[tokio::test]
 async fn the_first_start_makes_an_admin_and_later_ones_do_not() {
@@ -313,4 +316,40 @@ fn all_of_it_is_described() {
     assert_eq!(of("/v1/audit"), ["get"]);
     assert_eq!(described["components"]["schemas"]["Role"]["enum"][3], "inventory-agent");
     assert_eq!(described["components"]["schemas"]["NewUser"]["properties"]["password"]["type"], "string");
+}
+
+#[tokio::test]
+async fn an_account_has_no_more_users_and_tokens_than_it_may() {
+    for bed in beds().await {
+        let (red, blue) = (bed.account("red").await, bed.account("blue").await);
+        let bounds =
+            |tokens_per_account| Bounds::of(&Limits { tokens_per_account, users_per_account: 2, ..Limits::default() });
+        bed.app.access.bound(bounds(3));
+        let token = async |who: &str, name: &str| {
+            bed.post("/v1/tokens", who, json!({"name": name, "role": "inventory-agent"})).await
+        };
+        let user = async |who: &str, name: &str| {
+            bed.post("/v1/users", who, json!({"name": name, "role": "read-only", "password": PASSWORD})).await
+        };
+        // Each has an admin already.
+        assert_eq!(user(&red, "second").await.status, StatusCode::CREATED);
+        let refused = user(&red, "third").await;
+        assert_eq!(refused.status, StatusCode::CONFLICT);
+        let says = refused.body.to_string();
+        assert!(says.contains("has 2 users, which is the most (`users_per_account` of `[limits]`)"), "{says}");
+        assert_eq!(user(&blue, "other").await.status, StatusCode::CREATED, "another account has its own");
+
+        // However many come at once.
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let made = join_all(names.map(|name| token(&red, name))).await;
+        let made = made.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
+        assert_eq!((made, bed.get("/v1/tokens", &red).await.body["items"].as_array().unwrap().len()), (3, 3));
+        let refused = token(&red, "g").await.body.to_string();
+        assert!(refused.contains("has 3 tokens, which is the most (`tokens_per_account` of `[limits]`)"), "{refused}");
+        let first = bed.get("/v1/tokens", &red).await.body["items"][0]["name"].as_str().unwrap().to_owned();
+        assert_eq!(bed.delete(&format!("/v1/tokens/{first}"), &red).await, StatusCode::NO_CONTENT);
+        assert_eq!(token(&red, "g").await.status, StatusCode::CREATED);
+        bed.app.access.bound(bounds(0));
+        assert_eq!(token(&red, "h").await.status, StatusCode::CREATED, "any number");
+    }
 }

@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 
 use super::*;
+use crate::config::AgentlessSettings;
 
 /// What the database has, as text.
 async fn stored(served: &Served) -> String {
@@ -212,13 +213,34 @@ async fn there_is_an_end_to_how_much_is_kept() {
 }
 
 #[tokio::test]
-async fn link_local_addresses_are_not_looked_at() {
+async fn link_local_addresses_and_the_server_itself_are_not_looked_at_by_default() {
     let served = Served::all().await.swap_remove(0);
-    let mut source = nobody("prod");
-    source["kubernetes"]["server"] = json!("https://169.254.169.254");
-    let tested = served.ask("POST", "/v1/agentless/test", &admin(), source).await;
-    let reason = tested.json()["reason"].to_string();
-    assert!(tested.status == StatusCode::OK && reason.contains("refused_networks"), "{}", tested.text);
+    served.app.agentless.set(AgentlessSettings::default());
+    for server in ["https://169.254.169.254", "https://127.0.0.1:6443", "https://[::1]:6443", "https://localhost:6443"]
+    {
+        let mut source = nobody("prod");
+        source["kubernetes"]["server"] = json!(server);
+        let tested = served.ask("POST", "/v1/agentless/test", &admin(), source).await;
+        let reason = tested.json()["reason"].to_string();
+        assert!(tested.status == StatusCode::OK && reason.contains("refused_networks"), "{server}: {}", tested.text);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_look_does_not_try_either() {
+    for served in Served::all().await {
+        assert_eq!(add(&served, nobody("prod")).await.status, StatusCode::CREATED);
+        served.app.agentless.set(AgentlessSettings { looks_at_once: 0, ..AgentlessSettings::of_tests() });
+        for (path, body) in [("/v1/agentless/test", nobody("other")), ("/v1/agentless/sources/prod/test", Value::Null)]
+        {
+            let refused = served.ask("POST", path, &admin(), body).await;
+            let says = refused.json()["title"].to_string();
+            assert!(refused.status == StatusCode::CONFLICT && says.contains("`looks_at_once = 0`"), "{}", refused.text);
+        }
+        assert!(!served.get("/v1/audit", &admin()).await.text.contains("agentless.test"), "nothing was tried");
+        // Others look at what is kept.
+        assert_eq!(add(&served, nobody("third")).await.status, StatusCode::CREATED);
+    }
 }
 
 #[tokio::test]

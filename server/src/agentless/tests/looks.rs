@@ -35,7 +35,7 @@ impl Looking {
 
     /// A server of its own over the same database.
     fn over(app: App, look_timeout: Duration) -> Self {
-        let settings = AgentlessSettings { look_timeout, looks_at_once: 2, ..AgentlessSettings::default() };
+        let settings = AgentlessSettings { look_timeout, looks_at_once: 2, ..AgentlessSettings::of_tests() };
         let app = App { agentless: Agentless::new(settings).into(), ..app };
         let task = tokio::spawn(schedule::always(app.clone())).abort_handle();
         Self { served: Served::again(app), task }

@@ -221,6 +221,37 @@ async fn what_a_receiver_refuses_is_a_dead_letter_that_can_be_tried_again() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_given_again_after_a_restore_has_another_webhook_id() {
+    for served in servers().await {
+        let account = served.account("shop").await;
+        let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
+        let receiver = Receiver::start().await;
+        subscribe(&served, writer, json!({"events": ["container.appeared"]}), &receiver.url()).await;
+        let delivering = deliver(&served);
+        served.report(agent, &[("a", "shop", "a:1")]).await;
+        let first = receiver.wait(1).await.remove(0);
+        delivering.abort();
+        // As from a copy that was made before all this.
+        for text in [
+            "DELETE FROM event",
+            "UPDATE account SET last_event = 0",
+            "UPDATE subscription SET taken = 0",
+            "UPDATE lease SET holder = ''",
+        ] {
+            sqlx::query(text).execute(served.app.database.pool()).await.unwrap();
+        }
+        let served = Served::again(restarted(&served, settings()));
+        let delivering = deliver(&served);
+        served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
+        let second = receiver.wait(2).await.remove(1);
+        assert_eq!(first.event(), second.event(), "the number is given again");
+        assert_ne!(first.header("webhook-id"), second.header("webhook-id"));
+        assert_ne!(first.json()["id"], second.json()["id"]);
+        delivering.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_gone_is_sent_nothing_any_more() {
     for served in servers().await {
         let account = served.account("shop").await;

@@ -34,7 +34,7 @@ impl Got {
 
     /// Number of the event.
     pub(super) fn event(&self) -> i64 {
-        self.json()["id"].as_str().unwrap().parse().unwrap()
+        self.json()["data"]["id"].as_i64().unwrap()
     }
 }
 

@@ -3,9 +3,13 @@
 use serde_json::{Value, json};
 
 use super::servers;
-use crate::notify::{
-    channel::Channel,
-    subscription::{self, Subscription, Unknown, Unopened},
+use crate::{
+    access::Bounds,
+    config::Limits,
+    notify::{
+        channel::Channel,
+        subscription::{self, Subscription, Unknown, Unopened},
+    },
 };
 
 #[tokio::test]
@@ -213,5 +217,32 @@ async fn a_channel_is_opened_as_it_was_read_or_not_at_all() {
         // Of twenty that are handed over at once to the one, the other takes the last.
         assert!(matches!(open(&before).await, Err(Unknown::Changed)));
         assert!(matches!(open(&read().await).await, Ok(Channel::Webhook { .. })));
+    }
+}
+
+#[tokio::test]
+async fn an_account_has_no_more_subscriptions_than_it_may() {
+    for served in servers().await {
+        let (shop, other) = (served.account("shop").await, served.account("other").await);
+        let limits = Limits { subscriptions_per_account: 2, ..Limits::default() };
+        served.app.access.bound(Bounds::of(&limits));
+        let make =
+            async |who: &str| served.ask("POST", "/v1/subscriptions", who, json!({"name": "one", "on": {}})).await;
+        let watch = async |who: &str| {
+            let body = json!({"subscription_type": "runtime_inventory", "subscription_key": "prod"});
+            served.ask("POST", "/v2/subscriptions", who, body).await
+        };
+        let writer = shop.with("read-write");
+        assert_eq!(make(writer).await.status, 201);
+        let watched = watch(writer).await;
+        assert_eq!(watched.status, 200, "{}", watched.text);
+        for refused in [make(writer).await, watch(writer).await] {
+            let says = "has 2 subscriptions, which is the most (`subscriptions_per_account` of `[limits]`)";
+            assert!(refused.status == 409 && refused.text.contains(says), "{}", refused.text);
+        }
+        assert_eq!(make(other.with("read-write")).await.status, 201, "another account has its own");
+        let path = format!("/v2/subscriptions/{}", watched.json()["subscription_id"].as_str().unwrap());
+        assert_eq!(served.ask("DELETE", &path, writer, Value::Null).await.status, 204);
+        assert_eq!(make(writer).await.status, 201);
     }
 }
