@@ -35,6 +35,8 @@ CREATE TABLE agent (
     -- The manifest that was acknowledged last, compressed: the dictionary of the next one.
     manifest_digest BYTEA,
     manifest BYTEA,
+    -- What it was reported with: a token's id or a user's revision. Nothing where the server looked itself.
+    credential BIGINT,
     first_seen_at BIGINT NOT NULL,
     -- Raised by whoever changes what a heartbeat goes by.
     revision BIGINT NOT NULL,
@@ -126,6 +128,14 @@ CREATE TABLE body (
     touched_at BIGINT NOT NULL,
     content BYTEA NOT NULL,
     PRIMARY KEY (account_id, digest)
+);
+
+-- Who has sent a body, by the token's id or the user's revision: nobody else may name it without sending it. Goes with the body.
+CREATE TABLE body_sender (
+    account_id BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    credential BIGINT NOT NULL,
+    PRIMARY KEY (account_id, digest, credential)
 );
 
 -- Reports of nobody who counts: bundles.

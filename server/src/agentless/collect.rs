@@ -202,6 +202,7 @@ fn incoming(source: &Source, seen_as: &str, look: Look, timeout: Duration) -> In
     let manifest = serde_json::to_vec(&report).unwrap_or_default();
     Incoming {
         kind: "agentless",
+        credential: None,
         report,
         manifest: Some((Digest::sha256(&manifest), manifest.into())),
         bodies: bodies.into_iter().map(|(digest, body)| (digest, body.into())).collect(),

@@ -10,7 +10,13 @@ use jiff::Timestamp;
 use stocktake_core::wire::{self, Outcome, Receipt, Stored};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{access::Reporter, app::App, http::Problem, metrics::Reported};
+use super::Sender;
+use crate::{
+    access::{Caller, Reporter},
+    app::App,
+    http::Problem,
+    metrics::Reported,
+};
 
 /// `POST v1/reports` and `POST v1/scopes`.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -30,7 +36,7 @@ async fn reports(
 ) -> Result<Json<Receipt>, Problem> {
     check_type(&headers)?;
     let sent_at = sent_at(&headers)?;
-    let taken = app.ingest.report(caller.account_id, sent_at, bytes).await;
+    let taken = app.ingest.report(sender(&caller), sent_at, bytes).await;
     app.metrics.report(match &taken {
         Ok(receipt) if receipt.outcome == Outcome::Known => Reported::Known,
         Ok(_) => Reported::Accepted,
@@ -51,7 +57,11 @@ async fn scopes(
     bytes: Bytes,
 ) -> Result<Json<Stored>, Problem> {
     check_type(&headers)?;
-    Ok(Json(app.ingest.scopes(caller.account_id, bytes).await?))
+    Ok(Json(app.ingest.scopes(sender(&caller), bytes).await?))
+}
+
+fn sender(caller: &Caller) -> Sender {
+    Sender { account: caller.account_id, credential: caller.credential }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -18,7 +18,7 @@ use crate::{
 
 /// Writes who reported, and returns its identifier.
 pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &Known) -> Result<i64, DatabaseError> {
-    let Incoming { kind, report, manifest, skew, received_at, .. } = incoming;
+    let Incoming { kind, credential, report, manifest, skew, received_at, .. } = incoming;
     let id = known.agent.as_ref().map_or_else(|| writer.identifier(), |agent| agent.id);
     let mut runs = known.agent.as_ref().map(|agent| agent.runs.clone()).unwrap_or_default();
     match (report.agent.run, report.sequence) {
@@ -50,18 +50,19 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
         .bind(*skew)
         .bind(manifest.as_ref().map(|(digest, _)| words::pack_digest(digest)))
         .bind(manifest.as_ref().map(|(_, manifest)| Packed::of(manifest)).transpose()?.map(|packed| packed.content))
+        .bind(*credential)
         .execute(&mut *writer.connection)
         .await?;
     Ok(id)
 }
 
 const AGENT: &str = "INSERT INTO agent (account_id, id, uuid, kind, version, hostname, runs, report_id, reported_at, received_at, \
-    valid_for, clock_skew, manifest_digest, manifest, first_seen_at, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $10, 1) \
+    valid_for, clock_skew, manifest_digest, manifest, credential, first_seen_at, revision) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $10, 1) \
     ON CONFLICT (account_id, id) DO UPDATE SET kind = excluded.kind, version = excluded.version, hostname = excluded.hostname, \
     runs = excluded.runs, report_id = excluded.report_id, reported_at = excluded.reported_at, received_at = excluded.received_at, \
     valid_for = excluded.valid_for, clock_skew = excluded.clock_skew, manifest_digest = excluded.manifest_digest, \
-    manifest = excluded.manifest, revision = agent.revision + 1";
+    manifest = excluded.manifest, credential = excluded.credential, revision = agent.revision + 1";
 
 /// Notes that a report is here that says nothing about now, as a later one came before it.
 pub(super) async fn late(
