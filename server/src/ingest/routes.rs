@@ -1,13 +1,13 @@
 //! The manifest protocol over HTTP.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
 use jiff::Timestamp;
-use stocktake_core::wire::{self, Outcome, Receipt, Stored};
+use stocktake_core::wire::{self, Receipt, Stored};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Sender;
@@ -33,16 +33,11 @@ async fn reports(
     State(app): State<App>,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<Json<Receipt>, Problem> {
+) -> Result<(Extension<Reported>, Json<Receipt>), Problem> {
     check_type(&headers)?;
     let sent_at = sent_at(&headers)?;
-    let taken = app.ingest.report(sender(&caller), sent_at, bytes).await;
-    app.metrics.report(match &taken {
-        Ok(receipt) if receipt.outcome == Outcome::Known => Reported::Known,
-        Ok(_) => Reported::Accepted,
-        Err(_) => Reported::Refused,
-    });
-    Ok(Json(taken?))
+    let receipt = app.ingest.report(sender(&caller), sent_at, bytes).await?;
+    Ok((Extension(receipt.outcome.into()), Json(receipt)))
 }
 
 #[utoipa::path(post, path = "/v1/scopes", tag = "agents",

@@ -116,6 +116,8 @@ async fn a_cluster_that_does_not_say_who_it_is_any_more_is_the_same() {
         let cluster = Cluster::new().await;
         add(&looking.served, source(&cluster, "prod")).await;
         looking.wait("prod", |status| status["coverage"] == "complete").await;
+        let metrics = looking.served.get("/metrics", &admin()).await.text;
+        assert!(metrics.contains(r#"reports_total{protocol="agentless",outcome="accepted"} 1"#), "{metrics}");
         let before = changes(&looking.served).await;
         for mood in [UNNAMED, ANSWERS] {
             cluster.set(mood);
