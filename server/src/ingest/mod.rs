@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::{
     elements::key as element_key,
+    order::Runs,
     request::has_nul,
     routes::routes,
     write::{Entity, Events, Removal, What, remove},

@@ -16,6 +16,8 @@ pub(crate) struct Runs(Vec<Run>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Run {
     id: Uuid,
+    /// The first that came.
+    first: u64,
     last: u64,
     /// First and last of numbers that are not here.
     missing: Vec<(u64, u64)>,
@@ -59,7 +61,7 @@ impl Runs {
         } else {
             // A disk that was copied, or set back, goes on from an earlier number.
             let last = before.min(sequence.saturating_sub(1));
-            self.0.push_mut(Run { id: run, last, missing: Vec::new() })
+            self.0.push_mut(Run { id: run, first: sequence, last, missing: Vec::new() })
         };
         if sequence > known.last {
             if sequence > known.last + 1 {
@@ -81,10 +83,11 @@ impl Runs {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// How many reports are missing, as far as is remembered.
-    #[cfg(test)]
-    fn missing(&self) -> u64 {
-        self.0.iter().flat_map(|run| &run.missing).map(|(first, last)| last - first + 1).sum()
+    /// How many reports have not come, as far as is remembered, though a later one of the same run has. What is missing between two
+    /// runs says nothing: agents that take turns under one identity have each numbers of their own.
+    pub(crate) fn missing(&self) -> u64 {
+        let missing = self.0.iter().flat_map(|run| run.missing.iter().filter(|(first, _)| *first > run.first));
+        missing.map(|(first, last)| last - first + 1).sum()
     }
 }
 
@@ -133,6 +136,12 @@ mod tests {
         runs.take(run(1), 4);
         runs.take(run(2), 5);
         assert_eq!(runs.missing(), 0);
+        let mut turns = runs.clone();
+        turns.take(run(3), 900);
+        assert_eq!(turns.missing(), 0, "another agent's turn, with numbers of its own");
+        assert_eq!(turns.standing(run(3), 899), Standing::Late, "and yet it is not taken for one that is here");
+        turns.take(run(3), 902);
+        assert_eq!(turns.missing(), 1);
         assert_eq!(runs.standing(run(1), 4), Standing::Known);
         assert_eq!(runs.standing(run(1), 5), Standing::Claimed, "two agents have one identity");
         assert_eq!(runs.standing(run(0), 1), Standing::Claimed);

@@ -53,3 +53,25 @@ async fn reports_of_all_agents_are_counted_and_refused_are_those_that_are_not_se
         );
     }
 }
+
+#[tokio::test]
+async fn reports_that_never_came_are_told_with_their_agent() {
+    for served in Served::all().await {
+        let (admin, mut agent) = (basic("admin", PASSWORD), Made::new(1));
+        let account = sqlx::query_scalar("SELECT id FROM account WHERE name = 'admin'");
+        let account: i64 = account.fetch_one(served.app.database.pool()).await.unwrap();
+        let mut late = Vec::new();
+        for number in 1..=6 {
+            let report = agent.report(&[], Coverage::Complete);
+            if [2, 4, 5].contains(&number) {
+                late.push(report);
+            } else {
+                served.app.ingest.take(account, &report).await.unwrap();
+            }
+        }
+        let missing = async || served.get("/v1/agents", &admin).await.json()["items"][0]["missing_reports"].clone();
+        assert_eq!(missing().await, 3);
+        served.app.ingest.take(account, &late[0]).await.unwrap();
+        assert_eq!(missing().await, 2, "one has come after all");
+    }
+}
