@@ -90,7 +90,7 @@ impl Heartbeats {
             return Ok(None);
         }
         let mut next = Last { revision: last.revision + 1, manifest: digest.clone(), ..Last::clone(&last) };
-        next.runs.take(run, sequence);
+        next.runs.take(run, sequence, incoming.owner());
         self.recent.keep_manifest(account, incoming);
         let observed_at = report.sources.iter().map(|source| incoming.observed_at(source)).collect();
         let (done, receiver) = oneshot::channel();

@@ -22,6 +22,8 @@ pub(crate) struct Known {
     pub(crate) agent: Option<KnownAgent>,
     /// Whether this bundle is here.
     is_known_bundle: bool,
+    /// Whether the agent's identity is another credential's, and this one may not report under it.
+    pub(crate) is_anothers: bool,
     pub(crate) places: HashMap<Place, i64>,
     /// Former names of places that the report calls otherwise.
     pub(crate) renamed: HashMap<i64, String>,
@@ -95,11 +97,8 @@ pub(crate) fn agent_uuid(kind: &str, report: &Report) -> Uuid {
 }
 
 impl Known {
-    pub(crate) async fn load(
-        database: &Database,
-        account: i64,
-        Incoming { kind, report, received_at, .. }: &Incoming,
-    ) -> Result<Self, DatabaseError> {
+    pub(crate) async fn load(database: &Database, account: i64, incoming: &Incoming) -> Result<Self, DatabaseError> {
+        let Incoming { kind, report, received_at, .. } = incoming;
         let mut connection = database.read().await?;
         let mut known = Self::default();
         let agent = sqlx::query("SELECT id, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
@@ -110,7 +109,15 @@ impl Known {
         if let Some(row) = agent {
             let id = row.try_get("id")?;
             // Not "none": every report would be new again, and an old one undo a newer.
-            let runs = serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let mut runs: Runs =
+                serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            if let Some(run) = report.agent.run {
+                let may_owner_report = match runs.another(run, incoming.owner()) {
+                    Some(owner) => is_of_use(&mut connection, owner, *received_at).await?,
+                    None => true,
+                };
+                known.is_anothers = !runs.see_by(run, incoming.owner(), may_owner_report);
+            }
             known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
             known.load_sources(&mut connection, [account, id]).await?;
         }
@@ -248,6 +255,16 @@ impl Known {
         };
         self.agent.as_ref().map_or(Standing::New, |agent| agent.runs.standing(run, sequence))
     }
+}
+
+/// Whether somebody can still report with a credential. With the server's own, which is 0, it always can.
+async fn is_of_use(connection: &mut AnyConnection, credential: i64, now: i64) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT id FROM api_token WHERE id = $1 AND coalesce(expires_at, $2) >= $2 \
+         UNION ALL SELECT revision FROM account_user WHERE revision = $1",
+    );
+    let found = found.bind(credential).bind(now).fetch_optional(connection).await?;
+    Ok(credential == 0 || found.is_some())
 }
 
 /// Scopes that a source told of last.

@@ -87,6 +87,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Whose the agent's identity is if nobody had it before: the credential's, or the server's own.
+    fn owner(&self) -> i64 {
+        self.credential.unwrap_or_default()
+    }
+
     /// When a source was seen, by the server's clock, in milliseconds.
     fn observed_at(&self, source: &Source) -> i64 {
         (source.observed_at.as_millisecond() + self.skew).min(self.received_at)
@@ -154,6 +159,9 @@ impl Ingest {
         for _ in 0..ATTEMPTS {
             memory::back_to(needed).await;
             let known = Known::load(&self.database, account, incoming).await?;
+            if known.is_anothers {
+                return Err(held(incoming));
+            }
             match known.standing(&incoming.report) {
                 Standing::Known => return Ok(Outcome::Known),
                 Standing::Claimed => return Err(claimed(incoming)),
@@ -187,6 +195,14 @@ pub(crate) fn is_passing(error: &DatabaseError) -> bool {
     // PostgreSQL's class 40: serialization failure, deadlock.
     let is_rolled_back = error.code().is_some_and(|code| code.starts_with("40"));
     is_rolled_back || error.is_unique_violation() || error.is_foreign_key_violation()
+}
+
+fn held(incoming: &Incoming) -> Problem {
+    let host = incoming.report.agent.hostname.as_deref().unwrap_or("an unnamed host");
+    let title = format!(
+        "the identity of the agent on {host} is that of one that reports with another token, which is still valid"
+    );
+    Problem { kind: problem::IDENTITY_HELD, ..Problem::forbidden(title) }
 }
 
 fn claimed(incoming: &Incoming) -> Problem {

@@ -109,7 +109,7 @@ impl Last {
             sources.push(own);
         }
         let mut runs = agent.runs.clone();
-        runs.take(run, sequence);
+        runs.take(run, sequence, incoming.owner());
         let last = Self {
             id: agent.id,
             revision: agent.revision + 1,

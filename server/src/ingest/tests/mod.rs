@@ -1,5 +1,6 @@
 //! Reports at random, and after each the database compared with a model of what it has to hold.
 
+mod claims;
 mod counted;
 mod heartbeats;
 mod named;

@@ -22,7 +22,7 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
     let id = known.agent.as_ref().map_or_else(|| writer.identifier(), |agent| agent.id);
     let mut runs = known.agent.as_ref().map(|agent| agent.runs.clone()).unwrap_or_default();
     match (report.agent.run, report.sequence) {
-        (Some(run), Some(sequence)) => runs.take(run, sequence),
+        (Some(run), Some(sequence)) => runs.take(run, sequence, incoming.owner()),
         _ => {
             sqlx::query("INSERT INTO bundle (account_id, report_id, received_at) VALUES ($1, $2, $3)")
                 .bind(writer.account)
@@ -67,12 +67,13 @@ const AGENT: &str = "INSERT INTO agent (account_id, id, uuid, kind, version, hos
 /// Notes that a report is here that says nothing about now, as a later one came before it.
 pub(super) async fn late(
     writer: &mut Writer<'_>,
-    Incoming { report, received_at, .. }: &Incoming,
+    incoming: &Incoming,
     agent: &KnownAgent,
 ) -> Result<i64, DatabaseError> {
+    let Incoming { report, received_at, .. } = incoming;
     let mut runs = agent.runs.clone();
     if let (Some(run), Some(sequence)) = (report.agent.run, report.sequence) {
-        runs.take(run, sequence);
+        runs.take(run, sequence, incoming.owner());
     }
     sqlx::query(
         "UPDATE agent SET runs = $1, received_at = $2, revision = revision + 1 WHERE account_id = $3 AND id = $4",
