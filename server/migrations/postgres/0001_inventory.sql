@@ -64,6 +64,8 @@ CREATE TABLE source (
     id BIGINT NOT NULL,
     agent_id BIGINT NOT NULL,
     place_id BIGINT NOT NULL,
+    -- What it calls its cluster, if it is configured to call it something; others may call the same one otherwise.
+    cluster_name TEXT,
     collector TEXT NOT NULL,
     kind TEXT NOT NULL,
     runtime_name TEXT,

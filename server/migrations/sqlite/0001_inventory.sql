@@ -65,6 +65,8 @@ CREATE TABLE source (
     id INTEGER NOT NULL,
     agent_id INTEGER NOT NULL,
     place_id INTEGER NOT NULL,
+    -- What it calls its cluster, if it is configured to call it something; others may call the same one otherwise.
+    cluster_name TEXT,
     collector TEXT NOT NULL,
     kind TEXT NOT NULL,
     runtime_name TEXT,

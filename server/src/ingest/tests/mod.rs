@@ -4,6 +4,7 @@ mod claims;
 mod counted;
 mod heartbeats;
 mod named;
+mod places;
 mod several;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -98,6 +98,9 @@ pub(super) async fn place(
         Some(id) => id,
         None => writer.identifier(),
     };
+    if let Some(former) = known.named.get(&id) {
+        identify(writer, id, [former, &place.key]).await?;
+    }
     // The same report may name a place twice.
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO place (account_id, id, kind, key, name) VALUES ($1, $2, $3, $4, $5) \
@@ -114,6 +117,18 @@ pub(super) async fn place(
         rename(writer, id, [former, &place.name]).await?;
     }
     Ok(id)
+}
+
+/// Knows a cluster by its uid from now on that was known by its name.
+async fn identify(writer: &mut Writer<'_>, place: i64, [name, uid]: [&str; 2]) -> Result<(), DatabaseError> {
+    sqlx::query("UPDATE place SET key = $1 WHERE account_id = $2 AND id = $3 AND kind = 'cluster' AND key = $4")
+        .bind(uid.to_owned())
+        .bind(writer.account)
+        .bind(place)
+        .bind(name.to_owned())
+        .execute(&mut *writer.connection)
+        .await?;
+    Ok(())
 }
 
 /// Calls the scopes of a place by its new name, those too whose content is as before.
@@ -156,6 +171,7 @@ pub(super) async fn source(
         .bind(id)
         .bind(agent)
         .bind(place)
+        .bind(source.cluster.as_ref().and_then(|cluster| cluster.name.clone()))
         .bind(source.collector.to_string())
         .bind(source.kind.to_string())
         .bind(source.runtime.as_ref().map(|runtime| runtime.name.clone()))
@@ -170,12 +186,13 @@ pub(super) async fn source(
     Ok(id)
 }
 
-const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, collector, kind, runtime_name, runtime_version, \
-    observed_at, coverage, reason, shown, warnings, first_seen_at, ttl_days) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $9, \
-    (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $5 \
+const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, cluster_name, collector, kind, runtime_name, \
+    runtime_version, observed_at, coverage, reason, shown, warnings, first_seen_at, ttl_days) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $10, \
+    (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $6 \
     ORDER BY former.id DESC LIMIT 1)) \
     ON CONFLICT (account_id, agent_id, collector) DO UPDATE SET place_id = excluded.place_id, kind = excluded.kind, \
+    cluster_name = coalesce(excluded.cluster_name, source.cluster_name), \
     runtime_name = coalesce(excluded.runtime_name, source.runtime_name), \
     runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = CASE WHEN excluded.observed_at > source.observed_at THEN excluded.observed_at ELSE source.observed_at END, \
     coverage = excluded.coverage, reason = excluded.reason, shown = excluded.shown, warnings = excluded.warnings RETURNING id";
