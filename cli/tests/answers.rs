@@ -218,15 +218,15 @@ fn what_is_followed_has_no_end_and_needs_a_server() {
 #[test]
 fn agents_and_sources_are_listed() {
     let agents = r#"{"items":[{"id":1,"uuid":"u","kind":"stocktake","version":"0.1.0","hostname":"h","silent":true,"sources":2,
-        "reported_at":"2026-05-04T10:00:00Z"}],"next":null}"#;
+        "missing_reports":3,"reported_at":"2026-05-04T10:00:00Z"}],"next":null}"#;
     let sources = r#"{"items":[{"id":2,"agent":1,"collector":"docker","kind":"docker","cluster":null,"host":"h","scopes":1,
         "runtime_name":"docker","runtime_version":"29","observed_at":"2026-05-04T10:00:00Z","coverage":"denied",
         "reason":"no permission","silent":false}],"next":null}"#;
     let server =
         Fake::start(&[json("v1/agents?limit=100", 200, agents), json("v1/sources?host=h&limit=100", 200, sources)]);
     let expected = "\
-ID  AGENT  HOST  KIND       VERSION  SOURCES  REPORTED AT           SILENT
-1   u      h     stocktake  0.1.0    2        2026-05-04T10:00:00Z  yes
+ID  AGENT  HOST  KIND       VERSION  SOURCES  REPORTED AT           MISSING  SILENT
+1   u      h     stocktake  0.1.0    2        2026-05-04T10:00:00Z  3        yes
 ";
     assert_eq!(server.run(&["agents"]).printed(), expected);
     let expected = "\

@@ -2,11 +2,13 @@
 
 use std::{fmt, time::Duration};
 
+use axum::http::StatusCode;
 use prometheus_client::{
     encoding::{prometheus_text, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use stocktake_core::wire;
 
 use crate::{database::Database, notify::send::Outcome};
 
@@ -21,7 +23,7 @@ type Labels<const N: usize> = [(&'static str, String); N];
 pub(crate) struct Metrics {
     requests: Family<Labels<3>, Counter>,
     durations: Family<Labels<1>, Histogram, fn() -> Histogram>,
-    reports: Family<Labels<1>, Counter>,
+    reports: Family<Labels<2>, Counter>,
     reaped: Family<Labels<1>, Counter>,
     notifications: Family<Labels<1>, Counter>,
     looks: Family<Labels<2>, Counter>,
@@ -35,8 +37,60 @@ pub(crate) enum Reported {
     Accepted,
     /// It was there already, or a newer one.
     Known,
-    /// It is not taken.
+    /// It is not taken, and never will be as it is.
     Refused,
+    /// It is not taken now: whoever sent it sends it again, with what was missing, or when it can be taken.
+    Later,
+}
+
+impl Reported {
+    /// By the status of an answer that is no success: docs/protocol.md.
+    pub(crate) fn by(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UNPROCESSABLE_ENTITY => {
+                Self::Refused
+            }
+            _ => Self::Later,
+        }
+    }
+}
+
+impl From<wire::Outcome> for Reported {
+    fn from(outcome: wire::Outcome) -> Self {
+        match outcome {
+            wire::Outcome::Known => Self::Known,
+            wire::Outcome::Accepted | wire::Outcome::Other => Self::Accepted,
+        }
+    }
+}
+
+/// How a report came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// By docs/protocol.md.
+    Stocktake,
+    /// From kai, k8s-inventory or ecs-inventory.
+    Anchore,
+    /// The server has looked itself.
+    Agentless,
+}
+
+impl Protocol {
+    /// Of a request that brings a report. `route` is the pattern of its path.
+    pub(crate) fn of(method: &str, route: &str) -> Option<Self> {
+        match (method, route) {
+            ("POST", "/v1/reports") => Some(Self::Stocktake),
+            (
+                "POST",
+                "/v1/enterprise/inventories"
+                | "/v1/enterprise/kubernetes-inventory"
+                | "/v2/kubernetes-inventory"
+                | "/v1/enterprise/ecs-inventory"
+                | "/v2/ecs-inventory",
+            ) => Some(Self::Anchore),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -67,13 +121,19 @@ impl Metrics {
     }
 
     /// A report came.
-    pub(crate) fn report(&self, what: Reported) {
+    pub(crate) fn report(&self, protocol: Protocol, what: Reported) {
+        let protocol = match protocol {
+            Protocol::Stocktake => "stocktake",
+            Protocol::Anchore => "anchore",
+            Protocol::Agentless => "agentless",
+        };
         let outcome = match what {
             Reported::Accepted => "accepted",
             Reported::Known => "known",
             Reported::Refused => "refused",
+            Reported::Later => "later",
         };
-        self.reports.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+        self.reports.get_or_create(&[("protocol", protocol.to_owned()), ("outcome", outcome.to_owned())]).inc();
     }
 
     /// Rows were removed with age.

@@ -137,8 +137,27 @@ impl Reaper {
             SELECT digest FROM body b WHERE b.account_id = $1 AND b.touched_at < $2 \
             AND NOT EXISTS (SELECT 1 FROM scope s WHERE s.account_id = b.account_id AND s.told_digest = b.digest) \
             AND NOT EXISTS (SELECT 1 FROM scope s WHERE s.account_id = b.account_id AND s.base_digest = b.digest) LIMIT $3) \
-            AND touched_at < $2";
-        self.batches("body", text, &[account, now - HOUR, BATCH]).await
+            AND touched_at < $2 RETURNING digest";
+        let (dialect, mut removed) = (self.database.dialect(), 0);
+        loop {
+            let mut writing = self.database.write().await?;
+            let bodies = sqlx::query_scalar(text).bind(account).bind(now - HOUR).bind(BATCH);
+            let bodies: Vec<Vec<u8>> = bodies.fetch_all(writing.connection()).await?;
+            let (mut rows, count) = (Rows::new(&[Column::Bytes]), bodies.len() as u64);
+            for digest in bodies {
+                rows.push([digest.into()]);
+            }
+            // With the body: whoever has sent it would be taken to have sent what is not here.
+            let statement = ["DELETE FROM body_sender WHERE account_id = $1 AND digest IN", ""];
+            let senders = rows.execute(writing.connection(), dialect, &[account.into()], statement).await?;
+            writing.commit().await?;
+            self.metrics.reaped("body", count);
+            self.metrics.reaped("body_sender", senders);
+            removed += count + senders;
+            if count < BATCH.unsigned_abs() {
+                return Ok(removed);
+            }
+        }
     }
 
     async fn events(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {

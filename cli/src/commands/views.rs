@@ -123,6 +123,7 @@ pub(super) fn agents() -> List {
             ("VERSION", |line| text(line, "/version")),
             ("SOURCES", |line| text(line, "/sources")),
             ("REPORTED AT", |line| time(line, "/reported_at")),
+            ("MISSING", |line| text(line, "/missing_reports")),
             ("SILENT", |line| text(line, "/silent")),
         ],
     }

@@ -79,4 +79,6 @@ pub mod problem {
     pub const UNKNOWN_DICTIONARY: &str = "urn:stocktake:unknown-dictionary";
     /// Status 409: a later run has reported under the agent's identity. Two agents have it, of which this is the elder.
     pub const IDENTITY_CLAIMED: &str = "urn:stocktake:identity-claimed";
+    /// Status 403: the agent's identity is that of another one, which reports with another credential.
+    pub const IDENTITY_HELD: &str = "urn:stocktake:identity-held";
 }

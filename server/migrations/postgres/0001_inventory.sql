@@ -35,6 +35,8 @@ CREATE TABLE agent (
     -- The manifest that was acknowledged last, compressed: the dictionary of the next one.
     manifest_digest BYTEA,
     manifest BYTEA,
+    -- What it was reported with: a token's id or a user's revision. Nothing where the server looked itself.
+    credential BIGINT,
     first_seen_at BIGINT NOT NULL,
     -- Raised by whoever changes what a heartbeat goes by.
     revision BIGINT NOT NULL,
@@ -62,6 +64,8 @@ CREATE TABLE source (
     id BIGINT NOT NULL,
     agent_id BIGINT NOT NULL,
     place_id BIGINT NOT NULL,
+    -- What it calls its cluster, if it is configured to call it something; others may call the same one otherwise.
+    cluster_name TEXT,
     collector TEXT NOT NULL,
     kind TEXT NOT NULL,
     runtime_name TEXT,
@@ -126,6 +130,14 @@ CREATE TABLE body (
     touched_at BIGINT NOT NULL,
     content BYTEA NOT NULL,
     PRIMARY KEY (account_id, digest)
+);
+
+-- Who has sent a body, by the token's id or the user's revision: nobody else may name it without sending it. Goes with the body.
+CREATE TABLE body_sender (
+    account_id BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    credential BIGINT NOT NULL,
+    PRIMARY KEY (account_id, digest, credential)
 );
 
 -- Reports of nobody who counts: bundles.

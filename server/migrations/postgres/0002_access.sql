@@ -17,6 +17,8 @@ CREATE INDEX account_user_account ON account_user (account_id, name);
 
 CREATE TABLE api_token (
     account_id BIGINT NOT NULL,
+    -- No user's revision, and no other token's that there ever was.
+    id BIGINT NOT NULL,
     name TEXT NOT NULL,
     -- SHA-256 of the secret's 32 random bytes.
     hash BYTEA NOT NULL UNIQUE,

@@ -36,6 +36,8 @@ CREATE TABLE agent (
     -- The manifest that was acknowledged last, compressed: the dictionary of the next one.
     manifest_digest BLOB,
     manifest BLOB,
+    -- What it was reported with: a token's id or a user's revision. Nothing where the server looked itself.
+    credential INTEGER,
     first_seen_at INTEGER NOT NULL,
     -- Raised by whoever changes what a heartbeat goes by.
     revision INTEGER NOT NULL,
@@ -63,6 +65,8 @@ CREATE TABLE source (
     id INTEGER NOT NULL,
     agent_id INTEGER NOT NULL,
     place_id INTEGER NOT NULL,
+    -- What it calls its cluster, if it is configured to call it something; others may call the same one otherwise.
+    cluster_name TEXT,
     collector TEXT NOT NULL,
     kind TEXT NOT NULL,
     runtime_name TEXT,
@@ -128,6 +132,14 @@ CREATE TABLE body (
     content BLOB NOT NULL,
     PRIMARY KEY (account_id, digest)
 );
+
+-- Who has sent a body, by the token's id or the user's revision: nobody else may name it without sending it. Goes with the body.
+CREATE TABLE body_sender (
+    account_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    credential INTEGER NOT NULL,
+    PRIMARY KEY (account_id, digest, credential)
+) WITHOUT ROWID;
 
 -- Reports of nobody who counts: bundles.
 CREATE TABLE bundle (

@@ -19,7 +19,7 @@ pub(crate) struct Account {
 }
 
 /// Every table whose rows are an account's, those that refer to others first.
-pub(super) const TABLES: [&str; 28] = [
+pub(super) const TABLES: [&str; 29] = [
     "agentless",
     "noted",
     "subscription",
@@ -39,6 +39,7 @@ pub(super) const TABLES: [&str; 28] = [
     "image_digest",
     "image",
     "bundle",
+    "body_sender",
     "body",
     "scope",
     "shared_container",

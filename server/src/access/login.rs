@@ -25,6 +25,7 @@ pub(super) struct Known {
     account_id: i64,
     account: String,
     name: String,
+    credential: i64,
     role: Role,
     is_user: bool,
     expires_at: Option<i64>,
@@ -32,7 +33,7 @@ pub(super) struct Known {
 
 /// A user or token as the database has it: account's key and name, name, role, then what is its own.
 type UserRow = (i64, String, String, String, i64, String);
-type TokenRow = (i64, String, String, String, Option<i64>, Option<i64>);
+type TokenRow = (i64, String, String, i64, String, Option<i64>, Option<i64>);
 
 impl Access {
     /// Who makes a request, and what the audit log calls them.
@@ -72,17 +73,17 @@ impl Access {
     async fn find_token(&self, hash: TokenHash) -> Result<Option<Known>, AccessError> {
         let generation = self.callers.generation();
         let row: Option<TokenRow> = sqlx::query_as(
-            "SELECT t.account_id, a.name, t.name, t.role, t.expires_at, t.last_used_at \
+            "SELECT t.account_id, a.name, t.name, t.id, t.role, t.expires_at, t.last_used_at \
              FROM api_token t JOIN account a ON a.id = t.account_id WHERE t.hash = $1",
         )
         .bind(hash.to_vec())
         .fetch_optional(self.database.pool())
         .await?;
-        let Some((account_id, account, name, role, expires_at, last_used_at)) = row else {
+        let Some((account_id, account, name, credential, role, expires_at, last_used_at)) = row else {
             self.callers.put(generation, hash, None);
             return Ok(None);
         };
-        let known = Known { account_id, account, name, role: role.parse()?, is_user: false, expires_at };
+        let known = Known { account_id, account, name, credential, role: role.parse()?, is_user: false, expires_at };
         self.callers.put(generation, hash, Some(known.clone()));
         self.note_use(hash, last_used_at);
         Ok(Some(known))
@@ -111,7 +112,8 @@ impl Access {
             Some((account_id, account, name, role, revision, _)) if right => {
                 self.throttle.succeeded(&name);
                 self.passwords.remember(key, revision);
-                let known = Known { account_id, account, name, role: role.parse()?, is_user: true, expires_at: None };
+                let (role, credential) = (role.parse()?, revision);
+                let known = Known { account_id, account, name, credential, role, is_user: true, expires_at: None };
                 self.callers.put(generation, key, Some(known.clone()));
                 Ok(known)
             }
@@ -131,7 +133,8 @@ impl Access {
         if revision != right {
             return Ok(None);
         }
-        let known = Known { account_id, account, name, role: role.parse()?, is_user: true, expires_at: None };
+        let role = role.parse()?;
+        let known = Known { account_id, account, name, credential: revision, role, is_user: true, expires_at: None };
         self.callers.put(generation, key, Some(known.clone()));
         Ok(Some(known))
     }
@@ -163,20 +166,20 @@ impl Access {
 
     /// Who asks in the account that they name, or in their own.
     async fn in_account(&self, known: Known, parts: &Parts) -> Result<(Caller, String), Problem> {
-        let Known { account_id, account, name, role, is_user, .. } = known;
+        let Known { account_id, account, name, credential, role, is_user, .. } = known;
         let wanted = match parts.headers.get(ACCOUNT) {
             Some(wanted) => wanted.to_str().map_err(|_| Problem::bad_request(format!("`{ACCOUNT}` is no text")))?,
             None => "",
         };
         if wanted.is_empty() || wanted == account {
-            return Ok((Caller { account_id, account, name: name.clone(), role, is_user }, name));
+            return Ok((Caller { account_id, account, name: name.clone(), credential, role, is_user }, name));
         }
         if account != SYSTEM || role != Role::Admin {
             return Err(Problem::forbidden(format!("`{name}` may not ask about other accounts than `{account}`")));
         }
         let account_id = self.account_id(wanted).await?;
         let who = format!("{account}/{name}");
-        Ok((Caller { account_id, account: wanted.to_owned(), name, role, is_user: false }, who))
+        Ok((Caller { account_id, account: wanted.to_owned(), name, credential, role, is_user: false }, who))
     }
 
     async fn account_id(&self, name: &str) -> Result<i64, AccessError> {

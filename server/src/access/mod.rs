@@ -104,6 +104,8 @@ pub(crate) struct Caller {
     pub(crate) account: String,
     /// The user's or the token's name.
     pub(crate) name: String,
+    /// Number of the token, or of the user as they are now: nobody else ever has it.
+    pub(crate) credential: i64,
     /// What they may.
     pub(crate) role: Role,
     /// Whether it is a user, who asks in their own account.

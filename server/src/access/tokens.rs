@@ -74,12 +74,13 @@ impl Access {
         let mut change = Change::begin(&self.database, actor, "token.create", &name).await?;
         let account_id = lock(change.connection(), self.database.dialect(), account).await?;
         self.check_room(change.connection(), account_id, Counted::Tokens).await?;
-        let at = change.at;
+        let (at, id) = (change.at, change.spare);
         let done = sqlx::query(
-            "INSERT INTO api_token (account_id, name, hash, role, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO api_token (account_id, id, name, hash, role, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON CONFLICT (account_id, name) DO NOTHING",
         )
         .bind(account_id)
+        .bind(id)
         .bind(&name)
         .bind(hash.to_vec())
         .bind(role.as_str())

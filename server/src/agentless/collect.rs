@@ -8,6 +8,7 @@ use stocktake_agent::embed::{Collectors, Limits, Look, until_next};
 use stocktake_core::{
     Digest,
     model::{Agent, Coverage, Report, SCHEMA_VERSION, Shown, Source as Seen},
+    wire::Receipt,
 };
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -22,6 +23,7 @@ use crate::{
     http::Problem,
     ingest::{Incoming, has_nul},
     memory,
+    metrics::{Protocol, Reported},
     secrets::{Vault, VaultError},
 };
 
@@ -129,8 +131,15 @@ async fn patiently<F: Future<Output = Result<(), Problem>>>(
     }
 }
 
-/// Hands on what was seen, as if an agent had sent it.
+/// Hands on what was seen, as if an agent had sent it, and counts it.
 async fn report(app: &App, account: i64, incoming: &Incoming) -> Result<(), Problem> {
+    let taken = taken(app, account, incoming).await;
+    let what = taken.as_ref().map_or_else(|problem| Reported::by(problem.status), |receipt| receipt.outcome.into());
+    app.metrics.report(Protocol::Agentless, what);
+    taken.map(drop)
+}
+
+async fn taken(app: &App, account: i64, incoming: &Incoming) -> Result<Receipt, Problem> {
     let documents = incoming.bodies.values().chain(incoming.manifest.as_ref().map(|(_, manifest)| manifest));
     if documents.into_iter().any(|document| has_nul(document)) {
         // PostgreSQL keeps no such text, and nothing that runs is called so.
@@ -141,7 +150,7 @@ async fn report(app: &App, account: i64, incoming: &Incoming) -> Result<(), Prob
         memory::hold(bytes).await?;
         app.ingest.take(account, incoming).await
     };
-    app.agentless.memory.within(taken, |problem, _| Err(problem)).await.map(drop)
+    app.agentless.memory.within(taken, |problem, _| Err(problem)).await
 }
 
 /// Which cluster or host was looked at, wherever it is by now: by the uid or id that it tells, else what the source was before, else where
@@ -202,6 +211,7 @@ fn incoming(source: &Source, seen_as: &str, look: Look, timeout: Duration) -> In
     let manifest = serde_json::to_vec(&report).unwrap_or_default();
     Incoming {
         kind: "agentless",
+        credential: None,
         report,
         manifest: Some((Digest::sha256(&manifest), manifest.into())),
         bodies: bodies.into_iter().map(|(digest, body)| (digest, body.into())).collect(),

@@ -22,6 +22,7 @@ use crate::{
     app::App,
     database::Value as Bound,
     http::Problem,
+    ingest::Runs,
 };
 
 /// The longest time to live, in days: a hundred years.
@@ -44,6 +45,9 @@ pub(super) struct Agent {
     valid_for: Option<i64>,
     /// Milliseconds by which its clock differs from the server's.
     clock_skew: i64,
+    /// How many of its reports have not come, though later ones of the same run have, of its latest runs: it dropped them, or they were
+    /// refused. Null for those that do not number their reports.
+    missing_reports: Option<u64>,
     sources: i64,
     first_seen_at: String,
 }
@@ -130,6 +134,7 @@ impl View for Agents {
         "received_at",
         "valid_for",
         "clock_skew",
+        "missing_reports",
         "sources",
         "first_seen_at",
     ];
@@ -140,16 +145,21 @@ impl View for Agents {
         statement.text = format!(
             "SELECT ag.id AS id, ag.uuid AS uuid, ag.kind AS kind, ag.version AS version, ag.hostname AS hostname, \
              CASE WHEN {silent} THEN 1 ELSE 0 END AS silent, ag.reported_at AS reported_at, ag.received_at AS received_at, \
-             ag.valid_for AS valid_for, ag.clock_skew AS clock_skew, ag.first_seen_at AS first_seen_at, \
+             ag.valid_for AS valid_for, ag.clock_skew AS clock_skew, ag.runs AS runs, ag.first_seen_at AS first_seen_at, \
              (SELECT COUNT(*) FROM source AS so WHERE so.account_id = $1 AND so.agent_id = ag.id) AS sources \
              FROM agent AS ag WHERE ag.account_id = $1",
             silent = named(&visible.silent(), ""),
         );
         page(app, asked, statement, "ag.id", |row| {
+            let kind = text(row, "kind")?;
+            let runs: Option<Runs> = serde_json::from_str(&text(row, "runs")?).ok();
+            // The server numbers its own looks, of which not each has something to report.
+            let missing_reports = runs.filter(|_| kind == "stocktake").map(|runs| runs.missing());
             Ok(Agent {
                 id: integer(row, "id")?,
                 uuid: text(row, "uuid")?,
-                kind: text(row, "kind")?,
+                kind,
+                missing_reports,
                 version: text(row, "version")?,
                 hostname: maybe_text(row, "hostname")?,
                 silent: is(row, "silent")?,

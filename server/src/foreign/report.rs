@@ -76,6 +76,7 @@ impl Told {
         };
         Incoming {
             kind: self.kind,
+            credential: None,
             report,
             manifest: None,
             bodies,

@@ -1,10 +1,11 @@
 //! Their requests.
 
 use axum::{
+    Extension,
     body::Bytes,
     extract::State,
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
 
@@ -18,7 +19,7 @@ use super::{
     kubernetes::KubernetesInventory,
     reads, subscriptions,
 };
-use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming};
+use crate::{access::Reporter, app::App, http::Problem, ingest::Incoming, metrics::Reported};
 
 /// What Anchore's agents and tools ask, by path.
 pub(crate) fn table() -> Vec<(String, MethodRouter<App>)> {
@@ -59,42 +60,44 @@ async fn kai(
 ) -> Result<Response, ForeignProblem> {
     let report: InventoryReport = parse(&bytes)?;
     let told = report.told();
-    app.ingest.take(caller.account_id, &named(report.incoming(&bytes))?).await?;
-    inventories::answer(app, caller.account_id, Wanted::told(told), None).await
+    let reported = take(&app, caller.account_id, report.incoming(&bytes)).await?;
+    let answer = inventories::answer(app, caller.account_id, Wanted::told(told), None).await?;
+    Ok((reported, answer).into_response())
 }
 
 async fn kubernetes(
     Foreign(Reporter(caller)): Foreign<Reporter>,
     State(app): State<App>,
     bytes: Bytes,
-) -> Result<StatusCode, ForeignProblem> {
+) -> Result<Response, ForeignProblem> {
     let report: KubernetesInventory = parse(&bytes)?;
     if let Some(container) = report.without_pod() {
         return Err(
             Problem::bad_request(format!("container `{container}` is of a pod that the report does not hold")).into()
         );
     }
-    app.ingest.take(caller.account_id, &named(report.incoming(&bytes))?).await?;
-    Ok(StatusCode::CREATED)
+    let reported = take(&app, caller.account_id, report.incoming(&bytes)).await?;
+    Ok((StatusCode::CREATED, reported).into_response())
 }
 
 async fn ecs(
     Foreign(Reporter(caller)): Foreign<Reporter>,
     State(app): State<App>,
     bytes: Bytes,
-) -> Result<StatusCode, ForeignProblem> {
+) -> Result<Response, ForeignProblem> {
     let report: EcsInventory = parse(&bytes)?;
     // The agent tries its credentials with a report of no cluster.
-    if report.cluster_arn != "validating-creds" {
-        app.ingest.take(caller.account_id, &named(report.incoming(&bytes))?).await?;
+    if report.cluster_arn == "validating-creds" {
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(StatusCode::NO_CONTENT)
+    let reported = take(&app, caller.account_id, report.incoming(&bytes)).await?;
+    Ok((StatusCode::NO_CONTENT, reported).into_response())
 }
 
-/// A cluster without a name is nobody's.
-fn named(incoming: Incoming) -> Result<Incoming, Problem> {
-    match incoming.report.agent.hostname.as_deref() {
-        None | Some("") => Err(Problem::bad_request("the report does not name its cluster")),
-        Some(_) => Ok(incoming),
+/// Takes a report, and says what became of it for the metrics. A cluster without a name is nobody's.
+async fn take(app: &App, account: i64, incoming: Incoming) -> Result<Extension<Reported>, Problem> {
+    if incoming.report.agent.hostname.as_deref().is_none_or(str::is_empty) {
+        return Err(Problem::bad_request("the report does not name its cluster"));
     }
+    Ok(Extension(app.ingest.take(account, &incoming).await?.outcome.into()))
 }

@@ -85,12 +85,13 @@ impl Heartbeats {
         };
         let is_new = last.runs.standing(run, sequence) == Standing::New;
         // Bodies that come with it all the same are here: the last report named them, too.
-        if !is_new || last.says != Last::says(report) {
+        // What another credential names it has to have sent.
+        if !is_new || last.credential != incoming.credential || last.says != Last::says(report) {
             return Ok(None);
         }
         let mut next = Last { revision: last.revision + 1, manifest: digest.clone(), ..Last::clone(&last) };
-        next.runs.take(run, sequence);
-        self.recent.keep_manifest(account, digest, manifest);
+        next.runs.take(run, sequence, incoming.owner());
+        self.recent.keep_manifest(account, incoming);
         let observed_at = report.sources.iter().map(|source| incoming.observed_at(source)).collect();
         let (done, receiver) = oneshot::channel();
         let beat = Beat {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
-use stocktake_core::model::{Agent, Report, ScopeEntry, ScopeId, Source};
+use stocktake_core::model::{Agent, Cluster, Report, ScopeEntry, ScopeId, Source};
 use uuid::Uuid;
 
 use super::{
@@ -22,14 +22,18 @@ pub(crate) struct Known {
     pub(crate) agent: Option<KnownAgent>,
     /// Whether this bundle is here.
     is_known_bundle: bool,
+    /// Whether the agent's identity is another credential's, and this one may not report under it.
+    pub(crate) is_anothers: bool,
     pub(crate) places: HashMap<Place, i64>,
     /// Former names of places that the report calls otherwise.
     pub(crate) renamed: HashMap<i64, String>,
     /// Rows of the agent's sources, by collector.
     pub(crate) sources: HashMap<String, i64>,
     pub(crate) scopes: HashMap<ScopeKey, KnownScope>,
+    /// Places that were known by a name, which is here, and whose uid the report tells.
+    pub(crate) named: HashMap<i64, String>,
     /// Where the agent's sources looked last, by collector.
-    former: HashMap<String, Place>,
+    former: HashMap<String, Former>,
     /// Scopes that follow a source which the report does not name any more.
     pub(crate) dropped: Vec<KnownScope>,
 }
@@ -39,6 +43,27 @@ pub(crate) struct KnownAgent {
     pub(crate) id: i64,
     pub(crate) revision: i64,
     pub(crate) runs: Runs,
+}
+
+/// Where a source looked last.
+#[derive(Debug, Clone)]
+struct Former {
+    id: i64,
+    place: Place,
+    /// What the source has called its cluster.
+    cluster_name: Option<String>,
+}
+
+impl Former {
+    /// Whether a source that looks at a cluster calls it what it has called this one.
+    fn is_called(&self, cluster: &Cluster) -> bool {
+        self.place.kind == "cluster" && self.cluster_name == cluster.name
+    }
+
+    /// Whether nobody has told the cluster's uid.
+    fn is_named(&self) -> bool {
+        self.place.key == indexed(self.cluster_name.as_deref().unwrap_or_default())
+    }
 }
 
 /// What identifies a scope in an account.
@@ -95,25 +120,11 @@ pub(crate) fn agent_uuid(kind: &str, report: &Report) -> Uuid {
 }
 
 impl Known {
-    pub(crate) async fn load(
-        database: &Database,
-        account: i64,
-        Incoming { kind, report, received_at, .. }: &Incoming,
-    ) -> Result<Self, DatabaseError> {
+    pub(crate) async fn load(database: &Database, account: i64, incoming: &Incoming) -> Result<Self, DatabaseError> {
+        let Incoming { report, received_at, .. } = incoming;
         let mut connection = database.read().await?;
         let mut known = Self::default();
-        let agent = sqlx::query("SELECT id, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
-            .bind(account)
-            .bind(agent_uuid(kind, report).to_string())
-            .fetch_optional(&mut *connection)
-            .await?;
-        if let Some(row) = agent {
-            let id = row.try_get("id")?;
-            // Not "none": every report would be new again, and an old one undo a newer.
-            let runs = serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-            known.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
-            known.load_sources(&mut connection, [account, id]).await?;
-        }
+        known.load_agent(&mut connection, account, incoming).await?;
         if report.sequence.is_none() || report.agent.run.is_none() {
             let bundle = sqlx::query("SELECT 1 AS known FROM bundle WHERE account_id = $1 AND report_id = $2")
                 .bind(account)
@@ -124,21 +135,7 @@ impl Known {
         }
         known.load_dropped(&mut connection, account, report, *received_at).await?;
         for source in &report.sources {
-            let place = known.place(source, &report.agent);
-            let row = sqlx::query("SELECT id, name FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
-                .bind(account)
-                .bind(place.kind)
-                .bind(place.key.clone())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let id: Option<i64> = row.as_ref().map(|row| row.try_get("id")).transpose()?;
-            if let (Some(id), Some(row)) = (id, &row) {
-                let name: String = row.try_get("name")?;
-                if name != place.name {
-                    known.renamed.insert(id, name);
-                }
-                known.places.insert(place, id);
-            }
+            let id = known.load_place(&mut connection, account, source, &report.agent).await?;
             let own = known.sources.get(source.collector.as_str()).copied();
             let text = format!(
                 "{COLUMNS} FROM scope {OF} WHERE scope.account_id = $1 AND scope.gone_at IS NULL AND scope.place_id = $2 AND scope.kind = $3 AND scope.collector = $4 OR {OWN} $5"
@@ -159,6 +156,64 @@ impl Known {
             }
         }
         Ok(known)
+    }
+
+    async fn load_agent(
+        &mut self,
+        connection: &mut AnyConnection,
+        account: i64,
+        incoming: &Incoming,
+    ) -> Result<(), DatabaseError> {
+        let Incoming { kind, report, received_at, .. } = incoming;
+        let agent = sqlx::query("SELECT id, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
+            .bind(account)
+            .bind(agent_uuid(kind, report).to_string())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(row) = agent else { return Ok(()) };
+        let id = row.try_get("id")?;
+        // Not "none": every report would be new again, and an old one undo a newer.
+        let mut runs: Runs =
+            serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        if let Some(run) = report.agent.run {
+            let may_owner_report = match runs.another(run, incoming.owner()) {
+                Some(owner) => is_of_use(connection, owner, *received_at).await?,
+                None => true,
+            };
+            self.is_anothers = !runs.see_by(run, incoming.owner(), may_owner_report);
+        }
+        self.agent = Some(KnownAgent { id, revision: row.try_get("revision")?, runs });
+        self.load_sources(connection, [account, id]).await
+    }
+
+    /// The row of where a source looks, if there is one.
+    async fn load_place(
+        &mut self,
+        connection: &mut AnyConnection,
+        account: i64,
+        source: &Source,
+        agent: &Agent,
+    ) -> Result<Option<i64>, DatabaseError> {
+        let place = self.place(source, agent);
+        let row = sqlx::query("SELECT id, name FROM place WHERE account_id = $1 AND kind = $2 AND key = $3")
+            .bind(account)
+            .bind(place.kind)
+            .bind(place.key.clone())
+            .fetch_optional(connection)
+            .await?;
+        let found = match row {
+            Some(row) => Some((row.try_get("id")?, row.try_get("name")?)),
+            None => match self.places.get(&place) {
+                Some(id) => Some((*id, place.name.clone())),
+                None => self.by_name(source),
+            },
+        };
+        let Some((id, name)) = found else { return Ok(None) };
+        if name != place.name {
+            self.renamed.insert(id, name);
+        }
+        self.places.insert(place, id);
+        Ok(Some(id))
     }
 
     /// Scopes that were gone and that the source tells of again. The others that are gone are no concern of the report's.
@@ -191,11 +246,30 @@ impl Known {
         Ok(())
     }
 
-    /// Where a source looks. One that could not reach its runtime may not tell; it looks where it looked before.
+    /// Where a source looks. One that could not reach its runtime may not tell; it looks where it looked before. So does one that may not
+    /// see its cluster's uid any more and calls it what it called it before.
     pub(crate) fn place(&self, source: &Source, agent: &Agent) -> Place {
-        let former =
-            self.former.get(source.collector.as_str()).filter(|_| source.cluster.is_none() && source.host.is_none());
-        former.cloned().unwrap_or_else(|| Place::of(source, agent))
+        let told = Place::of(source, agent);
+        let Some(former) = self.former.get(source.collector.as_str()) else { return told };
+        match (&source.cluster, &source.host) {
+            (None, None) => former.place.clone(),
+            (Some(cluster), _) if cluster.uid.is_none() && former.is_called(cluster) => {
+                let name = if told.name.is_empty() { former.place.name.clone() } else { told.name };
+                Place { name, ..former.place.clone() }
+            }
+            _ => told,
+        }
+    }
+
+    /// The cluster that a source has looked at by its name alone, once it tells its uid: what is there stays what it is.
+    fn by_name(&mut self, source: &Source) -> Option<(i64, String)> {
+        let cluster = source.cluster.as_ref().filter(|cluster| cluster.uid.is_some())?;
+        let former = self.former.get(source.collector.as_str())?;
+        if !former.is_called(cluster) || !former.is_named() || self.named.contains_key(&former.id) {
+            return None;
+        }
+        self.named.insert(former.id, former.place.key.clone());
+        Some((former.id, former.place.name.clone()))
     }
 
     async fn load_sources(
@@ -204,7 +278,7 @@ impl Known {
         [account, agent]: [i64; 2],
     ) -> Result<(), DatabaseError> {
         let sources = sqlx::query(
-            "SELECT source.id, source.collector, place.kind, place.key, place.name FROM source \
+            "SELECT source.id, source.collector, source.place_id, source.cluster_name, place.kind, place.key, place.name FROM source \
              JOIN place ON place.account_id = source.account_id AND place.id = source.place_id \
              WHERE source.account_id = $1 AND source.agent_id = $2",
         );
@@ -214,7 +288,8 @@ impl Known {
             let kind = if kind == "cluster" { "cluster" } else { "host" };
             let place = Place { kind, key: row.try_get("key")?, name: row.try_get("name")? };
             self.sources.insert(collector.clone(), row.try_get("id")?);
-            self.former.insert(collector, place);
+            let (id, cluster_name) = (row.try_get("place_id")?, row.try_get("cluster_name")?);
+            self.former.insert(collector, Former { id, place, cluster_name });
         }
         Ok(())
     }
@@ -248,6 +323,16 @@ impl Known {
         };
         self.agent.as_ref().map_or(Standing::New, |agent| agent.runs.standing(run, sequence))
     }
+}
+
+/// Whether somebody can still report with a credential. With the server's own, which is 0, it always can.
+async fn is_of_use(connection: &mut AnyConnection, credential: i64, now: i64) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT id FROM api_token WHERE id = $1 AND coalesce(expires_at, $2) >= $2 \
+         UNION ALL SELECT revision FROM account_user WHERE revision = $1",
+    );
+    let found = found.bind(credential).bind(now).fetch_optional(connection).await?;
+    Ok(credential == 0 || found.is_some())
 }
 
 /// Scopes that a source told of last.

@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::{
     elements::key as element_key,
+    order::Runs,
     request::has_nul,
     routes::routes,
     write::{Entity, Events, Removal, What, remove},
@@ -55,11 +56,22 @@ pub(crate) struct Ingest {
     written: Arc<Notify>,
 }
 
+/// Who sends documents. What they have sent they may name; what only others have sent is not there for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Sender {
+    /// Key of `account`.
+    pub(crate) account: i64,
+    /// A token's id, or a user's revision.
+    pub(crate) credential: i64,
+}
+
 /// A report as it came, whoever sent it.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     /// What sort of agent made it.
     pub(crate) kind: &'static str,
+    /// What it was sent with, where its sender may name documents that came before.
+    pub(crate) credential: Option<i64>,
     pub(crate) report: Report,
     /// What the next manifest may be made from.
     pub(crate) manifest: Option<(Digest, Bytes)>,
@@ -75,6 +87,11 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Whose the agent's identity is if nobody had it before: the credential's, or the server's own.
+    fn owner(&self) -> i64 {
+        self.credential.unwrap_or_default()
+    }
+
     /// When a source was seen, by the server's clock, in milliseconds.
     fn observed_at(&self, source: &Source) -> i64 {
         (source.observed_at.as_millisecond() + self.skew).min(self.received_at)
@@ -105,23 +122,26 @@ impl Ingest {
     /// Takes a request of the manifest protocol.
     pub(crate) async fn report(
         &self,
-        account: i64,
+        sender: Sender,
         sent_at: Option<Timestamp>,
         bytes: Bytes,
     ) -> Result<Receipt, Problem> {
-        let incoming = request::report(&self.database, &self.recent, account, sent_at, bytes).await?;
-        self.take(account, &incoming).await
+        let incoming = request::report(&self.database, &self.recent, sender, sent_at, bytes).await?;
+        self.take(sender.account, &incoming).await
     }
 
     /// Takes bodies that go ahead of a report.
-    pub(crate) async fn scopes(&self, account: i64, bytes: Bytes) -> Result<Stored, Problem> {
-        let bodies = request::scopes(&self.database, &self.recent, account, bytes).await?;
-        let (mut rows, count) = (Rows::new(&write::BODY), bodies.len());
+    pub(crate) async fn scopes(&self, sender: Sender, bytes: Bytes) -> Result<Stored, Problem> {
+        let bodies = request::scopes(&self.database, &self.recent, sender, bytes).await?;
+        let (mut rows, mut senders) = (Rows::new(&write::BODY), Rows::new(&write::BODY_SENDER));
+        let count = bodies.len();
         for (digest, packed) in bodies {
-            rows.push(write::body_row(account, digest, packed, Timestamp::now().as_millisecond()));
+            senders.push([sender.account.into(), digest.clone().into(), sender.credential.into()]);
+            rows.push(write::body_row(sender.account, digest, packed, Timestamp::now().as_millisecond()));
         }
-        let mut writing = self.database.write().await?;
-        rows.execute(writing.connection(), self.database.dialect(), &[], write::INSERT_BODY).await?;
+        let (mut writing, dialect) = (self.database.write().await?, self.database.dialect());
+        rows.execute(writing.connection(), dialect, &[], write::INSERT_BODY).await?;
+        senders.execute(writing.connection(), dialect, &[], write::INSERT_BODY_SENDER).await?;
         writing.commit().await?;
         Ok(Stored { scopes: count })
     }
@@ -139,6 +159,9 @@ impl Ingest {
         for _ in 0..ATTEMPTS {
             memory::back_to(needed).await;
             let known = Known::load(&self.database, account, incoming).await?;
+            if known.is_anothers {
+                return Err(held(incoming));
+            }
             match known.standing(&incoming.report) {
                 Standing::Known => return Ok(Outcome::Known),
                 Standing::Claimed => return Err(claimed(incoming)),
@@ -172,6 +195,14 @@ pub(crate) fn is_passing(error: &DatabaseError) -> bool {
     // PostgreSQL's class 40: serialization failure, deadlock.
     let is_rolled_back = error.code().is_some_and(|code| code.starts_with("40"));
     is_rolled_back || error.is_unique_violation() || error.is_foreign_key_violation()
+}
+
+fn held(incoming: &Incoming) -> Problem {
+    let host = incoming.report.agent.hostname.as_deref().unwrap_or("an unnamed host");
+    let title = format!(
+        "the identity of the agent on {host} is that of one that reports with another token, which is still valid"
+    );
+    Problem { kind: problem::IDENTITY_HELD, ..Problem::forbidden(title) }
 }
 
 fn claimed(incoming: &Incoming) -> Problem {

@@ -11,10 +11,10 @@ use stocktake_core::{
 };
 
 use super::{
-    Incoming,
+    Incoming, Sender,
     delta::{Delta, Unconfirmed},
     elements::merged,
-    kept::{Packed, document},
+    kept::{self, Packed},
     known::{Known, KnownScope, ScopeKey},
     order::Standing,
     place::Place,
@@ -83,7 +83,7 @@ impl Plan {
         known: &Known,
     ) -> Result<Self, Problem> {
         let report = &incoming.report;
-        complete(database, account, incoming, known).await?;
+        complete(database, account, incoming).await?;
         let mut plan = Self::default();
         // What is late says nothing about now. That it came is noted.
         if known.standing(report) == Standing::Late {
@@ -224,7 +224,7 @@ async fn content(
             if let Some(earlier) = incoming.earlier.get(&digest) {
                 earlier.clone()
             } else {
-                let earlier = document(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?;
+                let earlier = kept::body(database, account, &digest).await?.ok_or_else(|| spoilt(&digest))?;
                 memory::hold(earlier.len()).await?;
                 earlier
             }
@@ -254,26 +254,15 @@ async fn content(
     content.await.map_err(|error| failed(&error))?
 }
 
-/// Makes sure that every body that the report names is here.
-async fn complete(database: &Database, account: i64, incoming: &Incoming, known: &Known) -> Result<(), Problem> {
-    let told: HashSet<&[u8]> = known.scopes.values().filter_map(|scope| scope.told.as_deref()).collect();
-    let mut missing = BTreeSet::new();
-    for digest in
-        incoming.report.sources.iter().flat_map(|source| &source.scopes).filter_map(|line| line.digest.as_ref())
-    {
-        let key = words::pack_digest(digest);
-        if incoming.bodies.contains_key(digest) || told.contains(key.as_slice()) || missing.contains(digest) {
-            continue;
-        }
-        let is_here = sqlx::query("SELECT 1 AS here FROM body WHERE account_id = $1 AND digest = $2")
-            .bind(account)
-            .bind(key)
-            .fetch_optional(database.pool())
-            .await?
-            .is_some();
-        if !is_here {
-            missing.insert(digest.clone());
-        }
+/// Makes sure that every body that the report names is in it, or was sent by the same sender before. What only others have sent is as
+/// good as not there: whoever knows a digest alone learns nothing of the body, not even that it is here.
+async fn complete(database: &Database, account: i64, incoming: &Incoming) -> Result<(), Problem> {
+    let lines = incoming.report.sources.iter().flat_map(|source| &source.scopes);
+    let named = lines.filter_map(|line| line.digest.as_ref());
+    let mut missing: BTreeSet<Digest> =
+        named.filter(|digest| !incoming.bodies.contains_key(*digest)).cloned().collect();
+    if let Some(credential) = incoming.credential.filter(|_| !missing.is_empty()) {
+        missing = kept::missing(database, Sender { account, credential }, missing).await?;
     }
     if missing.is_empty() {
         return Ok(());
@@ -290,7 +279,7 @@ async fn body(database: &Database, account: i64, incoming: &Incoming, digest: &D
         let title = "a scope that the report names is not here; send it with its body";
         Problem::conflict(problem::MISSING_SCOPES, title, vec![digest.clone()])
     };
-    let body = document(database, account, digest).await?.ok_or_else(title)?;
+    let body = kept::body(database, account, digest).await?.ok_or_else(title)?;
     memory::hold(body.len()).await?;
     Ok(body)
 }

@@ -14,7 +14,7 @@ use stocktake_core::{
 use uuid::Uuid;
 
 use super::{
-    Incoming,
+    Incoming, Sender,
     known::{Known, KnownScope},
     order::Runs,
     plan::Plan,
@@ -31,7 +31,7 @@ const BYTES: u64 = 16 << 20;
 pub(super) struct Recent {
     last: Cache<(i64, Uuid), Arc<Last>>,
     /// The dictionaries of next reports.
-    manifests: Cache<(i64, Digest), Bytes, Length>,
+    manifests: Cache<(Sender, Digest), Bytes, Length>,
 }
 
 /// An agent's last report, after which only times are to be written if the next one says the same.
@@ -40,6 +40,8 @@ pub(super) struct Last {
     /// Of the agent's row.
     pub(super) id: i64,
     pub(super) revision: i64,
+    /// What it was reported with.
+    pub(super) credential: Option<i64>,
     pub(super) runs: Runs,
     /// SHA-256 of what it said.
     pub(super) says: [u8; 32],
@@ -51,8 +53,8 @@ pub(super) struct Last {
 #[derive(Debug, Clone)]
 struct Length;
 
-impl Weighter<(i64, Digest), Bytes> for Length {
-    fn weight(&self, _: &(i64, Digest), manifest: &Bytes) -> u64 {
+impl Weighter<(Sender, Digest), Bytes> for Length {
+    fn weight(&self, _: &(Sender, Digest), manifest: &Bytes) -> u64 {
         manifest.len() as u64 + 256
     }
 }
@@ -107,10 +109,11 @@ impl Last {
             sources.push(own);
         }
         let mut runs = agent.runs.clone();
-        runs.take(run, sequence);
+        runs.take(run, sequence, incoming.owner());
         let last = Self {
             id: agent.id,
             revision: agent.revision + 1,
+            credential: incoming.credential,
             runs,
             says: Self::says(report),
             manifest: manifest.clone(),
@@ -151,7 +154,9 @@ impl Recent {
 
     /// Notes what is so now.
     pub(super) fn keep(&self, account: i64, agent: Uuid, former: &Last, last: Last) {
-        self.manifests.remove(&(account, former.manifest.clone()));
+        if let Some(credential) = former.credential {
+            self.manifests.remove(&(Sender { account, credential }, former.manifest.clone()));
+        }
         self.last.insert((account, agent), Arc::new(last));
     }
 
@@ -162,21 +167,21 @@ impl Recent {
         } else if let Some(uuid) = incoming.report.agent.id {
             self.forget(account, uuid);
         }
-        if let Some((digest, manifest)) = &incoming.manifest {
-            self.keep_manifest(account, digest, manifest);
-        }
+        self.keep_manifest(account, incoming);
     }
 
     pub(super) fn forget(&self, account: i64, agent: Uuid) {
         self.last.remove(&(account, agent));
     }
 
-    pub(super) fn keep_manifest(&self, account: i64, digest: &Digest, manifest: &Bytes) {
-        self.manifests.insert((account, digest.clone()), manifest.clone());
+    pub(super) fn keep_manifest(&self, account: i64, incoming: &Incoming) {
+        if let (Some(credential), Some((digest, manifest))) = (incoming.credential, &incoming.manifest) {
+            self.manifests.insert((Sender { account, credential }, digest.clone()), manifest.clone());
+        }
     }
 
-    /// A manifest that came a short while ago.
-    pub(super) fn manifest(&self, account: i64, digest: &Digest) -> Option<Bytes> {
-        self.manifests.get(&(account, digest.clone()))
+    /// A manifest that the sender has sent a short while ago.
+    pub(super) fn manifest(&self, sender: Sender, digest: &Digest) -> Option<Bytes> {
+        self.manifests.get(&(sender, digest.clone()))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::error::Category;
 use stocktake_core::{
     Digest,
     model::{Report, SCHEMA_VERSION, ScopeEntry},
@@ -11,7 +12,7 @@ use stocktake_core::{
 };
 
 use super::{
-    Incoming,
+    Incoming, Sender,
     elements::Elements,
     kept::{self, Packed},
     recent::Recent,
@@ -39,18 +40,22 @@ const SKEW: i64 = 5_000;
 pub(super) async fn report(
     database: &Database,
     recent: &Recent,
-    account: i64,
+    sender: Sender,
     sent_at: Option<Timestamp>,
     bytes: Bytes,
 ) -> Result<Incoming, Problem> {
     let received_at = Timestamp::now();
-    let mut documents = documents(database, recent, account, bytes, true).await?;
+    let mut documents = documents(database, recent, sender, bytes.clone(), true).await?;
     let Some((digest, manifest)) = documents.manifest.take() else {
         return Err(Problem::bad_request("there is no manifest in the request"));
     };
     let mut json = serde_json::Deserializer::from_slice(&manifest);
-    let report: Report = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| Problem::bad_request(format!("the manifest is not a report: {error}")))?;
+    let report: Report = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        // What stands there may be the dictionary's.
+        let is_whole = outline(&bytes, 1).first().is_some_and(|frame| frame.dictionary.is_none());
+        let why = if is_whole { error.to_string() } else { format!("{}: {}", error.path(), place(error.inner())) };
+        Problem::bad_request(format!("the manifest is not a report: {why}"))
+    })?;
     if report.schema != SCHEMA_VERSION {
         let said = &report.schema;
         return Err(Problem::bad_request(format!(
@@ -61,6 +66,7 @@ pub(super) async fn report(
     let skew = sent_at.map_or(0, |sent_at| received_at.as_millisecond() - sent_at.as_millisecond());
     Ok(Incoming {
         kind: if report.agent.id.is_some() { "stocktake" } else { "bundle" },
+        credential: Some(sender.credential),
         report,
         manifest: Some((digest, manifest)),
         bodies: documents.bodies,
@@ -106,10 +112,10 @@ pub(super) fn failed(error: &tokio::task::JoinError) -> Problem {
 pub(super) async fn scopes(
     database: &Database,
     recent: &Recent,
-    account: i64,
+    sender: Sender,
     bytes: Bytes,
 ) -> Result<Vec<(Vec<u8>, Packed)>, Problem> {
-    let bodies = documents(database, recent, account, bytes, false).await?.bodies;
+    let bodies = documents(database, recent, sender, bytes, false).await?.bodies;
     packed(bodies).await
 }
 
@@ -125,9 +131,19 @@ pub(super) async fn packed(bodies: BTreeMap<Digest, Bytes>) -> Result<Vec<(Vec<u
     spawn_blocking(move || bodies.iter().map(pack).collect()).await.map_err(|error| failed(&error))?
 }
 
-/// What is called a body of a scope is something else.
+/// What is called a body of a scope is something else. What stands there is not repeated: it may be a dictionary's.
 pub(super) fn no_scope(digest: &Digest, error: &serde_json::Error) -> Problem {
-    Problem::bad_request(format!("{digest} is not a scope: {error}"))
+    Problem::bad_request(format!("{digest} is not a scope: {}", place(error)))
+}
+
+/// What sort of error it is, and where, without what stands there.
+fn place(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "JSON of another shape",
+        Category::Eof => "JSON that is cut",
+        Category::Io | Category::Syntax => "no JSON",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
 #[derive(Default)]
@@ -138,11 +154,12 @@ struct Documents {
     earlier: BTreeMap<Digest, Bytes>,
 }
 
-/// Reads all frames. What one was made with is in the request or was kept; there it is looked up when it is missed.
+/// Reads all frames. What one was made with is in the request, or was kept and sent by the same sender; there it is looked up when it
+/// is missed.
 async fn documents(
     database: &Database,
     recent: &Recent,
-    account: i64,
+    sender: Sender,
     bytes: Bytes,
     has_manifest: bool,
 ) -> Result<Documents, Problem> {
@@ -154,18 +171,18 @@ async fn documents(
     };
     let named: BTreeSet<Digest> = frames.iter().filter_map(|frame| frame.dictionary.clone()).collect();
     let mut fetched: BTreeMap<Digest, Bytes> =
-        named.iter().filter_map(|digest| Some((digest.clone(), recent.manifest(account, digest)?))).collect();
+        named.iter().filter_map(|digest| Some((digest.clone(), recent.manifest(sender, digest)?))).collect();
     // Usually each body was made with the former one: they are looked up together.
     let missed: BTreeSet<Digest> = named.into_iter().filter(|digest| !fetched.contains_key(digest)).collect();
     // They are held to what documents are, lest a short request name many long ones.
-    let size = if missed.is_empty() { 0 } else { kept::size(database, account, &missed).await? };
+    let size = if missed.is_empty() { 0 } else { kept::size(database, sender, &missed).await? };
     if size > DECOMPRESSED {
         let title = format!("the dictionaries of the request have more than {DECOMPRESSED} bytes together");
         return Err(Problem::new(http::StatusCode::PAYLOAD_TOO_LARGE, title));
     }
     memory::hold(size).await?;
     if missed.len() > 1 {
-        fetched.extend(kept::bodies(database, account, &missed).await?);
+        fetched.extend(kept::bodies(database, sender, &missed).await?);
     }
     if bytes.len() > AT_ONCE
         && let Some(documents) = side_by_side(&bytes, &frames, &fetched, has_manifest).await?
@@ -203,9 +220,9 @@ async fn documents(
             }
             Stop::Missed(digest) => digest,
         };
-        let document = match recent.manifest(account, &digest) {
+        let document = match recent.manifest(sender, &digest) {
             Some(manifest) => Some(manifest),
-            None => kept::document(database, account, &digest).await?,
+            None => kept::dictionary(database, sender, &digest).await?,
         };
         let Some(document) = document else {
             let title = "a frame was made with a dictionary that is not here; send it without";

@@ -1,16 +1,22 @@
 //! The manifest protocol over HTTP.
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
 };
 use jiff::Timestamp;
-use stocktake_core::wire::{self, Outcome, Receipt, Stored};
+use stocktake_core::wire::{self, Receipt, Stored};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{access::Reporter, app::App, http::Problem, metrics::Reported};
+use super::Sender;
+use crate::{
+    access::{Caller, Reporter},
+    app::App,
+    http::Problem,
+    metrics::Reported,
+};
 
 /// `POST v1/reports` and `POST v1/scopes`.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -27,16 +33,11 @@ async fn reports(
     State(app): State<App>,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<Json<Receipt>, Problem> {
+) -> Result<(Extension<Reported>, Json<Receipt>), Problem> {
     check_type(&headers)?;
     let sent_at = sent_at(&headers)?;
-    let taken = app.ingest.report(caller.account_id, sent_at, bytes).await;
-    app.metrics.report(match &taken {
-        Ok(receipt) if receipt.outcome == Outcome::Known => Reported::Known,
-        Ok(_) => Reported::Accepted,
-        Err(_) => Reported::Refused,
-    });
-    Ok(Json(taken?))
+    let receipt = app.ingest.report(sender(&caller), sent_at, bytes).await?;
+    Ok((Extension(receipt.outcome.into()), Json(receipt)))
 }
 
 #[utoipa::path(post, path = "/v1/scopes", tag = "agents",
@@ -51,7 +52,11 @@ async fn scopes(
     bytes: Bytes,
 ) -> Result<Json<Stored>, Problem> {
     check_type(&headers)?;
-    Ok(Json(app.ingest.scopes(caller.account_id, bytes).await?))
+    Ok(Json(app.ingest.scopes(sender(&caller), bytes).await?))
+}
+
+fn sender(caller: &Caller) -> Sender {
+    Sender { account: caller.account_id, credential: caller.credential }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -72,8 +72,13 @@ async fn bodies_that_no_scope_names_go_after_an_hour() {
                 "INSERT INTO body (account_id, digest, size, content, touched_at) VALUES (7, {digest}, 1, {digest}, {touched});"
             );
         }
+        for (digest, sender) in [("03", 1), ("03", 2), ("04", 1)] {
+            text += &format!("INSERT INTO body_sender VALUES (7, {}, {sender});", bytes(&database, digest));
+        }
         run(&database, &text).await;
-        assert_eq!(Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap(), 1);
+        assert_eq!(Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap(), 3);
+        let senders = sqlx::query("SELECT digest FROM body_sender").fetch_all(database.pool()).await.unwrap();
+        assert_eq!(senders.iter().map(|row| row.get(0)).collect::<Vec<Vec<u8>>>(), [[4]], "it goes with the body");
         let rows = sqlx::query("SELECT digest FROM body ORDER BY digest").fetch_all(database.pool()).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<Vec<u8>>>(), [[1], [2], [4]]);
     }

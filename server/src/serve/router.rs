@@ -35,6 +35,7 @@ use crate::{
     http::Problem,
     ingest,
     memory::{self, Memory},
+    metrics::{Protocol, Reported},
 };
 
 /// How long a request waits for its turn.
@@ -256,6 +257,14 @@ async fn observed(State(app): State<App>, request: Request, next: Next) -> Respo
     let response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), began.elapsed());
     app.metrics.request(&method, &route, status, took);
+    if let Some(protocol) = Protocol::of(&method, &route) {
+        // A success without it was no report: ecs-inventory tries its credentials.
+        let told = response.extensions().get::<Reported>().copied();
+        let refused = (!response.status().is_success()).then(|| Reported::by(response.status()));
+        if let Some(what) = told.or(refused) {
+            app.metrics.report(protocol, what);
+        }
+    }
     tracing::debug!(%client, method, path, status, milliseconds = took.as_millis(), "request");
     response
 }

@@ -10,7 +10,11 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::{app::Retention, testing};
+use crate::{
+    app::Retention,
+    metrics::{Protocol, Reported},
+    testing,
+};
 
 async fn app() -> App {
     App::usual(testing::databases().await.swap_remove(0), Retention::default())
@@ -89,14 +93,14 @@ async fn metrics_are_for_who_may_read_or_for_all() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let mut settings = Settings::default();
     settings.metrics.public = true;
-    app.metrics.report(crate::metrics::Reported::Known);
+    app.metrics.report(Protocol::Agentless, Reported::Known);
     let (status, _, body) = ask(&router::router(app, &settings), to("GET", "/metrics"), "").await;
     let body = String::from_utf8(body.to_vec()).unwrap();
     assert_eq!(status, StatusCode::OK);
     for line in [
         "stocktake_server_requests_total{method=\"GET\",route=\"/metrics\",status=\"401\"} 1",
         "stocktake_server_agentless_sources{state=\"failing\"} 0",
-        "stocktake_server_reports_total{outcome=\"known\"} 1",
+        "stocktake_server_reports_total{protocol=\"agentless\",outcome=\"known\"} 1",
         "stocktake_server_database_connections ",
     ] {
         assert!(body.contains(line), "{line}: {body}");

@@ -2,6 +2,8 @@
 //! server turns out to lack makes it another one.
 
 mod letter;
+#[cfg(test)]
+mod tests;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -186,6 +188,12 @@ impl Stocktake {
                 _ => {}
             }
         }
+        if answer.status == StatusCode::FORBIDDEN
+            && let Ok(problem) = serde_json::from_slice::<Problem>(&answer.body)
+            && problem.kind == problem::IDENTITY_HELD
+        {
+            return Err(held(&problem));
+        }
         answer.success(is_problem).map(Told::Taken)
     }
 
@@ -223,6 +231,15 @@ fn receipt(answer: &Answer, parcel: &Parcel) -> Result<Receipt, Failure> {
         Ok(_) => Err(answer.unexpected("it is about another report")),
         Err(_) => Err(answer.unexpected("it is no Stocktake server that answered; check `url` and what is in between")),
     }
+}
+
+fn held(problem: &Problem) -> Failure {
+    let said = problem.detail.as_deref().unwrap_or(&problem.title);
+    let message = format!(
+        "this agent's identity is another one's ({said}); if this machine was copied from another one, stop the agent, remove \
+         `agent.json` from its spool and start it again; if the agent was given a new token, remove the former one on the server"
+    );
+    Failure::Later { after: None, status: "identity".to_owned(), message }
 }
 
 fn claimed(problem: &Problem) -> Failure {

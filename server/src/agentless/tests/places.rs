@@ -116,6 +116,8 @@ async fn a_cluster_that_does_not_say_who_it_is_any_more_is_the_same() {
         let cluster = Cluster::new().await;
         add(&looking.served, source(&cluster, "prod")).await;
         looking.wait("prod", |status| status["coverage"] == "complete").await;
+        let metrics = looking.served.get("/metrics", &admin()).await.text;
+        assert!(metrics.contains(r#"reports_total{protocol="agentless",outcome="accepted"} 1"#), "{metrics}");
         let before = changes(&looking.served).await;
         for mood in [UNNAMED, ANSWERS] {
             cluster.set(mood);
@@ -134,12 +136,14 @@ async fn a_cluster_that_says_who_it_is_later_on_is_there_once() {
         add(&looking.served, source(&cluster, "prod")).await;
         looking.wait("prod", |status| status["coverage"] == "complete").await;
         assert_eq!(pods(&looking.served).await, [present("app-1")]);
+        let before = changes(&looking.served).await;
         for mood in [ANSWERS, UNNAMED, ANSWERS] {
             cluster.set(mood);
             assert_eq!(again(&looking).await["coverage"], "complete");
             let containers = looking.containers().await;
             assert_eq!((containers, agents(&looking.served).await), (vec![("app".into(), "present".into())], 1));
         }
+        assert_eq!(changes(&looking.served).await, before, "nothing has come or gone");
         // From now on it is told from others.
         cluster.be(2);
         again(&looking).await;

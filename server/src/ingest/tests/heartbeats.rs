@@ -63,7 +63,7 @@ async fn the_dictionary_of_the_next_report_is_the_last_one_for_another_replica_t
                 append_frame(&mut frames, body, None).unwrap();
             }
             // Four to the one, then four to the other: some by what it remembers, some by what it has to look up.
-            let receipt = replicas[number / 4 % 2].report(1, None, frames.into()).await.unwrap();
+            let receipt = replicas[number / 4 % 2].report(SENDER, None, frames.into()).await.unwrap();
             assert_eq!(receipt.outcome, Outcome::Accepted);
             former = Some(manifest);
         }
@@ -145,7 +145,7 @@ async fn what_was_removed_comes_back_with_a_report_that_says_the_same() {
             for body in report.bodies.values().filter(|_| with_bodies) {
                 append_frame(&mut frames, body, None).unwrap();
             }
-            assert_eq!(ingest.report(1, None, frames.into()).await.unwrap().outcome, Outcome::Accepted);
+            assert_eq!(ingest.report(SENDER, None, frames.into()).await.unwrap().outcome, Outcome::Accepted);
         };
         for with_bodies in [true, false, false, false] {
             send(with_bodies).await;

@@ -1,6 +1,10 @@
 //! Reports at random, and after each the database compared with a model of what it has to hold.
 
+mod claims;
+mod counted;
 mod heartbeats;
+mod named;
+mod places;
 mod several;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +24,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{testing::databases, words};
+
+/// Who sends what is not said to be another's.
+const SENDER: Sender = Sender { account: 1, credential: 100 };
 
 /// An agent that looks at a cluster whose namespaces hold what is said.
 struct Made {
@@ -83,6 +90,7 @@ impl Made {
         let manifest = serde_json::to_vec(&report).unwrap();
         Incoming {
             kind: "stocktake",
+            credential: Some(SENDER.credential),
             report,
             manifest: Some((Digest::sha256(&manifest), manifest.into())),
             bodies,
@@ -291,25 +299,25 @@ async fn frames_of_the_protocol_are_read_with_dictionaries_from_the_database() {
         let mut bytes = Vec::new();
         append_frame(&mut bytes, &next_manifest, Some(&manifest)).unwrap();
         append_frame(&mut bytes, &next_body, Some(&body)).unwrap();
-        let early = ingest.report(1, None, bytes.clone().into()).await.unwrap_err();
+        let early = ingest.report(SENDER, None, bytes.clone().into()).await.unwrap_err();
         assert_eq!((early.status.as_u16(), early.kind), (409, problem::UNKNOWN_DICTIONARY));
 
         let mut alone = Vec::new();
         append_frame(&mut alone, &manifest, None).unwrap();
-        let without_body = ingest.report(1, None, alone.clone().into()).await.unwrap_err();
+        let without_body = ingest.report(SENDER, None, alone.clone().into()).await.unwrap_err();
         assert_eq!((without_body.kind, without_body.digests.len()), (problem::MISSING_SCOPES, 1));
         let mut ahead = Vec::new();
         append_frame(&mut ahead, &body, None).unwrap();
-        assert_eq!(ingest.scopes(1, ahead.into()).await.unwrap().scopes, 1);
-        assert_eq!(ingest.report(1, None, alone.into()).await.unwrap().outcome, Outcome::Accepted);
+        assert_eq!(ingest.scopes(SENDER, ahead.into()).await.unwrap().scopes, 1);
+        assert_eq!(ingest.report(SENDER, None, alone.into()).await.unwrap().outcome, Outcome::Accepted);
 
-        assert_eq!(ingest.report(1, None, bytes.into()).await.unwrap().outcome, Outcome::Accepted);
+        assert_eq!(ingest.report(SENDER, None, bytes.into()).await.unwrap().outcome, Outcome::Accepted);
         let present = rows(&database).await.0;
         assert_eq!(present[&("a".to_owned(), "web-1".to_owned())].0, ContainerState::Running);
         // Another account's documents are no dictionaries.
         let mut other = Vec::new();
         append_frame(&mut other, &next_manifest, Some(&manifest)).unwrap();
-        assert!(ingest.report(2, None, other.into()).await.is_err());
+        assert!(ingest.report(Sender { account: 2, ..SENDER }, None, other.into()).await.is_err());
     }
 }
 

@@ -26,7 +26,10 @@ use super::{
     order::Standing,
     plan::{Plan, ScopePlan, SourcePlan},
 };
-use crate::database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing};
+use crate::{
+    database::{Column, Database, DatabaseError, Dialect, Rows, Value, Writing},
+    words,
+};
 
 /// Columns of a body.
 pub(super) const BODY: [Column; 5] = [Column::Integer, Column::Bytes, Column::Integer, Column::Bytes, Column::Integer];
@@ -35,6 +38,15 @@ pub(super) const BODY: [Column; 5] = [Column::Integer, Column::Bytes, Column::In
 pub(super) const INSERT_BODY: [&str; 2] = [
     "INSERT INTO body (account_id, digest, size, content, touched_at) SELECT * FROM",
     "AS v WHERE true ON CONFLICT (account_id, digest) DO UPDATE SET touched_at = excluded.touched_at",
+];
+
+/// Columns of who has sent a body.
+pub(super) const BODY_SENDER: [Column; 3] = [Column::Integer, Column::Bytes, Column::Integer];
+
+/// Notes who has sent a body, once that is kept.
+pub(super) const INSERT_BODY_SENDER: [&str; 2] = [
+    "INSERT INTO body_sender (account_id, digest, credential) SELECT * FROM",
+    "AS v WHERE true ON CONFLICT (account_id, digest, credential) DO NOTHING",
 ];
 
 /// A row of [`BODY`].
@@ -88,6 +100,7 @@ pub(super) async fn write(
         return Ok(Written::Overtaken);
     }
     bodies.execute(writer.connection, dialect, &[], INSERT_BODY).await?;
+    senders(account, incoming).execute(writer.connection, dialect, &[], INSERT_BODY_SENDER).await?;
     let is_late = known.standing(&incoming.report) == Standing::Late;
     let agent = match &known.agent {
         Some(agent) if is_late => sources::late(&mut writer, incoming, agent).await?,
@@ -153,6 +166,19 @@ fn bodies(account: i64, incoming: &Incoming, plan: &mut Plan) -> Rows {
     let mut rows = Rows::new(&BODY);
     for (digest, body) in bodies {
         rows.push(body_row(account, digest, body, incoming.received_at));
+    }
+    rows
+}
+
+/// That its sender has sent the bodies that came with it, which are in their order.
+fn senders(account: i64, incoming: &Incoming) -> Rows {
+    let mut rows = Rows::new(&BODY_SENDER);
+    if let Some(credential) = incoming.credential {
+        let mut digests: Vec<Vec<u8>> = incoming.bodies.keys().map(words::pack_digest).collect();
+        digests.sort_unstable();
+        for digest in digests {
+            rows.push([account.into(), digest.into(), credential.into()]);
+        }
     }
     rows
 }

@@ -18,11 +18,11 @@ use crate::{
 
 /// Writes who reported, and returns its identifier.
 pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &Known) -> Result<i64, DatabaseError> {
-    let Incoming { kind, report, manifest, skew, received_at, .. } = incoming;
+    let Incoming { kind, credential, report, manifest, skew, received_at, .. } = incoming;
     let id = known.agent.as_ref().map_or_else(|| writer.identifier(), |agent| agent.id);
     let mut runs = known.agent.as_ref().map(|agent| agent.runs.clone()).unwrap_or_default();
     match (report.agent.run, report.sequence) {
-        (Some(run), Some(sequence)) => runs.take(run, sequence),
+        (Some(run), Some(sequence)) => runs.take(run, sequence, incoming.owner()),
         _ => {
             sqlx::query("INSERT INTO bundle (account_id, report_id, received_at) VALUES ($1, $2, $3)")
                 .bind(writer.account)
@@ -50,28 +50,30 @@ pub(super) async fn agent(writer: &mut Writer<'_>, incoming: &Incoming, known: &
         .bind(*skew)
         .bind(manifest.as_ref().map(|(digest, _)| words::pack_digest(digest)))
         .bind(manifest.as_ref().map(|(_, manifest)| Packed::of(manifest)).transpose()?.map(|packed| packed.content))
+        .bind(*credential)
         .execute(&mut *writer.connection)
         .await?;
     Ok(id)
 }
 
 const AGENT: &str = "INSERT INTO agent (account_id, id, uuid, kind, version, hostname, runs, report_id, reported_at, received_at, \
-    valid_for, clock_skew, manifest_digest, manifest, first_seen_at, revision) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $10, 1) \
+    valid_for, clock_skew, manifest_digest, manifest, credential, first_seen_at, revision) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $10, 1) \
     ON CONFLICT (account_id, id) DO UPDATE SET kind = excluded.kind, version = excluded.version, hostname = excluded.hostname, \
     runs = excluded.runs, report_id = excluded.report_id, reported_at = excluded.reported_at, received_at = excluded.received_at, \
     valid_for = excluded.valid_for, clock_skew = excluded.clock_skew, manifest_digest = excluded.manifest_digest, \
-    manifest = excluded.manifest, revision = agent.revision + 1";
+    manifest = excluded.manifest, credential = excluded.credential, revision = agent.revision + 1";
 
 /// Notes that a report is here that says nothing about now, as a later one came before it.
 pub(super) async fn late(
     writer: &mut Writer<'_>,
-    Incoming { report, received_at, .. }: &Incoming,
+    incoming: &Incoming,
     agent: &KnownAgent,
 ) -> Result<i64, DatabaseError> {
+    let Incoming { report, received_at, .. } = incoming;
     let mut runs = agent.runs.clone();
     if let (Some(run), Some(sequence)) = (report.agent.run, report.sequence) {
-        runs.take(run, sequence);
+        runs.take(run, sequence, incoming.owner());
     }
     sqlx::query(
         "UPDATE agent SET runs = $1, received_at = $2, revision = revision + 1 WHERE account_id = $3 AND id = $4",
@@ -96,6 +98,9 @@ pub(super) async fn place(
         Some(id) => id,
         None => writer.identifier(),
     };
+    if let Some(former) = known.named.get(&id) {
+        identify(writer, id, [former, &place.key]).await?;
+    }
     // The same report may name a place twice.
     let id: i64 = sqlx::query_scalar(
         "INSERT INTO place (account_id, id, kind, key, name) VALUES ($1, $2, $3, $4, $5) \
@@ -112,6 +117,18 @@ pub(super) async fn place(
         rename(writer, id, [former, &place.name]).await?;
     }
     Ok(id)
+}
+
+/// Knows a cluster by its uid from now on that was known by its name.
+async fn identify(writer: &mut Writer<'_>, place: i64, [name, uid]: [&str; 2]) -> Result<(), DatabaseError> {
+    sqlx::query("UPDATE place SET key = $1 WHERE account_id = $2 AND id = $3 AND kind = 'cluster' AND key = $4")
+        .bind(uid.to_owned())
+        .bind(writer.account)
+        .bind(place)
+        .bind(name.to_owned())
+        .execute(&mut *writer.connection)
+        .await?;
+    Ok(())
 }
 
 /// Calls the scopes of a place by its new name, those too whose content is as before.
@@ -154,6 +171,7 @@ pub(super) async fn source(
         .bind(id)
         .bind(agent)
         .bind(place)
+        .bind(source.cluster.as_ref().and_then(|cluster| cluster.name.clone()))
         .bind(source.collector.to_string())
         .bind(source.kind.to_string())
         .bind(source.runtime.as_ref().map(|runtime| runtime.name.clone()))
@@ -168,12 +186,13 @@ pub(super) async fn source(
     Ok(id)
 }
 
-const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, collector, kind, runtime_name, runtime_version, \
-    observed_at, coverage, reason, shown, warnings, first_seen_at, ttl_days) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $9, \
-    (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $5 \
+const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, cluster_name, collector, kind, runtime_name, \
+    runtime_version, observed_at, coverage, reason, shown, warnings, first_seen_at, ttl_days) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $10, \
+    (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $6 \
     ORDER BY former.id DESC LIMIT 1)) \
     ON CONFLICT (account_id, agent_id, collector) DO UPDATE SET place_id = excluded.place_id, kind = excluded.kind, \
+    cluster_name = coalesce(excluded.cluster_name, source.cluster_name), \
     runtime_name = coalesce(excluded.runtime_name, source.runtime_name), \
     runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = CASE WHEN excluded.observed_at > source.observed_at THEN excluded.observed_at ELSE source.observed_at END, \
     coverage = excluded.coverage, reason = excluded.reason, shown = excluded.shown, warnings = excluded.warnings RETURNING id";
