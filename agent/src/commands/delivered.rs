@@ -72,7 +72,8 @@ async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, Stri
 /// What the agent itself says is in its way, which metrics have no words for.
 async fn why(client: &reqwest::Client, address: SocketAddr) -> String {
     let told = ask(client, address, "readyz").await.unwrap_or_default();
-    told.lines().skip(1).map(|line| format!("; {}", line.strip_prefix("remark: ").unwrap_or(line))).collect()
+    let lines = told.lines().skip(1).map(|line| line.strip_prefix("remark: ").unwrap_or(line));
+    lines.flat_map(|line| ["; ", line]).collect()
 }
 
 async fn ask(client: &reqwest::Client, address: SocketAddr, what: &str) -> Result<String, String> {

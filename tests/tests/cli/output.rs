@@ -135,7 +135,7 @@ fn the_manual_has_a_page_for_each_command() {
             let path = page.unwrap().path();
             match Command::new("groff").args(["-man", "-Kutf8", "-Tutf8", "-ww", "-z"]).arg(&path).output() {
                 Ok(output) => {
-                    assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", path.display())
+                    assert!(output.status.success() && output.stderr.is_empty(), "{}: {output:?}", path.display());
                 }
                 Err(_) => return bed::say_skipped("formatting the manual, as groff is not installed"),
             }

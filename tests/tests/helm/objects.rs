@@ -99,7 +99,7 @@ pub(crate) fn the_api_server_takes_what_is_rendered() {
     );
 }
 
-/// Whom the objects of an installed release are about. No controller of the bed's keeps to NetworkPolicies, so that what they allow and
+/// Whom the objects of an installed release are about. No controller of the bed's keeps to network policies, so that what they allow and
 /// what not is not tried: they select the pods that they are for.
 pub(crate) fn what_is_installed_is_about_its_pods(release: &Release) {
     let agent = release.pods("agent").remove(0);
@@ -126,7 +126,7 @@ pub(crate) fn what_is_installed_is_about_its_pods(release: &Release) {
     assert_eq!(monitor["endpoints"][0]["port"], services[0]["spec"]["ports"][0]["name"]);
 }
 
-/// What the constraints `restricted-v2` of OpenShift, by which pods of any namespace run, would refuse: besides what the standard
+/// What the constraints `restricted-v2` of `OpenShift`, by which pods of any namespace run, would refuse: besides what the standard
 /// "restricted" does, users and groups that are none of the namespace's range.
 fn refused_by_openshift(pod: &Value) -> Vec<String> {
     let mut found = violations(pod);

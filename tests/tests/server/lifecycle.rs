@@ -100,12 +100,12 @@ fn it_reads_its_configuration_again_when_it_is_told_to_and_goes_on() {
     write!(stream, "GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n", server.admin()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut heard = |wanted: &str| {
-        let mut text = String::new();
-        while !text.contains(wanted) {
+        let mut seen = String::new();
+        while !seen.contains(wanted) {
             let mut part = [0; 4096];
             let count = stream.read(&mut part).unwrap();
-            assert!(count > 0, "the stream goes on: {text}");
-            text.push_str(&String::from_utf8_lossy(&part[..count]));
+            assert!(count > 0, "the stream goes on: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&part[..count]));
         }
     };
     heard(": here");
