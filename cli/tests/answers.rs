@@ -178,12 +178,15 @@ AT                    CHANGE   WHAT       CONTEXT  POD  CONTAINER  IMAGE    DETA
 fn changes_are_followed_and_taken_up_where_they_ended() {
     let event = |id: u32, name: &str| {
         format!(
-            "id: {id}\ndata: {{\"id\":{id},\"at\":\"2026-05-04T10:00:00.9Z\",\"change\":\"appeared\",\"entity\":\"container\",\
+            "id: {id}-0123abcd\ndata: {{\"id\":{id},\"at\":\"2026-05-04T10:00:00.9Z\",\"change\":\"appeared\",\"entity\":\"container\",\
              \"context\":\"h\",\"container\":{{\"name\":\"{name}\",\"image\":\"nginx:1\"}}}}\n\n"
         )
     };
     let target = "v1/events?since=2026-05-04T00:00:00Z&context=h";
-    let second = format!("{}event: removed\nid: 6\ndata: {{\"first\":5,\"last\":6}}\n\n", event(4, "c"));
+    let second = format!(
+        "{}event: removed\nid: 6-00000000\ndata: {{\"first\":5,\"last\":6}}\n\nevent: restored\nid: 3-0123abcd\ndata: {{\"last\":3}}\n\n",
+        event(4, "c")
+    );
     let server = Fake::start(&[
         events(target, &format!(": here\n\n{}{}id: 4\ndata: {{\"id\"", event(2, "a"), event(3, "b\u{7f}"))),
         json(target, 503, r#"{"title":"the server is busy"}"#),
@@ -197,12 +200,13 @@ fn changes_are_followed_and_taken_up_where_they_ended() {
     assert_eq!(ended.out, [line("a"), line("b\u{fffd}"), line("c")].concat());
     assert_eq!(ended.err.matches("the server has ended the stream; trying again").count(), 2, "{}", ended.err);
     assert!(ended.err.contains("changes 5 to 6 were removed"), "{}", ended.err);
+    assert_eq!(ended.err.matches("the server's database was restored").count(), 1, "{}", ended.err);
     let lasts: Vec<Option<String>> = server
         .asked()
         .iter()
         .map(|asked| asked.headers.get("last-event-id").map(|id| id.to_str().unwrap().to_owned()))
         .collect();
-    assert_eq!(lasts, [None, Some("3".into()), Some("3".into()), Some("6".into())]);
+    assert_eq!(lasts, [None, Some("3-0123abcd".into()), Some("3-0123abcd".into()), Some("3-0123abcd".into())]);
 }
 
 #[test]

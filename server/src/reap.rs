@@ -112,6 +112,7 @@ impl Reaper {
         let mut removed = 0;
         for account in &accounts {
             removed += self.bodies(*account, now).await?;
+            removed += self.senders(*account).await?;
             if self.retention.audit_days > 0 {
                 removed += self.older(*account, "audit", "at", now - self.retention.audit_days * DAY).await?;
             }
@@ -158,6 +159,23 @@ impl Reaper {
                 return Ok(removed);
             }
         }
+    }
+
+    /// Who has sent bodies with credentials that are no more.
+    async fn senders(&self, account: i64) -> Result<u64, DatabaseError> {
+        let gone = sqlx::query_scalar(
+            "SELECT credential FROM (SELECT DISTINCT credential FROM body_sender WHERE account_id = $1) AS sender \
+             WHERE NOT EXISTS (SELECT 1 FROM api_token t WHERE t.id = sender.credential) \
+             AND NOT EXISTS (SELECT 1 FROM account_user u WHERE u.revision = sender.credential)",
+        );
+        let gone: Vec<i64> = gone.bind(account).fetch_all(self.database.pool()).await?;
+        let text = "DELETE FROM body_sender WHERE account_id = $1 AND credential = $2 AND digest IN (\
+            SELECT digest FROM body_sender WHERE account_id = $1 AND credential = $2 LIMIT $3)";
+        let mut removed = 0;
+        for credential in gone {
+            removed += self.batches("body_sender", text, &[account, credential, BATCH]).await?;
+        }
+        Ok(removed)
     }
 
     async fn events(&self, account: i64, now: i64) -> Result<u64, DatabaseError> {

@@ -133,7 +133,8 @@ CREATE TABLE body (
     PRIMARY KEY (account_id, digest)
 );
 
--- Who has sent a body, by the token's id or the user's revision: nobody else may name it without sending it. Goes with the body.
+-- Who has sent a body, by the token's id or the user's revision: nobody else may name it without sending it. Goes with the body, or
+-- with the credential.
 CREATE TABLE body_sender (
     account_id INTEGER NOT NULL,
     digest BLOB NOT NULL,

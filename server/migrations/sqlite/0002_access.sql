@@ -29,6 +29,9 @@ CREATE TABLE api_token (
     last_used_at INTEGER,
     PRIMARY KEY (account_id, name)
 ) WITHOUT ROWID;
+-- Whether a credential is of use still.
+CREATE INDEX api_token_id ON api_token (id);
+CREATE INDEX account_user_revision ON account_user (revision);
 
 -- Who did what, or tried to. Never altered.
 CREATE TABLE audit (

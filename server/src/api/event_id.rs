@@ -25,6 +25,11 @@ pub(super) fn of(row: &AnyRow) -> Result<String, sqlx::Error> {
     Ok(format!("{}-{}", integer(row, "id")?, hex.get(..DIGITS).unwrap_or(hex)))
 }
 
+/// What an event is known by that was removed with age, so that its digest is not known any more: it is that of no event.
+pub(super) fn of_removed(number: i64) -> String {
+    if number == 0 { "0".to_owned() } else { format!("{number}-{:0DIGITS$}", 0) }
+}
+
 /// That of the account's event of a number; none if there is none, or none any more.
 pub(super) async fn of_number(
     connection: &mut AnyConnection,
@@ -43,8 +48,10 @@ pub(super) fn read(text: &str) -> Option<(i64, bool)> {
         Some((number, digest)) => (number, Some(digest)),
         None => (text, None),
     };
-    let is_digest = |digest: &str| digest.len() == DIGITS && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = number.parse().ok().filter(|number| *number >= 0)?;
+    let is_digest =
+        |digest: &str| digest.len() == DIGITS && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    // As it is written: ids are compared as texts.
+    let number = number.parse().ok().filter(|parsed: &i64| *parsed >= 0 && parsed.to_string() == number)?;
     digest.is_none_or(is_digest).then_some((number, digest.is_some()))
 }
 
@@ -58,6 +65,9 @@ mod tests {
             ("0", Some((0, false))),
             ("4711", Some((4711, false))),
             ("4711-0123abcd", Some((4711, true))),
+            ("4711-0123ABCD", None),
+            ("04711-0123abcd", None),
+            ("+4711", None),
             ("4711-0123abc", None),
             ("4711-0123abcg", None),
             ("4711-", None),

@@ -148,7 +148,7 @@ async fn begin(app: &App, account_id: i64, asked: &Asked, parts: &Parts) -> Resu
     // One that was removed with age cannot be compared.
     let is_other = |known| is_beyond || there.as_deref().is_some_and(|there| there != known);
     let is_another_log = known.is_some_and(is_other);
-    Ok(Beginning { after, after_id: there.unwrap_or_else(|| after.to_string()), is_another_log })
+    Ok(Beginning { after, after_id: there.unwrap_or_else(|| event_id::of_removed(after)), is_another_log })
 }
 
 /// A client that listens.
@@ -207,7 +207,7 @@ impl Following {
         self.after = part.until;
         self.after_id = match part.entries.last() {
             Some(Entry::Event(told)) => told.change.event_id.clone(),
-            Some(Entry::Removed { .. }) | None => part.until.to_string(),
+            Some(Entry::Removed { .. }) | None => event_id::of_removed(part.until),
         };
         let mut chunk = String::new();
         for entry in part.entries {
@@ -220,7 +220,8 @@ impl Following {
                 Entry::Event(_) => Ok(()),
                 Entry::Removed { first, last } => {
                     self.told = last;
-                    write!(chunk, "event: removed\nid: {last}\ndata: {{\"first\":{first},\"last\":{last}}}\n\n")
+                    let id = event_id::of_removed(last);
+                    write!(chunk, "event: removed\nid: {id}\ndata: {{\"first\":{first},\"last\":{last}}}\n\n")
                 }
             };
         }

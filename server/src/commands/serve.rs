@@ -97,6 +97,13 @@ fn read_again(arguments: &cli::Serve, start: &Settings) -> Option<Settings> {
         say::warning("the configuration was read again and is not valid; the former one stays in force");
         return None;
     };
+    // Somebody is about to put another one in its place, perhaps, and did not mean the defaults.
+    if said == Settings::default() && *start != said {
+        say::warning(
+            "the configuration was read again and says nothing, or is not there; the former one stays in force",
+        );
+        return None;
+    }
     let others = [
         ("server", said.server != start.server),
         ("inventory", said.inventory != start.inventory),

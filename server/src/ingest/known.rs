@@ -165,7 +165,7 @@ impl Known {
         incoming: &Incoming,
     ) -> Result<(), DatabaseError> {
         let Incoming { kind, report, received_at, .. } = incoming;
-        let agent = sqlx::query("SELECT id, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
+        let agent = sqlx::query("SELECT id, kind, revision, runs FROM agent WHERE account_id = $1 AND uuid = $2")
             .bind(account)
             .bind(agent_uuid(kind, report).to_string())
             .fetch_optional(&mut *connection)
@@ -175,7 +175,13 @@ impl Known {
         // Not "none": every report would be new again, and an old one undo a newer.
         let mut runs: Runs =
             serde_json::from_str(row.try_get("runs")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        if let Some(run) = report.agent.run {
+        let row_kind: String = row.try_get("kind")?;
+        if row_kind != *kind {
+            // Agents name their id, and all others' are computed from what anybody may know: an agent that names such a one is not it, and
+            // whatever an agent was taken for there is nothing to those.
+            self.is_anothers = *kind == "stocktake";
+            runs = Runs::default();
+        } else if let Some(run) = report.agent.run {
             let may_owner_report = match runs.another(run, incoming.owner()) {
                 Some(owner) => is_of_use(connection, owner, *received_at).await?,
                 None => true,
@@ -199,13 +205,13 @@ impl Known {
             .bind(account)
             .bind(place.kind)
             .bind(place.key.clone())
-            .fetch_optional(connection)
+            .fetch_optional(&mut *connection)
             .await?;
         let found = match row {
             Some(row) => Some((row.try_get("id")?, row.try_get("name")?)),
             None => match self.places.get(&place) {
                 Some(id) => Some((*id, place.name.clone())),
-                None => self.by_name(source),
+                None => self.by_name(connection, account, source).await?,
             },
         };
         let Some((id, name)) = found else { return Ok(None) };
@@ -261,15 +267,29 @@ impl Known {
         }
     }
 
-    /// The cluster that a source has looked at by its name alone, once it tells its uid: what is there stays what it is.
-    fn by_name(&mut self, source: &Source) -> Option<(i64, String)> {
-        let cluster = source.cluster.as_ref().filter(|cluster| cluster.uid.is_some())?;
-        let former = self.former.get(source.collector.as_str())?;
+    /// The cluster that a source has looked at by its name alone, once it tells its uid: what is there stays what it is. Whoever else
+    /// calls a cluster so means the same one; clusters that nobody has given a name are not one.
+    async fn by_name(
+        &mut self,
+        connection: &mut AnyConnection,
+        account: i64,
+        source: &Source,
+    ) -> Result<Option<(i64, String)>, DatabaseError> {
+        let Some(cluster) = source.cluster.as_ref().filter(|cluster| cluster.uid.is_some()) else { return Ok(None) };
+        let Some(former) = self.former.get(source.collector.as_str()) else { return Ok(None) };
         if !former.is_called(cluster) || !former.is_named() || self.named.contains_key(&former.id) {
-            return None;
+            return Ok(None);
+        }
+        if former.place.key.is_empty() {
+            let own = self.agent.as_ref().map(|agent| agent.id);
+            let others =
+                sqlx::query("SELECT id FROM source WHERE account_id = $1 AND place_id = $2 AND agent_id <> $3 LIMIT 1");
+            if others.bind(account).bind(former.id).bind(own).fetch_optional(connection).await?.is_some() {
+                return Ok(None);
+            }
         }
         self.named.insert(former.id, former.place.key.clone());
-        Some((former.id, former.place.name.clone()))
+        Ok(Some((former.id, former.place.name.clone())))
     }
 
     async fn load_sources(

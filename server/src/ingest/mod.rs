@@ -200,7 +200,7 @@ pub(crate) fn is_passing(error: &DatabaseError) -> bool {
 fn held(incoming: &Incoming) -> Problem {
     let host = incoming.report.agent.hostname.as_deref().unwrap_or("an unnamed host");
     let title = format!(
-        "the identity of the agent on {host} is that of one that reports with another token, which is still valid"
+        "the identity of the agent on {host} is another's, or that of one that reports with another token, which is still valid"
     );
     Problem { kind: problem::IDENTITY_HELD, ..Problem::forbidden(title) }
 }

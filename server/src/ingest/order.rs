@@ -22,7 +22,6 @@ struct Run {
     /// First and last of numbers that are not here.
     missing: Vec<(u64, u64)>,
     /// What its reports came with.
-    #[serde(default)]
     by: i64,
     /// Whether that is another credential than the one whose the identity is.
     #[serde(default, skip_serializing_if = "is_not")]
@@ -89,10 +88,9 @@ impl Runs {
         let stays = if is_own { same } else { Some(credential) };
         let before = self.0.len();
         self.0.retain(|known| !known.is_claim || Some(known.by) == stays);
-        let is_back = is_own && self.0.len() < before;
+        let is_contested = is_own && (self.0.len() < before || self.0.iter().any(|run| run.is_contested));
         for run in &mut self.0 {
-            (run.by, run.is_claim) = (credential, false);
-            run.is_contested = is_back || is_own && run.is_contested;
+            (run.by, run.is_claim, run.is_contested) = (credential, false, is_contested);
         }
         true
     }
@@ -100,6 +98,8 @@ impl Runs {
     /// Notes that it is here, and what it came with.
     pub(crate) fn take(&mut self, run: Uuid, sequence: u64, credential: i64) {
         let is_claim = self.owner().is_some_and(|owner| owner != credential);
+        // In all runs, however many are forgotten.
+        let is_contested = !is_claim && self.0.iter().any(|run| run.is_contested);
         // Numbers go on through all runs. Where nothing is known of what was before, nothing is missing.
         let before = self.0.last().map_or(sequence.saturating_sub(1), |latest| latest.last);
         let known = if let Some(position) = self.0.iter().position(|known| known.id == run) {
@@ -114,7 +114,7 @@ impl Runs {
                 missing: Vec::new(),
                 by: credential,
                 is_claim,
-                is_contested: false,
+                is_contested,
             })
         };
         if sequence > known.last {
@@ -144,7 +144,7 @@ impl Runs {
     /// runs says nothing: agents that take turns under one identity have each numbers of their own.
     pub(crate) fn missing(&self) -> u64 {
         let missing = self.0.iter().flat_map(|run| run.missing.iter().filter(|(first, _)| *first > run.first));
-        missing.map(|(first, last)| last - first + 1).sum()
+        missing.fold(0, |all, (first, last)| all.saturating_add(last - first).saturating_add(1))
     }
 }
 
@@ -263,7 +263,11 @@ mod tests {
         assert!(!report(&mut runs, 5, 2, TWO) && !report(&mut runs, 9, 9, TWO) && !report(&mut runs, 9, 9, THREE));
         // Also after a start, in a run that is later than all of theirs.
         assert!(report(&mut runs, 7, 3, ONE) && !report(&mut runs, 9, 9, TWO));
-        assert!(runs.see_by(run(9), TWO, false), "until its token is of no use any more");
+        // However many of them there are.
+        for number in 10..30 {
+            assert!(report(&mut runs, number, 4, ONE) && !report(&mut runs, 90, 9, TWO));
+        }
+        assert!(runs.see_by(run(90), TWO, false), "until its token is of no use any more");
         assert_eq!(runs.owner(), Some(TWO));
     }
 

@@ -63,6 +63,12 @@ pub(super) async fn report(
         )));
     }
     check_unique(&report)?;
+    let numbered = [report.agent.id.is_some(), report.agent.run.is_some(), report.sequence.is_some()];
+    if numbered != [report.sequence.is_some(); 3] {
+        return Err(Problem::bad_request(
+            "a report has all of `agent.id`, `agent.run` and `sequence`, or none of them",
+        ));
+    }
     let skew = sent_at.map_or(0, |sent_at| received_at.as_millisecond() - sent_at.as_millisecond());
     Ok(Incoming {
         kind: if report.agent.id.is_some() { "stocktake" } else { "bundle" },

@@ -47,7 +47,7 @@ pub(crate) fn event(account: &str, told: &Told) -> Result<Bytes, serde_json::Err
 pub(crate) fn removed(account: &str, first: i64, last: i64) -> Result<Bytes, serde_json::Error> {
     written(&CloudEvent {
         specversion: "1.0",
-        id: &format!("removed-{last}"),
+        id: &format!("removed-{first}-{last}"),
         source: source(account),
         kind: "stocktake.events.removed".to_owned(),
         subject: None,

@@ -71,7 +71,7 @@ pub(crate) async fn send(notify: &Notify, to: &Addressee<'_>, letters: &[Letter]
     // The same in each attempt, and of no other event, even if that has the number of this one.
     let id = match last {
         Letter::Event(told) => format!("{}-{}", to.id, told.change.event_id),
-        Letter::Removed { last, .. } => format!("{}-removed-{last}", to.id),
+        Letter::Removed { first, last } => format!("{}-removed-{first}-{last}", to.id),
     };
     let lines = || letters.iter().map(Letter::line).collect::<Vec<_>>();
     match to.channel {

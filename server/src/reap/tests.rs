@@ -72,13 +72,19 @@ async fn bodies_that_no_scope_names_go_after_an_hour() {
                 "INSERT INTO body (account_id, digest, size, content, touched_at) VALUES (7, {digest}, 1, {digest}, {touched});"
             );
         }
-        for (digest, sender) in [("03", 1), ("03", 2), ("04", 1)] {
+        for (digest, sender) in [("03", 1), ("04", 1), ("04", 2)] {
             text += &format!("INSERT INTO body_sender VALUES (7, {}, {sender});", bytes(&database, digest));
         }
+        let hash = bytes(&database, "01");
+        text += &format!(
+            "INSERT INTO api_token (account_id, id, name, hash, role, created_at) VALUES (9, 1, 'a', {hash}, 'inventory-agent', 0);"
+        );
         run(&database, &text).await;
         assert_eq!(Reaper::new(&app(&database, 120, 400)).run(NOW).await.unwrap(), 3);
-        let senders = sqlx::query("SELECT digest FROM body_sender").fetch_all(database.pool()).await.unwrap();
-        assert_eq!(senders.iter().map(|row| row.get(0)).collect::<Vec<Vec<u8>>>(), [[4]], "it goes with the body");
+        let senders =
+            sqlx::query("SELECT digest, credential FROM body_sender").fetch_all(database.pool()).await.unwrap();
+        let senders: Vec<(Vec<u8>, i64)> = senders.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(senders, [(vec![4], 1)], "it goes with the body, and with the token");
         let rows = sqlx::query("SELECT digest FROM body ORDER BY digest").fetch_all(database.pool()).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<Vec<u8>>>(), [[1], [2], [4]]);
     }

@@ -1,6 +1,7 @@
 //! Serving over HTTP: connections, TLS, and what every request goes through.
 
 mod body;
+mod bounds;
 mod health;
 #[cfg(test)]
 mod isolation;
@@ -11,7 +12,12 @@ pub(crate) mod router;
 mod tests;
 mod tls;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::{Router, body::Body, extract::ConnectInfo};
@@ -29,12 +35,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     sync::Semaphore,
-    task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use self::{patient::Patient, tls::Tls};
+use self::{bounds::Bounds, patient::Patient, tls::Tls};
 use crate::{
     app::App,
     config::{Limits, Settings},
@@ -109,10 +114,16 @@ struct Door {
     room: Arc<Semaphore>,
 }
 
+/// Makes a router of settings.
+type Made = fn(App, &Settings, Bounds) -> Router;
+
 /// What a connection is served with.
 #[derive(Clone)]
 struct Serving {
-    router: Router,
+    /// Looked at by each request, so that another one counts for connections that there are.
+    router: Arc<RwLock<Router>>,
+    bounds: Bounds,
+    made: Made,
     builder: Builder<TokioExecutor>,
     tls: Option<Arc<Tls>>,
     limits: Limits,
@@ -146,7 +157,7 @@ impl Listening {
     }
 
     /// Serves until told to stop, and lets end what is under way then. `read_again` is asked for the settings that count from now on when
-    /// the process is told to read them again; connections that there are end with what they are at.
+    /// the process is told to read them again.
     pub(crate) async fn serve(
         self,
         app: App,
@@ -157,13 +168,11 @@ impl Listening {
         let Self { listener, tls, health, .. } = self;
         let renewing = tls.clone().map(|tls| tokio::spawn(tls.keep_current()));
         let stopping = app.notify.stopping.clone();
-        let listeners = [Some(listener), health.map(|(listener, _)| listener)].into_iter();
-        let doors = listeners.zip(serving(&app, settings, tls.as_ref())).filter_map(|(listener, serving)| {
-            let room = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
-            Some(Door { listener: listener?, serving, room })
-        });
-        let mut doors: Vec<Door> = doors.collect();
-        let (mut graceful, mut ending) = (GracefulShutdown::new(), JoinSet::new());
+        let mut doors = vec![Door::new(listener, Serving::new(&app, settings, tls, router::router))];
+        if let Some((listener, _)) = health {
+            doors.push(Door::new(listener, Serving::new(&app, settings, None, router::health)));
+        }
+        let graceful = GracefulShutdown::new();
         loop {
             let told = tokio::select! {
                 _ = join_all(doors.iter().map(|door| door.attend(&graceful))) => continue,
@@ -173,10 +182,9 @@ impl Listening {
                 Told::Stop => break,
                 Told::ReadAgain => {
                     let Some(settings) = read_again() else { continue };
-                    for (door, serving) in doors.iter_mut().zip(serving(&app, &settings, tls.as_ref())) {
-                        door.serving = serving;
+                    for door in &mut doors {
+                        door.serving.renew(&app, &settings);
                     }
-                    ending.spawn(std::mem::take(&mut graceful).shutdown());
                 }
             }
         }
@@ -184,21 +192,13 @@ impl Listening {
         // Streams of events would go on for ever.
         stopping.cancel();
         tracing::info!("stopping: requests that are under way may end");
-        ending.spawn(graceful.shutdown());
         tokio::select! {
-            _ = ending.join_all() => {}
+            () = graceful.shutdown() => {}
             () = tokio::time::sleep(TO_STOP) => tracing::warn!("requests were still under way, and are cut off"),
             () = signals.stop() => tracing::warn!("stopped at once"),
         }
         renewing.inspect(tokio::task::JoinHandle::abort);
     }
-}
-
-/// What is served at `listen`, and what at `health_listen`.
-fn serving(app: &App, settings: &Settings, tls: Option<&Arc<Tls>>) -> [Serving; 2] {
-    let limits = &settings.limits;
-    let serving = |router, tls| Serving { router, builder: builder(limits), tls, limits: limits.clone() };
-    [serving(router::router(app.clone(), settings), tls.cloned()), serving(router::health(app.clone(), settings), None)]
 }
 
 /// Takes an address, which a setting says.
@@ -209,6 +209,10 @@ async fn bind(listen: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener,
 }
 
 impl Door {
+    fn new(listener: TcpListener, serving: Serving) -> Self {
+        Self { listener, serving, room: Arc::new(Semaphore::new(CONNECTIONS_AT_MOST)) }
+    }
+
     /// Takes connections for as long as it is polled.
     async fn attend(&self, graceful: &GracefulShutdown) {
         loop {
@@ -244,6 +248,21 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 }
 
 impl Serving {
+    /// What `made` makes of the settings: all that is served, or what is for whoever watches over the server.
+    fn new(app: &App, settings: &Settings, tls: Option<Arc<Tls>>, made: Made) -> Self {
+        let bounds = Bounds::new(&settings.limits);
+        let router = Arc::new(RwLock::new(made(app.clone(), settings, bounds.clone())));
+        Self { router, bounds, made, builder: builder(&settings.limits), tls, limits: settings.limits.clone() }
+    }
+
+    /// Serves by other settings from the next request on. Connections that there are keep their times and no more.
+    fn renew(&mut self, app: &App, settings: &Settings) {
+        self.bounds = self.bounds.changed(&self.limits, &settings.limits);
+        let router = (self.made)(app.clone(), settings, self.bounds.clone());
+        *self.router.write().unwrap_or_else(PoisonError::into_inner) = router;
+        (self.builder, self.limits) = (builder(&settings.limits), settings.limits.clone());
+    }
+
     async fn connection(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
         // Answers are small and waited for; without it there is nothing worse than a delay.
         let _ = stream.set_nodelay(true);
@@ -270,7 +289,8 @@ impl Serving {
         let service = service_fn(|request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
-            self.router.clone().oneshot(request)
+            let router = self.router.read().unwrap_or_else(PoisonError::into_inner).clone();
+            router.oneshot(request)
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {

@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     body::{Punctual, Shared},
+    bounds::Bounds,
     health,
     rate::Rate,
 };
@@ -48,9 +49,15 @@ const ERROR_TEXT: usize = 4096;
 type Table = Vec<(String, MethodRouter<App>)>;
 
 /// All that is served, a line for each room.
-pub(crate) fn router(app: App, settings: &Settings) -> Router {
+pub(super) fn router(app: App, settings: &Settings, bounds: Bounds) -> Router {
     let rooms = api::described(documented()).merge(served(foreign::table()));
-    around(rooms, app, settings)
+    around(rooms, app, settings, bounds)
+}
+
+/// The same, bounded by what it has alone.
+#[cfg(test)]
+pub(crate) fn alone(app: App, settings: &Settings) -> Router {
+    router(app, settings, Bounds::new(&settings.limits))
 }
 
 /// The rooms that describe themselves.
@@ -63,8 +70,8 @@ fn served(table: Table) -> Router<App> {
 }
 
 /// What is served to whoever watches over the server, at an address of its own.
-pub(super) fn health(app: App, settings: &Settings) -> Router {
-    finished(limited(served(metrics(settings)), &settings.limits), app)
+pub(super) fn health(app: App, settings: &Settings, bounds: Bounds) -> Router {
+    finished(limited(served(metrics(settings)), &settings.limits, bounds), app)
 }
 
 /// What belongs to no room, and is bounded as they are.
@@ -93,9 +100,9 @@ pub(crate) fn paths() -> Vec<String> {
 }
 
 /// The rooms, what is asked without credentials, and what every request goes through.
-pub(super) fn around(rooms: Router<App>, app: App, settings: &Settings) -> Router {
+pub(super) fn around(rooms: Router<App>, app: App, settings: &Settings, bounds: Bounds) -> Router {
     let rooms = rooms.route_layer(from_fn_with_state(app.clone(), access::audited));
-    finished(limited(rooms.merge(served(beside(settings))), &settings.limits), app)
+    finished(limited(rooms.merge(served(beside(settings))), &settings.limits, bounds), app)
 }
 
 fn finished(limited: Router<App>, app: App) -> Router {
@@ -108,9 +115,7 @@ fn finished(limited: Router<App>, app: App) -> Router {
 }
 
 /// What one client can take from the others is bounded. The outermost layer is the last.
-fn limited(router: Router<App>, limits: &Limits) -> Router<App> {
-    let requests = Arc::new(Semaphore::new(limits.requests_at_once.max(1).into()));
-    let rate = Arc::new(Rate::new(limits.requests_per_second));
+fn limited(router: Router<App>, limits: &Limits, Bounds { requests, rate, memory }: Bounds) -> Router<App> {
     let bytes = |size: bytesize::ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
     router
         .fallback(unknown_path)
@@ -119,7 +124,7 @@ fn limited(router: Router<App>, limits: &Limits) -> Router<App> {
         .layer(from_fn_with_state(bytes(limits.decompressed_bytes), not_too_long))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn_with_state((bytes(limits.request_bytes), limits.body_timeout), as_it_comes))
-        .layer(from_fn_with_state(Memory::new(limits.memory.as_u64()), within_memory))
+        .layer(from_fn_with_state(memory, within_memory))
         .layer(from_fn_with_state(requests, in_turn))
         .layer(from_fn_with_state(rate, not_too_often))
         .layer(from_fn_with_state((bytes(limits.request_bytes), limits.body_timeout), read_to_its_end))

@@ -42,7 +42,7 @@ fn problem(headers: &HeaderMap, body: &Bytes) -> String {
 
 #[tokio::test]
 async fn it_lives_and_is_ready() {
-    let router = router::router(app().await, &Settings::default());
+    let router = router::alone(app().await, &Settings::default());
     for path in ["/livez", "/readyz"] {
         assert_eq!(ask(&router, to("GET", path), "").await.0, StatusCode::OK, "{path}");
     }
@@ -51,7 +51,7 @@ async fn it_lives_and_is_ready() {
 #[tokio::test]
 async fn it_is_not_ready_without_its_schema() {
     let app = app().await;
-    let router = router::router(app.clone(), &Settings::default());
+    let router = router::alone(app.clone(), &Settings::default());
     sqlx::query("DELETE FROM _sqlx_migrations").execute(app.database.pool()).await.unwrap();
     let (status, _, body) = ask(&router, to("GET", "/readyz"), "").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -67,7 +67,7 @@ async fn it_is_not_ready_without_its_schema() {
 
 #[tokio::test]
 async fn agents_of_anchore_can_tell_what_it_speaks() {
-    let router = router::router(app().await, &Settings::default());
+    let router = router::alone(app().await, &Settings::default());
     let (status, _, body) = ask(&router, to("GET", "/version"), "").await;
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, body["api"]["version"].as_str()), (StatusCode::OK, Some("2")));
@@ -76,7 +76,7 @@ async fn agents_of_anchore_can_tell_what_it_speaks() {
 
 #[tokio::test]
 async fn what_there_is_not_is_told_as_a_problem() {
-    let router = router::router(app().await, &Settings::default());
+    let router = router::alone(app().await, &Settings::default());
     let (status, headers, body) = ask(&router, to("GET", "/nothing"), "").await;
     assert_eq!((status, problem(&headers, &body).as_str()), (StatusCode::NOT_FOUND, "there is nothing at this path"));
     for path in ["/version", "/livez"] {
@@ -89,12 +89,12 @@ async fn what_there_is_not_is_told_as_a_problem() {
 #[tokio::test]
 async fn metrics_are_for_who_may_read_or_for_all() {
     let app = app().await;
-    let (status, ..) = ask(&router::router(app.clone(), &Settings::default()), to("GET", "/metrics"), "").await;
+    let (status, ..) = ask(&router::alone(app.clone(), &Settings::default()), to("GET", "/metrics"), "").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     let mut settings = Settings::default();
     settings.metrics.public = true;
     app.metrics.report(Protocol::Agentless, Reported::Known);
-    let (status, _, body) = ask(&router::router(app, &settings), to("GET", "/metrics"), "").await;
+    let (status, _, body) = ask(&router::alone(app, &settings), to("GET", "/metrics"), "").await;
     let body = String::from_utf8(body.to_vec()).unwrap();
     assert_eq!(status, StatusCode::OK);
     for line in [
@@ -115,7 +115,7 @@ async fn echo(body: Bytes) -> Bytes {
 fn echoing(app: App, settings: &Settings) -> Router {
     let rooms =
         Router::new().route("/echo", post(echo)).route("/panic", get(async || -> &'static str { panic!("oh") }));
-    router::around(rooms, app, settings)
+    router::around(rooms, app, settings, Bounds::new(&settings.limits))
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn a_panic_fails_its_request_and_no_other() {
 async fn who_asks_too_often_is_told_when_to_come_again() {
     let mut settings = Settings::default();
     settings.limits.requests_per_second = 1;
-    let router = router::router(app().await, &settings);
+    let router = router::alone(app().await, &settings);
     for _ in 0..2 {
         assert_eq!(ask(&router, to("GET", "/version"), "").await.0, StatusCode::OK);
     }

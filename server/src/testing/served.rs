@@ -74,7 +74,7 @@ impl Served {
     pub(crate) fn again(app: App) -> Self {
         let mut settings = Settings::default();
         settings.limits.requests_per_second = 0;
-        Self { router: router::router(app.clone(), &settings), app }
+        Self { router: router::alone(app.clone(), &settings), app }
     }
 
     /// An account with an admin and a token of each role, `NAME-admin` and so on. Their names are those of the roles.

@@ -93,3 +93,27 @@ async fn a_token_is_replaced_without_a_report_that_waits() {
         assert_eq!(waiting, 0);
     }
 }
+
+#[tokio::test]
+async fn who_does_not_name_its_id_keeps_it_whoever_names_that() {
+    for database in databases().await {
+        let ingest = Ingest::new(database.clone());
+        let (mut server, mut thief) = (Made::new(1), Made::new(1));
+        let look = |server: &mut Made| Incoming { kind: "agentless", credential: None, ..report(server, 1, 0) };
+        accept(&ingest, &look(&mut server)).await;
+        thief.sequence = 1 << 60;
+        for run in [1, u128::MAX] {
+            refuse(&ingest, &report(&mut thief, run, OTHER)).await;
+        }
+        accept(&ingest, &look(&mut server)).await;
+        // Nor does one that came first, before anybody looked.
+        let (mut server, mut thief) = (Made::new(2), Made::new(2));
+        thief.sequence = 1 << 60;
+        accept(&ingest, &report(&mut thief, u128::MAX, OTHER)).await;
+        server.now = thief.now;
+        accept(&ingest, &look(&mut server)).await;
+        refuse(&ingest, &report(&mut thief, u128::MAX, OTHER)).await;
+        assert_eq!(rows(&database).await.0[&("a".into(), "web-1".into())].1, "nginx:0");
+        check_events(&database).await;
+    }
+}

@@ -91,3 +91,29 @@ async fn a_cluster_that_others_know_by_its_uid_is_there_once_when_it_tells_that(
         check_events(&database).await;
     }
 }
+
+#[tokio::test]
+async fn a_name_that_is_taken_away_is_not_looked_for() {
+    for database in databases().await {
+        let (ingest, mut agent) = (Ingest::new(database.clone()), Made::new(1));
+        for (uid, name) in [(Some("c-1"), Some("prod")), (Some("c-1"), None), (None, None)] {
+            ingest.take(1, &told(&mut agent, uid, name)).await.unwrap();
+            assert_eq!(keys(&scopes(&database).await.0), ["c-1", "c-1"]);
+        }
+        check_events(&database).await;
+    }
+}
+
+#[tokio::test]
+async fn clusters_that_nobody_has_named_are_not_one_because_one_of_them_tells_its_uid() {
+    for database in databases().await {
+        let (ingest, mut one, mut other) = (Ingest::new(database.clone()), Made::new(1), Made::new(2));
+        ingest.take(1, &told(&mut one, None, None)).await.unwrap();
+        other.now = one.now;
+        ingest.take(1, &told(&mut other, None, None)).await.unwrap();
+        one.now = other.now;
+        ingest.take(1, &told(&mut one, Some("c-1"), None)).await.unwrap();
+        assert_eq!(keys(&scopes(&database).await.0), ["", "", "c-1", "c-1"]);
+        check_events(&database).await;
+    }
+}

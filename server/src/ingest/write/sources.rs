@@ -181,6 +181,8 @@ pub(super) async fn source(
         .bind(source.coverage.reason().map(str::to_owned))
         .bind(shown)
         .bind(serde_json::to_string(&warnings).unwrap_or_default())
+        // One that could not be asked has the name that it had.
+        .bind(i64::from(source.cluster.is_some()))
         .fetch_one(&mut *writer.connection)
         .await?;
     Ok(id)
@@ -192,7 +194,7 @@ const SOURCE: &str = "INSERT INTO source (account_id, id, agent_id, place_id, cl
     (SELECT former.ttl_days FROM source former WHERE former.account_id = $1 AND former.place_id = $4 AND former.collector = $6 \
     ORDER BY former.id DESC LIMIT 1)) \
     ON CONFLICT (account_id, agent_id, collector) DO UPDATE SET place_id = excluded.place_id, kind = excluded.kind, \
-    cluster_name = coalesce(excluded.cluster_name, source.cluster_name), \
+    cluster_name = CASE WHEN $15 = 1 THEN excluded.cluster_name ELSE source.cluster_name END, \
     runtime_name = coalesce(excluded.runtime_name, source.runtime_name), \
     runtime_version = coalesce(excluded.runtime_version, source.runtime_version), observed_at = CASE WHEN excluded.observed_at > source.observed_at THEN excluded.observed_at ELSE source.observed_at END, \
     coverage = excluded.coverage, reason = excluded.reason, shown = excluded.shown, warnings = excluded.warnings RETURNING id";
