@@ -79,7 +79,7 @@ annotations:
 {{- $_ := unset $server "health_listen" }}
 {{- end }}
 {{- range $key := list "listen" "health_listen" }}
-{{- if and (hasKey $server $key) (not (include "stocktake.port" (get $server $key))) }}
+{{- if and (hasKey $server $key) (not (regexMatch ":[0-9]+$" (toString (get $server $key)))) }}
 {{- fail (printf "server.config.server.%s: `%v` is no address with a port like 0.0.0.0:8228" $key (get $server $key)) }}
 {{- end }}
 {{- end }}

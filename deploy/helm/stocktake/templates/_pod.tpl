@@ -82,7 +82,7 @@ metadata:
   {{- include "stocktake.podMetadata" (merge (dict "checksums" $checksums) .) | nindent 2 }}
 spec:
   {{- include "stocktake.podSpec" . | nindent 2 }}
-  automountServiceAccountToken: {{ or (ne (include "stocktake.rules" .) "") (hasKey .config.agent "lease") }}
+  automountServiceAccountToken: {{ or (ne (include "stocktake.rules" .) "") (not (empty .config.agent.lease)) }}
   containers:
   - name: agent
     image: {{ include "stocktake.image" (dict "root" .root "image" .root.Values.image) }}
