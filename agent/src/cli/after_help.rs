@@ -39,6 +39,7 @@ pub(super) const STATUS_AFTER_HELP: &str = "\
 Exit status:
    0  the agent is ready: something is seen of every runtime, and reports can be kept
    1  it is not; what is printed says why
+      (with --alive: 0 if it is at work, ready or not, and 1 if not)
   69  no agent answers
   78  the configuration cannot be read";
 

@@ -37,8 +37,13 @@ pub(super) async fn run(arguments: cli::Status) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
-    let is_well = if arguments.alive { status.alive } else { status.ready };
-    Ok(if is_well { Exit::Success } else { Exit::Incomplete })
+    Ok(exit(&status, arguments.alive))
+}
+
+/// How an agent with this status is told: whether it is ready, or with `--alive` whether it is at work.
+fn exit(status: &Status, is_asked_alive: bool) -> Exit {
+    let is_well = if is_asked_alive { status.alive } else { status.ready };
+    if is_well { Exit::Success } else { Exit::Incomplete }
 }
 
 /// Where an agent may be asked.
@@ -107,5 +112,38 @@ fn hint(error: &AskError) -> &'static str {
         },
         AskError::Hangs => "\nhint: the agent's log may say what it does; `/livez` says whether it reports",
         AskError::Protocol(_) => "\nhint: is this the agent's socket, and the agent of this version?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn who_is_dead_or_not_ready_is_told_by_the_exit_status() {
+        let mut found = Telemetry::default().status();
+        for (alive, ready) in [(false, false), (false, true), (true, false), (true, true)] {
+            (found.alive, found.ready) = (alive, ready);
+            let told = |is_well| if is_well { Exit::Success } else { Exit::Incomplete };
+            assert_eq!(exit(&found, true), told(alive), "alive: {alive}, ready: {ready}");
+            assert_eq!(exit(&found, false), told(ready), "alive: {alive}, ready: {ready}");
+        }
+    }
+
+    /// A wrong configuration does not keep a probe from asking at the socket that it names.
+    #[test]
+    fn who_names_a_socket_asks_there_whatever_the_configuration_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("agent.toml");
+        std::fs::write(&config, "this is no TOML").unwrap();
+        let asked = |socket: Option<&str>| cli::Status {
+            socket: socket.map(PathBuf::from),
+            config: Some(config.clone()),
+            format: StatusFormat::Json,
+            alive: true,
+        };
+        assert_eq!(places(&asked(Some("/run/agent.sock"))), Ok(vec![PathBuf::from("/run/agent.sock")]));
+        assert_eq!(places(&asked(None)), Err(Exit::Config));
     }
 }

@@ -199,9 +199,10 @@ fn telemetry_moves_and_is_turned_off_and_on() {
             container["ports"].as_array().into_iter().flatten().map(|port| port["containerPort"].as_u64()).collect();
         let expected = port(listen).map(u64::from);
         assert_eq!(ports, expected.map(Some).into_iter().collect::<Vec<_>>(), "{listen}: {container}");
+        let socket = "/run/stocktake/agent.sock";
         for (probe, command) in [
-            ("livenessProbe", json!(["stocktake-agent", "status", "--alive"])),
-            ("readinessProbe", json!(["stocktake-agent", "status"])),
+            ("livenessProbe", json!(["stocktake-agent", "status", "--socket", socket, "--alive"])),
+            ("readinessProbe", json!(["stocktake-agent", "status", "--socket", socket])),
         ] {
             let expected_command = if expected.is_some() { &Value::Null } else { &command };
             assert_eq!(container[probe]["exec"]["command"], *expected_command, "{listen}: {container}");
@@ -249,6 +250,7 @@ fn server_and_nodes_are_installed_with_it() {
     // The agents run and have nothing to say who they are with, which the test tells.
     let told = release.test_failure();
     assert!(told.contains("st-stocktake-test"), "{told}");
+    let agents = (release.pods("agent"), release.pods("node"));
     // As the notes say, but from outside.
     let database = data.path().join("inventory.db");
     let token = token(database.to_str().unwrap());
@@ -257,6 +259,8 @@ fn server_and_nodes_are_installed_with_it() {
         &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
     );
     release.act("test");
+    // What waited was theirs.
+    assert_eq!((release.pods("agent"), release.pods("node")), agents, "credentials have made other pods");
     let url = format!("http://{listen}/v1/sources");
     let user = format!("admin:{}", server::PASSWORD);
     let sources = tools::json(Command::new("curl").args(["-sf", "-u", &user, &url]));

@@ -15,6 +15,7 @@ mod objects;
 mod release;
 mod rendered;
 mod security;
+mod settings;
 mod values;
 
 use std::{

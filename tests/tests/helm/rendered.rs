@@ -33,7 +33,7 @@ fn settings() -> Value {
 }
 
 /// What a component's file says.
-fn file<'a>(objects: &'a [Value], component: &str, name: &str) -> &'a str {
+pub(crate) fn file<'a>(objects: &'a [Value], component: &str, name: &str) -> &'a str {
     named(objects, "ConfigMap", &format!("st-stocktake-{component}"))["data"][name].as_str().unwrap()
 }
 
@@ -120,6 +120,16 @@ fn a_certificate_takes_no_credential_away() {
     // Of another target, or of nobody: the certificate is all that there is.
     assert_eq!(token_of(json!({"credentials": {"other": {"token": "t"}}})), (None, None));
     assert_eq!(token_of(json!({})), (None, None));
+    // A null takes it away.
+    let none = |key: &str| json!({"existingSecret": "tokens", "config": {"targets": {"stocktake": {key: null}}}});
+    assert_eq!(token_of(none("token_file")), (None, None));
+    assert_eq!(token_of(none("token_env")), (None, None));
+    // The release's own server is the target `stocktake`, and makes tokens for no other.
+    let other = json!({"type": "stocktake", "url": "https://other.example.com", "cert_file": "/c", "key_file": "/k"});
+    let objects = render(&json!({"server": {"enabled": true}, "config": {"targets": {"other": other}}}));
+    let config: toml::Table = self::file(&objects, "agent", "agent.toml").parse().unwrap();
+    assert!(config["targets"]["other"].get("token_file").is_none(), "{config}");
+    assert!(config["targets"]["stocktake"].get("token_file").is_some(), "{config}");
 }
 
 #[test]
@@ -214,9 +224,9 @@ fn no_secret_is_in_a_config_map() {
     }
 }
 
-/// Whose pods are made anew by each of these: `config` and credentials are read at the start, in part or as a whole.
+/// Whose pods are made anew by each of these: `config` is read at the start, in part or as a whole, and by the server credentials, too.
 #[test]
-fn other_settings_and_credentials_are_other_pods() {
+fn other_settings_are_other_pods_and_credentials_those_of_the_server() {
     let pods = |values: &Value| -> Vec<(String, Value)> {
         let objects = render(values);
         let workloads = ["Deployment", "DaemonSet"].into_iter().flat_map(|kind| of_kind(&objects, kind));
@@ -233,7 +243,8 @@ fn other_settings_and_credentials_are_other_pods() {
         (json!({"config": {"agent": {"interval": "2m"}}}), &["agent", "node"]),
         (json!({"node": {"config": {"agent": {"interval": "2m"}}}}), &["node"]),
         (json!({"agent": {"replicas": 2}}), &["agent"]),
-        (json!({"credentials": {"stocktake": {"token": "b"}}}), &["agent", "node"]),
+        // The running agent reads it, and keeps what waits for it.
+        (json!({"credentials": {"stocktake": {"token": "b"}}}), &[]),
         (json!({"server": {"config": {"inventory": {"history_days": 7}}}}), &["server"]),
         (json!({"server": {"credentials": {"databaseUrl": "postgres://b"}}}), &["server"]),
         (json!({"server": {"credentials": {"secretKey": "b"}}}), &["server"]),
@@ -257,9 +268,9 @@ fn other_settings_and_credentials_are_other_pods() {
 fn checksums_of_credentials_are_too_short_to_tell_them() {
     let objects =
         render(&merged(&least(), &json!({"credentials": {"stocktake": {"token": "a"}}, "server": {"enabled": true}})));
-    for name in ["st-stocktake-agent", "st-stocktake-server"] {
+    for (name, length) in [("st-stocktake-agent", None), ("st-stocktake-server", Some(4))] {
         let annotations = &named(&objects, "Deployment", name)["spec"]["template"]["metadata"]["annotations"];
-        assert_eq!(annotations["checksum/credentials"].as_str().map(str::len), Some(4), "{annotations}");
+        assert_eq!(annotations["checksum/credentials"].as_str().map(str::len), length, "{annotations}");
         assert_eq!(annotations["checksum/config"].as_str().map(str::len), Some(64), "{annotations}");
     }
 }

@@ -265,6 +265,7 @@ fn what_reports_is_dead_when_it_does_nothing_for_long() {
     assert!(is_alive(0) && is_alive(600));
     // Ten times the minute within which it reports, and what the collector may take.
     assert!(!is_alive(700));
+    assert!(!status(&telemetry, now.after(seconds(700))).alive);
     telemetry.looked_at(&good("a"), now.after(seconds(650)));
     assert!(is_alive(700));
     assert!(super::Telemetry::default().is_alive(), "before there is a configuration");

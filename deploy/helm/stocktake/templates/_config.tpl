@@ -1,9 +1,16 @@
 {{/* The settings of an agent, as JSON: {root, component}. What `values.yaml` says, and what the chart knows better. */}}
 {{- define "stocktake.agentConfig" -}}
 {{- $root := .root }}
-{{- $config := deepCopy $root.Values.config }}
+{{- $config := deepCopy (default (dict) $root.Values.config) }}
 {{- if eq .component "node" }}
-{{- $config = mergeOverwrite (omit $config "collectors") (deepCopy $root.Values.node.config) }}
+{{- /* A Lease is the Deployment's. */}}
+{{- $_ := set $config "agent" (omit (default (dict) $config.agent) "lease") }}
+{{- $config = mergeOverwrite (omit $config "collectors") (deepCopy (default (dict) $root.Values.node.config)) }}
+{{- end }}
+{{- range $table := list "agent" "telemetry" "collectors" "targets" }}
+{{- $_ := set $config $table (default (dict) (get $config $table)) }}
+{{- end }}
+{{- if eq .component "node" }}
 {{- range $kind, $path := $root.Values.node.sockets }}
 {{- if $path }}
 {{- $inside := printf "/host/%s/%s" $kind (base $path) }}
@@ -19,7 +26,8 @@
 {{- include "stocktake.namespaces" (dict "root" $root "collectors" $config.collectors) }}
 {{- if gt (int $root.Values.agent.replicas) 1 }}
 {{- $lease := $root.Values.agent.lease }}
-{{- $_ := set $config.agent "lease" (dict "name" (include "stocktake.name" .) "duration" $lease.duration "renew" $lease.renew) }}
+{{- $ours := dict "name" (include "stocktake.name" .) "duration" $lease.duration "renew" $lease.renew }}
+{{- $_ := set $config.agent "lease" (merge $ours (default (dict) $config.agent.lease)) }}
 {{- end }}
 {{- end }}
 {{- /* What YAML takes `off` for. */}}
@@ -27,8 +35,13 @@
 {{- if and (kindIs "bool" $value) (not $value) }}{{ $_ := set $config.telemetry $key "off" }}{{ end }}
 {{- end }}
 {{- $_ := set $config.agent "spool_dir" "/var/lib/stocktake/spool" }}
-{{- if and $root.Values.server.enabled (not (hasKey $config.targets "stocktake")) }}
-{{- $_ := set $config.targets "stocktake" (dict "url" (include "stocktake.serverUrl" $root)) }}
+{{- if $root.Values.server.enabled }}
+{{- $own := dict "url" (include "stocktake.serverUrl" $root) }}
+{{- if not (hasKey $config.targets "stocktake") }}
+{{- $_ := set $config.targets "stocktake" $own }}
+{{- else if and (kindIs "map" $config.targets.stocktake) (eq "stocktake" (default "stocktake" $config.targets.stocktake.type)) }}
+{{- $_ := set $config.targets "stocktake" (merge $config.targets.stocktake $own) }}
+{{- end }}
 {{- end }}
 {{- $isTold := false }}
 {{- range $config.targets }}{{ $isTold = or $isTold (kindIs "map" .) }}{{ end }}
@@ -66,8 +79,9 @@
 {{- $kind := default .name .target.type }}
 {{- if eq $kind "stocktake" }}
 {{- /* A server asks for a token besides the certificate; who stands before one may be content with that, where no token is given. */}}
-{{- $credentials := default (dict) (get .root.Values.credentials .name) }}
-{{- if or (not (hasKey .target "cert_file")) $credentials.token .root.Values.existingSecret .root.Values.injectSecretsViaEnv .root.Values.server.enabled }}
+{{- $credentials := default (dict) (get (default (dict) .root.Values.credentials) .name) }}
+{{- $isOwn := and .root.Values.server.enabled (eq .name "stocktake") }}
+{{- if or (not .target.cert_file) (get $credentials "token") .root.Values.existingSecret .root.Values.injectSecretsViaEnv $isOwn (hasKey .target "token_file") (hasKey .target "token_env") }}
 {{- include "stocktake.credential" (dict "root" .root "settings" .target "key" "token" "name" (printf "%s-token" .name)) }}
 {{- end }}
 {{- else if eq $kind "anchore" }}
@@ -91,7 +105,12 @@
 {{- if hasKey .settings .key }}
 {{- fail (printf "`%s` of a target would stand in a ConfigMap: put it into `credentials`, or into a Secret of yours (`existingSecret`) with the key `%s`" .key .name) }}
 {{- end }}
-{{- if not (or (hasKey .settings $file) (hasKey .settings $variable)) }}
+{{- if or (hasKey .settings $file) (hasKey .settings $variable) }}
+{{- /* A null says that there is none. */}}
+{{- range $named := list $file $variable }}
+{{- if empty (get $.settings $named) }}{{ $_ := unset $.settings $named }}{{ end }}
+{{- end }}
+{{- else }}
 {{- if .root.Values.injectSecretsViaEnv }}
 {{- $_ := set .settings $variable (regexReplaceAll "[^A-Z0-9]" (upper .name) "_") }}
 {{- else }}

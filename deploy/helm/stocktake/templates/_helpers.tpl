@@ -54,11 +54,48 @@ annotations:
 {{ regexFind "[0-9]+$" (toString .) }}
 {{- end }}
 
-{{/* Where the server is asked for probes and metrics by who has no certificate: beside `listen`, if it wants certificates there. */}}
+{{/* The server's settings, as JSON: what `values.yaml` says, and what the chart knows better. */}}
+{{- define "stocktake.serverConfig" -}}
+{{- $values := .Values.server }}
+{{- $config := deepCopy (default (dict) $values.config) }}
+{{- $server := default (dict) $config.server }}
+{{- $_ := set $config "server" $server }}
+{{- $_ := set $server "listen" (toString (default "0.0.0.0:8228" $server.listen)) }}
+{{- if eq $values.database "sqlite" }}{{ $_ := set $server "database" "/var/lib/stocktake-server/inventory.db" }}{{ end }}
+{{- $tls := default (dict) $server.tls }}
+{{- if $values.tls.existingSecret }}
+{{- $tls = merge $tls (dict "certificate" "/etc/stocktake-tls/tls.crt" "key" "/etc/stocktake-tls/tls.key") }}
+{{- end }}
+{{- $_ := unset $server "tls" }}
+{{- with $tls }}{{ $_ := set $server "tls" . }}{{ end }}
+{{- /* Who has no certificate is served beside `listen`, if one is wanted there. `off` without quotes is false. */}}
+{{- $health := get $server "health_listen" }}
+{{- if has (toString $health) (list "off" "false") }}
+{{- $_ := unset $server "health_listen" }}
+{{- else if and (empty $health) $tls.client_ca }}
+{{- $port := ternary "8230" "8229" (eq "8229" (include "stocktake.port" $server.listen)) }}
+{{- $_ := set $server "health_listen" (regexReplaceAll "[0-9]+$" $server.listen $port) }}
+{{- else if empty $health }}
+{{- $_ := unset $server "health_listen" }}
+{{- end }}
+{{- range $key := list "listen" "health_listen" }}
+{{- if and (hasKey $server $key) (not (regexMatch ":[0-9]+$" (toString (get $server $key)))) }}
+{{- fail (printf "server.config.server.%s: `%v` is no address with a port like 0.0.0.0:8228" $key (get $server $key)) }}
+{{- end }}
+{{- end }}
+{{- toJson $config }}
+{{- end }}
+
+{{/* Where the server is asked for probes and metrics by who has no certificate, if that is not `listen`. */}}
 {{- define "stocktake.serverHealth" -}}
-{{- $server := .Values.server.config.server -}}
-{{- $beside := ternary (regexReplaceAll "[0-9]+$" $server.listen "8229") "" (not (empty (dig "tls" "client_ca" "" $server))) -}}
-{{- default $beside (get $server "health_listen") -}}
+{{- get (include "stocktake.serverConfig" . | fromJson).server "health_listen" -}}
+{{- end }}
+
+{{/* Refuses an address of which nobody without the pod has anything, probes included: {address, key, component, hostNetwork}. */}}
+{{- define "stocktake.reachable" -}}
+{{- if and (not .hostNetwork) (regexMatch "^(127\\.|\\[::1\\]|localhost:)" (toString .address)) }}
+{{- fail (printf "%s: probes do not reach %s of a pod with a network of its own: say 0.0.0.0 or [::] instead, or set %s.hostNetwork" .key .address .component) }}
+{{- end }}
 {{- end }}
 
 {{/* Who probes a single address: with `hostNetwork` it may be the node's loopback. */}}

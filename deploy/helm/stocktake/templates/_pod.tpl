@@ -40,7 +40,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The same, of their container: also {listen, scheme}, or `commands` by which it is probed where it listens nowhere. Probes there are always,
+{{/* The same, of their container: also {listen, scheme}, with `isClosed` where it answers nobody who has no certificate, or `commands` by which it is probed where it listens nowhere. Probes there are always,
 as server-side apply cannot take one away: it leaves an empty one, which the API server refuses. */}}
 {{- define "stocktake.container" -}}
 # What a configuration is refused for is then in `kubectl describe pod`, too.
@@ -55,12 +55,12 @@ envFrom:
 {{- end }}
 {{- $port := include "stocktake.port" .listen }}
 {{- if $port }}
-{{- $place := printf "port: %s, scheme: %s%s" $port .scheme (include "stocktake.probedHost" .listen) }}
+{{- $place := printf "port: %s%s" $port (include "stocktake.probedHost" .listen) }}
 livenessProbe:
-  httpGet: { path: /livez, {{ $place }} }
+  {{ if .isClosed }}tcpSocket: { {{ $place }} }{{ else }}httpGet: { path: /livez, scheme: {{ .scheme }}, {{ $place }} }{{ end }}
   {{- toYaml .values.livenessProbe | nindent 2 }}
 readinessProbe:
-  httpGet: { path: /readyz, {{ $place }} }
+  {{ if .isClosed }}tcpSocket: { {{ $place }} }{{ else }}httpGet: { path: /readyz, scheme: {{ .scheme }}, {{ $place }} }{{ end }}
   {{- toYaml .values.readinessProbe | nindent 2 }}
 {{- else if .commands }}
 livenessProbe:
@@ -75,15 +75,14 @@ readinessProbe:
 {{/* The agent's pod, whichever component it is: {root, component, values, config, volume} where `volume` is where the spool is. */}}
 {{- define "stocktake.agentPod" -}}
 {{- $port := include "stocktake.port" .config.telemetry.listen }}
+{{- include "stocktake.reachable" (dict "key" "config.telemetry.listen" "address" .config.telemetry.listen "component" .component "hostNetwork" .values.hostNetwork) }}
+{{- /* None of credentials, which the running agent reads again: with another pod, what waits for good ones in its spool could be gone. */}}
 {{- $checksums := dict "checksum/config" (toJson .config | sha256sum) }}
-{{- if include "stocktake.hasSecret" .root }}
-{{- $_ := set $checksums "checksum/credentials" (include "stocktake.secretChecksum" .root.Values.credentials) }}
-{{- end }}
 metadata:
   {{- include "stocktake.podMetadata" (merge (dict "checksums" $checksums) .) | nindent 2 }}
 spec:
   {{- include "stocktake.podSpec" . | nindent 2 }}
-  automountServiceAccountToken: {{ ne (include "stocktake.rules" .) "" }}
+  automountServiceAccountToken: {{ or (ne (include "stocktake.rules" .) "") (not (empty .config.agent.lease)) }}
   containers:
   - name: agent
     image: {{ include "stocktake.image" (dict "root" .root "image" .root.Values.image) }}
@@ -92,7 +91,9 @@ spec:
     {{- if $port }}
     ports: [{ name: telemetry, containerPort: {{ $port }}, protocol: TCP }]
     {{- end }}
-    {{- $commands := dict "live" (list "stocktake-agent" "status" "--alive") "ready" (list "stocktake-agent" "status") }}
+    {{- /* By its socket: the file of the configuration may be another one by then, and a wrong one. */}}
+    {{- $status := list "stocktake-agent" "status" "--socket" (default "/run/stocktake/agent.sock" .config.telemetry.socket) }}
+    {{- $commands := dict "live" (append $status "--alive") "ready" $status }}
     {{- /* Who cannot be asked at all can be started, at least. */}}
     {{- if eq (toString .config.telemetry.socket) "off" }}
     {{- $commands = dict "live" (list "stocktake-agent" "--version") "ready" (list "stocktake-agent" "--version") }}
