@@ -94,13 +94,17 @@ fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Resu
     exit
 }
 
-/// What the configuration says, and the command line before it, or how a command ends that cannot do without it.
-fn settings(place: &Where) -> Result<Settings, Exit> {
+/// The file that is named, or the usual one if it is there.
+fn configuration(place: &Where) -> Option<&Path> {
     let usual = Path::new(USUAL_CONFIG);
     // Set and empty means "not set", as everywhere.
     let named = place.config.as_deref().filter(|path| !path.as_os_str().is_empty());
-    let path = named.or_else(|| usual.exists().then_some(usual));
-    let mut settings = match path.map(config::load) {
+    named.or_else(|| usual.exists().then_some(usual))
+}
+
+/// What the configuration says, and the command line before it, or how a command ends that cannot do without it.
+fn settings(place: &Where) -> Result<Settings, Exit> {
+    let mut settings = match configuration(place).map(config::load) {
         Some(Ok(settings)) => settings,
         Some(Err(invalid)) => {
             for complaint in invalid.complaints() {

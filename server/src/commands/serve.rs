@@ -1,10 +1,10 @@
 //! `serve`: the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{SHELVES, cannot_use, database_of, key_source, open, refused, settings, vault};
+use super::{SHELVES, cannot_use, configuration, database_of, key_source, open, refused, settings, vault};
 use crate::{
     access::Bounds,
     agentless::{self, Agentless},
@@ -21,7 +21,9 @@ use crate::{
 /// How long notifying may take to end.
 const TO_STOP: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(arguments: cli::Serve) -> anyhow::Result<Exit> {
+pub(super) async fn run(mut arguments: cli::Serve) -> anyhow::Result<Exit> {
+    // What was there at the start and is not when it is read again is missed: nobody meant the defaults.
+    arguments.place.config = configuration(&arguments.place).map(Path::to_owned);
     let mut signals = serve::Signals::heed()?;
     let prepared = async {
         let settings = said(&arguments)?;
@@ -97,13 +99,6 @@ fn read_again(arguments: &cli::Serve, start: &Settings) -> Option<Settings> {
         say::warning("the configuration was read again and is not valid; the former one stays in force");
         return None;
     };
-    // Somebody is about to put another one in its place, perhaps, and did not mean the defaults.
-    if said == Settings::default() && *start != said {
-        say::warning(
-            "the configuration was read again and says nothing, or is not there; the former one stays in force",
-        );
-        return None;
-    }
     let others = [
         ("server", said.server != start.server),
         ("inventory", said.inventory != start.inventory),

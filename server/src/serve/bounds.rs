@@ -11,7 +11,7 @@ use crate::{config::Limits, memory::Memory};
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
     pub(super) requests: Arc<Semaphore>,
-    pub(super) rate: Arc<Rate>,
+    pub(super) rate: Arc<Option<Rate>>,
     pub(super) memory: Memory,
 }
 
