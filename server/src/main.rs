@@ -7,7 +7,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What jemalloc reads before `main`, as C's `const char *malloc_conf`: two heaps, for the reason that `stocktake_core::heap::share`
-/// has with glibc; and what is free goes back to the system within a second instead of ten.
+/// has with glibc; and what is free goes back to the system within a second of use instead of ten.
 #[cfg(target_env = "musl")]
 #[expect(unsafe_code, reason = "jemalloc looks for a symbol of this name, and no other crate defines one")]
 #[unsafe(export_name = "malloc_conf")]
