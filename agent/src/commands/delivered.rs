@@ -71,7 +71,10 @@ async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, Stri
 
 /// What the agent itself says is in its way, which metrics have no words for.
 async fn why(client: &reqwest::Client, address: SocketAddr) -> String {
-    let told = ask(client, address, "readyz").await.unwrap_or_default();
+    let told = match ask(client, address, "readyz").await {
+        Ok(told) => told,
+        Err(error) => return format!("; it does not say why: {error}"),
+    };
     let lines = told.lines().skip(1).map(|line| line.strip_prefix("remark: ").unwrap_or(line));
     lines.flat_map(|line| ["; ", line]).collect()
 }
