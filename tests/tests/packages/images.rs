@@ -162,7 +162,7 @@ fn the_server_keeps_its_database_in_a_volume() {
     // An anonymous one, which has the owner of the image's folder.
     server.run(&["--network", "none", "--volume", "/var/lib/stocktake-server"], &["migrate"]).unwrap();
     let refused = server.run(&["--network", "none"], &["migrate"]).unwrap_err();
-    assert!(refused.contains("unable to open database file"), "{refused}");
+    assert!(refused.contains("the file system of /var/lib/stocktake-server is read-only"), "{refused}");
 }
 
 /// An address of the loopback on which nobody answers DNS, not even this test when it runs twice.
