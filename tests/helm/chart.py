@@ -27,8 +27,11 @@ def rendered(chart, values):
     for path, text in sorted(files.items()):
         if path.endswith("NOTES.txt"):
             objects.append({"kind": "Notes", "text": text})
-        else:
+            continue
+        try:
             objects.extend(document for document in yaml.safe_load_all(text) if document)
+        except yaml.YAMLError as error:
+            return {"error": f"{path} is no YAML: {error}"}
     return {"objects": objects}
 
 

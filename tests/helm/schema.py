@@ -21,6 +21,9 @@ WORDS = {
     "server.service.type": ["ClusterIP", "NodePort", "LoadBalancer"],
 }
 
+# One of a group is enough.
+OPTIONAL = re.compile(r".*\.(podDisruptionBudget|sockets)\.\w+$")
+
 # A number of pods, or how many of a hundred.
 NUMBERS = {"minAvailable", "maxUnavailable"}
 
@@ -38,6 +41,11 @@ def described(text):
                 found[".".join(path)] = " ".join(comment)
         comment = []
     return found
+
+
+def needs(path, value):
+    """Whether templates cannot do without it. A list may be gone, and what is Kubernetes' or the programs' to know."""
+    return value not in ("", {}) and not isinstance(value, list) and not OPTIONAL.match(path) and not FREE.match(path)
 
 
 def schema(path, value, said):
@@ -59,7 +67,11 @@ def schema(path, value, said):
         kind = {"type": "object"}
     else:
         inner = {key: schema(f"{path}.{key}" if path else key, item, said) for key, item in value.items()}
+        # A null takes away the default, and Helm looks here afterwards: `server:` with nothing below it is no server, and
+        # would fail somewhere in a template.
+        needed = [key for key, item in value.items() if needs(f"{path}.{key}", item)]
         kind = {"type": "object", "additionalProperties": False, "properties": inner}
+        kind |= {"required": needed} if needed else {}
     return ({"description": said[path]} if path in said else {}) | kind
 
 

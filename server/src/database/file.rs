@@ -40,6 +40,7 @@ fn in_folder(file: &Path, folder: &Path, of_folder: &Metadata) -> Option<String>
         Ok(found) if found.is_dir() => {
             return Some(format!("it is a folder: name a file in it, such as {}", file.join("inventory.db").display()));
         }
+        Ok(found) if !found.is_file() => return Some("it is no regular file: name one".to_owned()),
         Ok(found) => match access(file, Access::READ_OK | Access::WRITE_OK) {
             Err(Errno::ROFS) => return Some("its file system is read-only: name a file on another one".to_owned()),
             Err(Errno::ACCESS | Errno::PERM) => {
@@ -104,6 +105,7 @@ mod tests {
             (at("link"), format!("the folder {} is not there: make it", at("gone"))),
             (at("text/inventory.db"), format!("{} is no folder", at("text"))),
             (at(""), "it is a folder: name a file in it, such as ".to_owned()),
+            ("/dev/null".to_owned(), "it is no regular file".to_owned()),
             (at("text"), "file is not a database".to_owned()),
         ] {
             let error = Database::open(&path).await.err().unwrap().to_string();

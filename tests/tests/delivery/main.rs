@@ -7,6 +7,7 @@
     reason = "tests, which say what they counted"
 )]
 
+mod claims;
 mod faults;
 mod house;
 mod kills;

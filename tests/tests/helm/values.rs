@@ -123,6 +123,15 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
+/// All places of values, those that hold others included.
+fn places(path: &str, value: &Value, found: &mut Vec<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        places(&path, value, found);
+        found.push(path);
+    }
+}
+
 /// `values` with another one at a path, which takes the place of what is there.
 fn set(values: &Value, path: &str, value: &Value) -> Value {
     let mut values = values.clone();
@@ -170,6 +179,21 @@ fn every_value_changes_what_is_rendered() {
         }
     }
     assert_eq!(without_effect, [""; 0], "of {} values", defaults.len());
+}
+
+#[test]
+fn a_value_that_is_taken_away_is_not_needed_or_is_missed_by_name() {
+    let mut places_of_all = Vec::new();
+    places("", &serde_json::from_str(&python("chart.py", &["values"], "")).unwrap(), &mut places_of_all);
+    let asked: Vec<Value> = places_of_all.iter().map(|path| set(&everything(), path, &Value::Null)).collect();
+    let mut missed = 0;
+    for (path, outcome) in places_of_all.iter().zip(render_all(&asked)) {
+        let Err(error) = outcome else { continue };
+        let name = path.rsplit('.').next().unwrap();
+        assert!(error.contains(&format!("missing property '{name}'")), "{path}: {error}");
+        missed += 1;
+    }
+    assert!((1..places_of_all.len() / 2).contains(&missed), "{missed} of {} are missed", places_of_all.len());
 }
 
 #[test]

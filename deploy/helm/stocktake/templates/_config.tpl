@@ -133,5 +133,5 @@
 
 {{/* Where the server of this release is. */}}
 {{- define "stocktake.serverUrl" -}}
-{{ ternary "https" "http" (ne .Values.server.tls.existingSecret "") }}://{{ include "stocktake.name" (dict "root" . "component" "server") }}.{{ .Release.Namespace }}.svc:{{ .Values.server.service.port }}
+{{ ternary "https" "http" (ne (include "stocktake.tlsSecret" .) "") }}://{{ include "stocktake.name" (dict "root" . "component" "server") }}.{{ .Release.Namespace }}.svc:{{ .Values.server.service.port }}
 {{- end }}

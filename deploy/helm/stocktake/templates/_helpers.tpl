@@ -33,7 +33,7 @@ labels:
   {{- with .labels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -63,7 +63,7 @@ annotations:
 {{- $_ := set $server "listen" (toString (default "0.0.0.0:8228" $server.listen)) }}
 {{- if eq $values.database "sqlite" }}{{ $_ := set $server "database" "/var/lib/stocktake-server/inventory.db" }}{{ end }}
 {{- $tls := default (dict) $server.tls }}
-{{- if $values.tls.existingSecret }}
+{{- if include "stocktake.tlsSecret" . }}
 {{- $tls = merge $tls (dict "certificate" "/etc/stocktake-tls/tls.crt" "key" "/etc/stocktake-tls/tls.key") }}
 {{- end }}
 {{- $_ := unset $server "tls" }}
@@ -84,6 +84,11 @@ annotations:
 {{- end }}
 {{- end }}
 {{- toJson $config }}
+{{- end }}
+
+{{/* The Secret with the server's certificate; empty if it has none. */}}
+{{- define "stocktake.tlsSecret" -}}
+{{ .Values.server.tls.existingSecret | default "" }}
 {{- end }}
 
 {{/* Where the server is asked for probes and metrics by who has no certificate, if that is not `listen`. */}}

@@ -5,7 +5,7 @@ labels:
   {{- with .values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) (.checksums | default dict) .values.podAnnotations .root.Values.commonAnnotations }}
+{{- with merge (dict) (.checksums | default dict) (.values.podAnnotations | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -58,17 +58,17 @@ envFrom:
 {{- $place := printf "port: %s%s" $port (include "stocktake.probedHost" .listen) }}
 livenessProbe:
   {{ if .isClosed }}tcpSocket: { {{ $place }} }{{ else }}httpGet: { path: /livez, scheme: {{ .scheme }}, {{ $place }} }{{ end }}
-  {{- toYaml .values.livenessProbe | nindent 2 }}
+  {{- with .values.livenessProbe }}{{ toYaml . | nindent 2 }}{{ end }}
 readinessProbe:
   {{ if .isClosed }}tcpSocket: { {{ $place }} }{{ else }}httpGet: { path: /readyz, scheme: {{ .scheme }}, {{ $place }} }{{ end }}
-  {{- toYaml .values.readinessProbe | nindent 2 }}
+  {{- with .values.readinessProbe }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- else if .commands }}
 livenessProbe:
   exec: { command: {{ toJson .commands.live }} }
-  {{- toYaml .values.livenessProbe | nindent 2 }}
+  {{- with .values.livenessProbe }}{{ toYaml . | nindent 2 }}{{ end }}
 readinessProbe:
   exec: { command: {{ toJson .commands.ready }} }
-  {{- toYaml .values.readinessProbe | nindent 2 }}
+  {{- with .values.readinessProbe }}{{ toYaml . | nindent 2 }}{{ end }}
 {{- end }}
 {{- end }}
 
