@@ -17,9 +17,10 @@ use crate::{RuntimeCollector, Selection};
 /// Collections of each sort. What one leaves behind is there so often, which tells it from a pool that fills and from
 /// what else the process does: half as much is allowed.
 pub(super) const ROUNDS: usize = 24;
-/// Slow runtimes have fewer rounds, but not fewer than prove anything.
+/// Slow runtimes have fewer rounds, but not fewer than prove anything, for which there is more time.
 const ENOUGH: Duration = Duration::from_secs(8);
 const MIN_ROUNDS: usize = 8;
+const TOO_LONG: Duration = Duration::from_secs(60);
 
 /// How long connections may take to close after their collection.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -50,12 +51,12 @@ async fn rounds(suite: &mut Suite, collector: &Arc<dyn RuntimeCollector>, sort: 
     let began = Instant::now();
     let mut rounds = 0;
     // In an order that has late moments among the first ones.
-    while rounds < ROUNDS && began.elapsed() < ENOUGH {
+    while rounds < ROUNDS && began.elapsed() < if rounds < MIN_ROUNDS { TOO_LONG } else { ENOUGH } {
         look(collector, Selection::All, fate(rounds * 7), suite.subject.deadline).await;
         rounds += 1;
     }
     if rounds < MIN_ROUNDS {
-        return suite.skip(rule::LEFTOVERS, format!("only {rounds} collections were {sort} within {ENOUGH:?}"));
+        return suite.skip(rule::LEFTOVERS, format!("only {rounds} collections were {sort} within {TOO_LONG:?}"));
     }
     let seen = before.growth(rounds / 2).await;
     suite.judge(rule::LEFTOVERS, seen.map(|growth| format!("{growth} after {rounds} collections that were {sort}")));
