@@ -18,22 +18,40 @@ struct Identity {
     machine_id: Option<String>,
 }
 
-pub(super) fn agent_id(files: &mut Files, host: &Host) -> io::Result<Uuid> {
+/// Whose the spool has been so far.
+pub(super) enum Owner {
+    /// This agent's.
+    Own(Uuid),
+    /// One's on another machine.
+    OtherMachine,
+    /// Nobody's who is known any more, if there was somebody.
+    Unknown,
+}
+
+pub(super) fn owner(files: &mut Files, host: &Host) -> io::Result<Owner> {
     match files.read(Path::new(FILE)) {
         Ok(bytes) => match serde_json::from_slice::<Identity>(&bytes) {
-            Ok(identity) if identity.machine_id == host.machine_id => return Ok(identity.id),
+            Ok(identity) if identity.machine_id == host.machine_id => Ok(Owner::Own(identity.id)),
             Ok(identity) => {
                 tracing::warn!(before = %identity.id, "this spool was another machine's; the agent here is another one from now on");
+                // One that had no id, or has none now, may be the same.
+                let is_known = identity.machine_id.is_some() && host.machine_id.is_some();
+                Ok(if is_known { Owner::OtherMachine } else { Owner::Unknown })
             }
             Err(error) => {
                 tracing::error!("{FILE} in the spool is damaged; the agent is another one from now on: {error}");
+                Ok(Owner::Unknown)
             }
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Owner::Unknown),
+        Err(error) => Err(error),
     }
-    // Not made from the machine's id: that is not to be told to everyone (machine-id(5)), and two agents may be on one machine.
-    let identity = Identity { id: Uuid::now_v7(), machine_id: host.machine_id.clone() };
+}
+
+/// An identity is not made from the machine's id: that is not to be told to everyone (machine-id(5)), and two agents may be on one
+/// machine.
+pub(super) fn own(files: &mut Files, id: Uuid, host: &Host) -> io::Result<()> {
+    let identity = Identity { id, machine_id: host.machine_id.clone() };
     files.write(Path::new(FILE), serde_json::to_vec(&identity)?);
-    Ok(identity.id)
+    Ok(())
 }

@@ -43,6 +43,7 @@ pub(crate) use self::inspect::{Inspection, Lying, drop_reports, inspect};
 use self::{
     cursor::Cursor,
     files::{Files, is_lost},
+    identity::Owner,
     queue::Queue,
 };
 use crate::deliver::{Base, Bodies, Parcel};
@@ -82,7 +83,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Dropped {
     pub(crate) target: String,
     pub(crate) reports: u64,
-    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`, `unconfigured`, `superseded`.
+    /// A word: `size`, `age`, `disk` (which takes nothing), `damaged`, `unconfigured`, `superseded`, `copied`.
     pub(crate) reason: &'static str,
 }
 
@@ -144,7 +145,20 @@ impl Spool {
 
     /// Who the agent is: read, or made on first use, or made anew on another machine (a copy of this one's disk).
     pub(crate) fn agent_id(&self, host: &Host) -> io::Result<Uuid> {
-        identity::agent_id(&mut self.state().files, host)
+        let mut state = self.state();
+        let owner = identity::owner(&mut state.files, host)?;
+        if let Owner::Own(id) = owner {
+            return Ok(id);
+        }
+        let id = Uuid::now_v7();
+        // Before anything says that it is this one's: who is killed in between begins again.
+        if matches!(owner, Owner::OtherMachine) {
+            state.drop_all("copied", "what waits is reported by the machine whose spool this was, and not from here");
+        } else {
+            state.hand_over(id)?;
+        }
+        identity::own(&mut state.files, id, host)?;
+        Ok(id)
     }
 
     /// Sets for whom reports are kept from now on.
@@ -196,16 +210,7 @@ impl Spool {
 
     /// Lets go all that waits: another agent has reported what is newer.
     pub(crate) fn drop_superseded(&self) {
-        let mut state = self.state();
-        let mut dropped = BTreeMap::new();
-        while let Some(sequence) = state.queue.first() {
-            state.count_dropped(sequence, "superseded", &mut dropped);
-            state.remove(sequence);
-        }
-        for ((target, reason), reports) in dropped {
-            tracing::info!(target, reports, "reports that waited are not delivered: another agent has reported since");
-            state.dropped.push(Dropped { target, reports, reason });
-        }
+        self.state().drop_all("superseded", "reports that waited are not delivered: another agent has reported since");
     }
 
     /// Tries again to write what could not be written, and whether all of it is on disk now.
@@ -302,6 +307,35 @@ impl State {
 
     fn next_sequence_for(&self, target: &str) -> Option<u64> {
         self.queue.first_behind(self.cursors.get(target)?.acknowledged)
+    }
+
+    fn drop_all(&mut self, reason: &'static str, message: &str) {
+        let mut dropped = BTreeMap::new();
+        while let Some(sequence) = self.queue.first() {
+            self.count_dropped(sequence, reason, &mut dropped);
+            self.remove(sequence);
+        }
+        for ((target, reason), reports) in dropped {
+            tracing::info!(target, reports, "{message}");
+            self.dropped.push(Dropped { target, reports, reason });
+        }
+    }
+
+    /// Lets what waits be another identity's: a server would go on refusing it under the former one, and all that comes after it.
+    fn hand_over(&mut self, id: Uuid) -> io::Result<()> {
+        let mut next = self.queue.first();
+        while let Some(sequence) = next {
+            match Queue::read(&self.files, sequence) {
+                Ok(mut waiting) => {
+                    waiting.report.agent.id = Some(id);
+                    self.queue.rewrite(&mut self.files, sequence, &serde_json::to_vec(&waiting.report)?)?;
+                }
+                Err(error) if is_lost(&error) => self.give_up(sequence, &error.to_string()),
+                Err(error) => return Err(error),
+            }
+            next = self.queue.first_behind(sequence);
+        }
+        Ok(())
     }
 
     /// Reports that every target has are gone.

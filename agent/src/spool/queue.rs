@@ -101,6 +101,16 @@ impl Queue {
         Ok(())
     }
 
+    /// Writes another manifest in the place of one that names the same bodies.
+    pub(super) fn rewrite(&mut self, files: &mut Files, sequence: u64, manifest: &[u8]) -> io::Result<()> {
+        let path = path_of(sequence);
+        files.write_document(&path, manifest)?;
+        if let Some(entry) = self.reports.get_mut(&sequence) {
+            entry.size = files.size_of(&path);
+        }
+        Ok(())
+    }
+
     /// A report that is damaged is `InvalidData`.
     pub(super) fn read(files: &Files, sequence: u64) -> io::Result<Waiting> {
         let (report, manifest) = read(files, &path_of(sequence))?;

@@ -200,10 +200,37 @@ fn who_the_agent_is_stays_and_is_another_on_another_machine() {
     let host = |id: &str| Host { machine_id: Some(id.into()), hostname: None };
     let spool = open(&folder, &["a"]);
     let id = spool.agent_id(&host("1")).unwrap();
+    keep(&spool, "one");
     assert_eq!(spool.agent_id(&host("1")).unwrap(), id);
+    assert_eq!(spool.backlog("a").reports, 1);
     let other = spool.agent_id(&host("2")).unwrap();
     assert_ne!(other, id);
     assert_eq!(spool.agent_id(&host("2")).unwrap(), other);
+    // That is the other machine's to deliver.
+    assert_eq!(spool.take_dropped(), [Dropped { target: "a".into(), reports: 1, reason: "copied" }]);
+    assert_eq!(spool.next_for("a").unwrap().map(|waiting| waiting.sequence), None);
+}
+
+#[test]
+fn what_waits_is_told_under_the_identity_that_takes_the_place_of_one_that_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host { machine_id: Some("1".into()), hostname: None };
+    let spool = open(&folder, &["a"]);
+    let id = spool.agent_id(&host).unwrap();
+    keep(&spool, "one");
+    keep(&spool, "two");
+    drop(spool);
+    fs::remove_file(folder.path().join("agent.json")).unwrap();
+    let spool = open(&folder, &["a"]);
+    let other = spool.agent_id(&host).unwrap();
+    assert_ne!(other, id);
+    for sequence in [1, 2] {
+        let waiting = spool.next_for("a").unwrap().unwrap();
+        assert_eq!((waiting.sequence, waiting.report.agent.id), (sequence, Some(other)));
+        assert_eq!(waiting.manifest, serde_json::to_vec(&waiting.report).unwrap());
+        assert_eq!(deliver(&spool, "a"), Some(sequence));
+    }
+    assert_eq!(spool.take_dropped(), []);
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub(crate) const METRICS: &[Metric] = &[
     }),
     metric("target_sent", Counter, BYTES, TARGET, "Bytes of the bodies that were sent for reports that it took", |known| totals(&known.state.targets, |it| it.sent.bytes)),
     metric("target_requests", Counter, None, TARGET, "Requests for them", |known| totals(&known.state.targets, |it| it.sent.requests)),
-    metric("reports_dropped", Counter, None, &["target", "reason"], "Reports that the target will not get: `size` and `age` (too much or too long waited), `disk`, `damaged`, `superseded` (another agent of the same lease has reported since)", |known| {
+    metric("reports_dropped", Counter, None, &["target", "reason"], "Reports that the target will not get: `size` and `age` (too much or too long waited), `disk`, `damaged`, `superseded` (another agent of the same lease has reported since), `copied` (the spool is another machine's, which reports them)", |known| {
         by_word(&known.state.targets, |it| it.dropped.iter().map(|(word, count)| (*word, *count)).collect())
     }),
 ];
