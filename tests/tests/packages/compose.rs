@@ -100,11 +100,15 @@ fn what_it_asks_for_is_kept_for_the_next_time() {
     let log = fs::read_to_string(folder.join("log")).unwrap();
     assert_eq!(log.lines().count(), 3, "{log}");
     for variable in composition.split("${").skip(1) {
-        let (name, otherwise) = variable.split_at(variable.find(|sign: char| !sign.is_ascii_uppercase() && sign != '_').unwrap());
+        let (name, otherwise) =
+            variable.split_at(variable.find(|sign: char| !sign.is_ascii_uppercase() && sign != '_').unwrap());
         assert!(kept.contains_key(name), "{name} is not kept");
         assert!(otherwise.starts_with('?') || otherwise.starts_with(":?"), "nobody is told that {name} is missing");
         for line in log.lines() {
-            let given = line.split(' ').find_map(|word| word.strip_prefix(&format!("{name}="))).unwrap_or_else(|| panic!("{name}: {line}"));
+            let given = line
+                .split(' ')
+                .find_map(|word| word.strip_prefix(&format!("{name}=")))
+                .unwrap_or_else(|| panic!("{name}: {line}"));
             assert!(!given.is_empty() || otherwise.starts_with('?'), "{name} stops: {line}");
         }
     }

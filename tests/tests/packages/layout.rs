@@ -53,7 +53,9 @@ impl Layout {
         let layers = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap());
         let layer = layers.map(|digest| self.blob(digest)).find(|layer| files(layer).contains_key(path));
         let layer = layer.unwrap_or_else(|| panic!("no layer has {path}"));
-        tools::output(Command::new("tar").arg("--extract").arg("--file").arg(layer).arg("--directory").arg(folder).arg(path));
+        tools::output(
+            Command::new("tar").arg("--extract").arg("--file").arg(layer).arg("--directory").arg(folder).arg(path),
+        );
         folder.join(path)
     }
 

@@ -17,7 +17,9 @@ use crate::images::{NAMES, image};
 fn shipped() -> Option<PathBuf> {
     let folder = super::made("STOCKTAKE_IMAGES", "deploy/images/build --test");
     if folder.ends_with("images-test") {
-        bed::say("images of tests are not looked at as those that are shipped: STOCKTAKE_IMAGES=target/images has them");
+        bed::say(
+            "images of tests are not looked at as those that are shipped: STOCKTAKE_IMAGES=target/images has them",
+        );
         return None;
     }
     Some(folder)
@@ -35,7 +37,8 @@ fn what_is_shipped_is_static_and_small() {
         let libraries: Vec<_> = image(name).files().into_keys().filter(|path| path.starts_with("lib")).collect();
         assert_eq!(libraries, [""; 0], "{name}");
         let folder = tempfile::tempdir().unwrap();
-        let headers = Command::new("readelf").args(["--program-headers", "--wide"]).arg(program(name, folder.path())).output();
+        let headers =
+            Command::new("readelf").args(["--program-headers", "--wide"]).arg(program(name, folder.path())).output();
         let headers = String::from_utf8(headers.unwrap().stdout).unwrap();
         assert!(headers.contains("LOAD") && !headers.contains("INTERP"), "{name}: {headers}");
         let blobs = fs::read_dir(images.join(format!("stocktake-{name}/blobs/sha256"))).unwrap();
@@ -61,8 +64,12 @@ fn components(bill: &Value) -> BTreeSet<(&str, &str)> {
 fn what_is_shipped_has_a_bill_of_what_is_linked() {
     let Some(images) = shipped() else { return };
     let lock: toml::Table = fs::read_to_string(repository().join("Cargo.lock")).unwrap().parse().unwrap();
-    let locked: BTreeSet<(&str, &str)> =
-        lock["package"].as_array().unwrap().iter().map(|it| (it["name"].as_str().unwrap(), it["version"].as_str().unwrap())).collect();
+    let locked: BTreeSet<(&str, &str)> = lock["package"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].as_str().unwrap(), it["version"].as_str().unwrap()))
+        .collect();
     for (name, own) in NAMES.into_iter().zip(["kube", "sqlx"]) {
         let bill = bill(&images, name);
         assert_eq!((&bill["bomFormat"], &bill["specVersion"]), (&json!("CycloneDX"), &json!("1.5")), "{name}");
@@ -107,7 +114,8 @@ fn the_server_that_is_shipped_has_the_allocator_that_was_measured() {
 
 /// `deploy/images/linked.py` with what `cargo tree` prints: the bill that it makes of this one.
 fn linked(tree: &str) -> Result<Value, String> {
-    let component = |name: &str, version: &str| json!({"bom-ref": format!("{name}@{version}"), "name": name, "version": version});
+    let component =
+        |name: &str, version: &str| json!({"bom-ref": format!("{name}@{version}"), "name": name, "version": version});
     let bill = json!({
         "metadata": {"component": component("stocktake-agent", "0.1.0")},
         "components": [component("tokio", "1.0.0"), component("tokio", "0.9.0"), component("syn", "2.0.0")],
