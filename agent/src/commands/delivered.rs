@@ -194,7 +194,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new()
-            .route("/metrics", get(|| async { metrics }))
+            .route("/metrics", get(move || async { metrics }))
             .route("/readyz", get(|| async { "ready\nremark: target a: tired\n" }));
         tokio::spawn(async move { axum::serve(listener, app).await });
         address

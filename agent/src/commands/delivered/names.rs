@@ -48,13 +48,13 @@ impl Resolver {
         for line in conf.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("nameserver") => servers.extend(words.next().and_then(|word| word.parse().ok())),
+                Some("nameserver") => servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok())),
                 // The last one counts.
                 Some("search") => search = words.map(str::to_owned).collect(),
                 _ => {}
             }
         }
-        Self { servers: servers.into_iter().map(|server: IpAddr| SocketAddr::new(server, port)).collect(), search }
+        Self { servers: servers.into_iter().map(|server| SocketAddr::new(server, port)).collect(), search }
     }
 
     /// Adds what the first name server says that knows the name. By TCP, where an answer may be as long as it is.
@@ -63,7 +63,7 @@ impl Resolver {
         let names = self.search.iter().map(|domain| format!("{host}.{domain}")).chain([host.to_owned()]);
         for name in names {
             for server in &self.servers {
-                let mut told = BTreeSet::new();
+                let mut told: Vec<IpAddr> = Vec::new();
                 for (kind, length) in RECORDS {
                     let asked = timeout(TO_ANSWER, ask(*server, &name, kind, length)).await;
                     told.extend(asked.ok().and_then(Result::ok).unwrap_or_default());
@@ -72,7 +72,8 @@ impl Resolver {
                     told.into_iter().map(|address| SocketAddr::new(address, port)).collect();
                 // Of the names that it may be short for, it is the one that the resolver has taken.
                 if !told.is_disjoint(found) {
-                    return found.extend(told);
+                    found.extend(told);
+                    return;
                 }
             }
         }
