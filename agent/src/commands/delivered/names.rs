@@ -1,5 +1,5 @@
 //! All addresses that a name leads to. The resolver of musl, with which the agent is linked where it is shipped, tells 48 of them at
-//! the most; a DaemonSet may have more pods.
+//! the most; a cluster may have more nodes.
 
 use std::{
     collections::BTreeSet,
