@@ -43,12 +43,12 @@ the rest from the next start. One that is not valid is complained of, and the fo
 force.";
 
 const BACKUP_AFTER_HELP: &str = "\
-The server may run meanwhile: the copy is the database as it is at one moment. It is checked before the command ends with exit
-status 0. To restore it, stop the server and put the copy in the place of the database's file, without the files beside
-it that end in -wal and -shm.
+The server may run meanwhile: the copy is the database as it is at one moment. It is checked before
+the command ends with exit status 0. To restore it, stop the server and put the copy in the place of
+the database's file, without the files beside it that end in -wal and -shm.
 
-What goes to stdout (`-`) is copied and checked first, into a file beside the database or, if that is set, in TMPDIR. It is whole
-if the command ends with exit status 0.
+What goes to stdout is copied and checked first, in a file beside the database or, where that is
+set, in TMPDIR. It is whole if the command ends with exit status 0.
 
 Of SQLite only; PostgreSQL has pg_dump.";
 
