@@ -270,8 +270,12 @@ pub(crate) enum StatusFormat {
 pub(crate) struct Delivered {
     /// Where agents are asked (`listen` of `[telemetry]`). Of several agents that a name leads to one is enough, as they may share a
     /// Lease.
-    #[arg(required = true, value_name = "HOST:PORT")]
+    #[arg(required_unless_present = "all", value_name = "HOST:PORT")]
     pub(crate) addresses: Vec<String>,
+
+    /// Where agents are asked of which each reports for itself, such as one a node: all that the name leads to have to have delivered.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub(crate) all: Vec<String>,
 
     /// How long to wait.
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1m")]

@@ -43,9 +43,12 @@ the rest from the next start. One that is not valid is complained of, and the fo
 force.";
 
 const BACKUP_AFTER_HELP: &str = "\
-The server may run meanwhile: the copy is the database as it is at one moment. It is checked before the command ends with exit
-status 0. To restore it, stop the server and put the copy in the place of the database's file, without the files beside
-it that end in -wal and -shm.
+The server may run meanwhile: the copy is the database as it is at one moment. It is checked before
+the command ends with exit status 0. To restore it, stop the server and put the copy in the place of
+the database's file, without the files beside it that end in -wal and -shm.
+
+What goes to stdout is copied and checked first, in a file beside the database or, where that is
+set, in TMPDIR. It is whole if the command ends with exit status 0.
 
 Of SQLite only; PostgreSQL has pg_dump.";
 
@@ -65,7 +68,7 @@ pub(crate) enum Command {
     /// See to the secrets in the database: credentials of clusters and hosts, and where notifications go.
     #[command(subcommand)]
     Secrets(Secrets),
-    /// Copy the database to a file.
+    /// Copy the database to a file, or to stdout.
     #[command(after_help = BACKUP_AFTER_HELP)]
     Backup(Backup),
     /// Print a completion script for a shell.
@@ -88,7 +91,7 @@ pub(crate) struct Where {
     pub(crate) config: Option<PathBuf>,
 
     /// Database: path of a file of SQLite, or `postgres://USER@HOST/NAME`. A URL with a password belongs into the environment or
-    /// the configuration, since others see a command line.
+    /// a file that `database_file` of `[server]` names, since others see a command line.
     #[arg(short, long, value_name = "PATH|URL", env = "STOCKTAKE_DATABASE_URL", hide_env_values = true)]
     pub(crate) database: Option<String>,
 }
@@ -108,7 +111,7 @@ pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) place: Where,
 
-    /// Where to put the copy. A file that is there already is left as it is, and the command fails.
+    /// Where to put the copy; `-` for stdout. A file that is there already is left as it is, and the command fails.
     pub(crate) file: PathBuf,
 }
 

@@ -140,6 +140,7 @@ remove_them() {
     expect "installed once more" dpkg --install stocktake-server.deb stocktake.deb
     expect "the server starts once more" systemctl start stocktake-server
     expect "its inventory is there" soon sees_the_bed
+    find_another_database
     expect "purged once more" dpkg --purge stocktake-server stocktake
     rm -r "$inventory" /var/lib/stocktake-server
     expect "installed a third time" dpkg --install stocktake-server.deb
@@ -148,6 +149,17 @@ remove_them() {
     expect "nothing is told of one" fails grep "is kept" purged
     expect "without a trace" gone "$inventory"
     expect "without a trace" gone /var/lib/stocktake-server
+}
+
+# As one has to be found whose URL has a password in it, which is not for the configuration. (There is no PostgreSQL here.)
+find_another_database() {
+    local another=/var/lib/stocktake-server/another.db
+    printf '%s\n' "$another" >/etc/stocktake/server.credentials/database
+    sed -i 's|^# database_file = |database_file = |' /etc/stocktake/server.toml
+    systemctl restart stocktake-server
+    expect "the server finds its database by a secret" soon test -s "$another"
+    expect "so does root" sh -c "stocktake-server token add by-secret >/dev/null"
+    expect "it is that one" sh -c "stocktake-server token list --database $another | grep -q by-secret"
 }
 
 install_them

@@ -1,5 +1,7 @@
 //! `delivered`: wait until agents that run elsewhere have reported.
 
+mod names;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +21,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long one may take to answer.
 const TO_ANSWER: Duration = Duration::from_secs(5);
 
+/// How many of those that a name leads to are asked at a time.
+const AT_ONCE: usize = 32;
+
 /// What there is of every target.
 const TARGETS: &str = "stocktake_agent_target_queue_reports";
 /// What there is of a target that has taken a report.
@@ -26,14 +32,16 @@ const DELIVERED: &str = "stocktake_agent_target_last_delivery_timestamp_seconds"
 pub(super) async fn run(arguments: cli::Delivered) -> anyhow::Result<Exit> {
     let client = reqwest::Client::builder().no_proxy().timeout(TO_ANSWER).build()?;
     let until = Instant::now() + arguments.within;
-    let mut waiting = arguments.addresses;
+    let one = arguments.addresses.into_iter().map(|name| Place { name, wants_all: false });
+    let mut waiting: Vec<Place> =
+        one.chain(arguments.all.into_iter().map(|name| Place { name, wants_all: true })).collect();
     loop {
         let mut still = Vec::new();
         for place in waiting {
             match look(&client, &place).await {
                 Ok(lines) => {
                     let mut out = anstream::AutoStream::auto(std::io::stdout());
-                    lines.iter().try_for_each(|line| writeln!(out, "{place}: {line}"))?;
+                    lines.iter().try_for_each(|line| writeln!(out, "{}: {line}", place.name))?;
                 }
                 Err(reason) => still.push((place, reason)),
             }
@@ -43,7 +51,7 @@ pub(super) async fn run(arguments: cli::Delivered) -> anyhow::Result<Exit> {
         }
         if Instant::now() >= until {
             for (place, reason) in &still {
-                say::error(&format!("nothing was delivered by {place} within {:?}: {reason}", arguments.within));
+                say::error(&format!("{} has not delivered within {:?}: {reason}", place.name, arguments.within));
             }
             return Ok(Exit::Unavailable);
         }
@@ -52,21 +60,58 @@ pub(super) async fn run(arguments: cli::Delivered) -> anyhow::Result<Exit> {
     }
 }
 
-/// What one of the agents at a place has delivered, a line a target; or why none has. Of agents that share a Lease one reports.
-async fn look(client: &reqwest::Client, place: &str) -> Result<Vec<String>, String> {
-    let addresses: BTreeSet<SocketAddr> =
-        tokio::net::lookup_host(place).await.map_err(|error| format!("cannot look up its address: {error}"))?.collect();
-    let mut reason = "it has no address".to_owned();
-    for address in addresses {
-        match ask(client, address, "metrics").await {
-            Ok(metrics) => match delivered(&metrics) {
-                Ok(lines) => return Ok(lines),
-                Err(missing) => reason = format!("{address}: {missing}{}", why(client, address).await),
-            },
-            Err(error) => reason = format!("cannot ask {address}: {error}"),
+/// Where agents are asked.
+struct Place {
+    /// `HOST:PORT`.
+    name: String,
+    /// Whether every address of it has to have delivered. Of agents that share a Lease one reports.
+    wants_all: bool,
+}
+
+/// What agents at a place have delivered, a line a target; or why too few have.
+async fn look(client: &reqwest::Client, place: &Place) -> Result<Vec<String>, String> {
+    let found = names::addresses(&place.name).await;
+    let addresses = found.map_err(|error| format!("cannot look up its address: {error}"))?;
+    of_addresses(client, addresses, place.wants_all).await
+}
+
+async fn of_addresses(
+    client: &reqwest::Client,
+    addresses: BTreeSet<SocketAddr>,
+    wants_all: bool,
+) -> Result<Vec<String>, String> {
+    let count = addresses.len();
+    let asked: Vec<(SocketAddr, Result<Vec<String>, String>)> = stream::iter(addresses)
+        .map(|address| async move { (address, of_address(client, address).await) })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut lines, mut reasons) = (Vec::new(), Vec::new());
+    for (address, told) in asked {
+        match told {
+            Ok(told) if wants_all => lines.extend(told.iter().map(|line| format!("{address}: {line}"))),
+            Ok(told) => return Ok(told),
+            Err(reason) => reasons.push(reason),
         }
     }
-    Err(reason)
+    match reasons.pop() {
+        None if count == 0 => Err("it has no address".to_owned()),
+        None => Ok(lines),
+        Some(reason) if wants_all && count > 1 => {
+            let (others, verb) = (reasons.len(), if reasons.is_empty() { "has" } else { "have" });
+            Err(format!("{} of its {count} addresses {verb} not: {reason}", others + 1))
+        }
+        Some(reason) => Err(reason),
+    }
+}
+
+/// What the agent at an address has delivered, or why it has not.
+async fn of_address(client: &reqwest::Client, address: SocketAddr) -> Result<Vec<String>, String> {
+    let metrics = ask(client, address, "metrics").await.map_err(|error| format!("cannot ask {address}: {error}"))?;
+    match delivered(&metrics) {
+        Ok(lines) => Ok(lines),
+        Err(missing) => Err(format!("{address}: {missing}{}", why(client, address).await)),
+    }
 }
 
 /// What the agent itself says is in its way, which metrics have no words for.
@@ -122,6 +167,10 @@ fn micros(seconds: f64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
+    use axum::{Router, routing::get};
+
     use super::*;
 
     #[test]
@@ -134,5 +183,41 @@ mod tests {
         let told = ["a took a report at 2023-11-14T22:13:21Z", "b took a report at 2023-11-14T22:13:20Z"];
         assert_eq!(delivered(&all), Ok(told.map(str::to_owned).to_vec()));
         assert_eq!(delivered(""), Err("it reports to nobody yet".to_owned()));
+    }
+
+    /// An agent with one target, which has taken a report or not.
+    async fn agent(has_delivered: bool) -> SocketAddr {
+        let mut metrics = format!("{TARGETS}{{target=\"a\"}} 0\n");
+        if has_delivered {
+            writeln!(metrics, "{DELIVERED}{{target=\"a\"}} 1.7e9").unwrap();
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new()
+            .route("/metrics", get(move || async { metrics }))
+            .route("/readyz", get(|| async { "ready\nremark: target a: tired\n" }));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn of_replicas_one_is_enough_and_nodes_are_asked_each() {
+        let client = reqwest::Client::new();
+        let (good, other, bad) = (agent(true).await, agent(true).await, agent(false).await);
+        let told = async |addresses: &[SocketAddr], wants_all| {
+            of_addresses(&client, addresses.iter().copied().collect(), wants_all).await
+        };
+        let line = "a took a report at 2023-11-14T22:13:20Z";
+        assert_eq!(told(&[good, bad], false).await, Ok(vec![line.to_owned()]));
+        let why = format!("{bad}: no report has been taken by a; target a: tired");
+        assert_eq!(told(&[good, bad, other], true).await, Err(format!("1 of its 3 addresses has not: {why}")));
+        let mut both = [good, other];
+        both.sort_unstable();
+        let lines = both.map(|address| format!("{address}: {line}"));
+        assert_eq!(told(&[good, other], true).await, Ok(lines.to_vec()));
+        for wants_all in [false, true] {
+            assert_eq!(told(&[bad], wants_all).await, Err(why.clone()));
+            assert_eq!(told(&[], wants_all).await, Err("it has no address".to_owned()));
+        }
     }
 }

@@ -56,7 +56,10 @@ fn include(draft: &mut Draft, what: &str, is_disabled: [bool; 3]) {
     }
     for (items, entry) in lists {
         for item in items {
-            draft.push(&["filters", what, "include"], patterns::found_in(&item.text), &entry, item.line);
+            // Their chart prints a list as `[a b]`, which is one text in YAML; no key of a label has a blank in it.
+            for expression in item.text.split_whitespace() {
+                draft.push(&["filters", what, "include"], patterns::found_in(expression), &entry, item.line);
+            }
         }
         if !unlisted.is_empty() {
             let kinds = unlisted.join(" and ");

@@ -223,6 +223,20 @@ fn a_cluster_in_parts() {
     assert!(!data(&variable));
 }
 
+/// What `kubectl get configmap` has of it, as their chart lets Go print lists.
+#[test]
+fn lists_that_their_chart_has_printed_are_lists() {
+    let text = "
+metadata-collection:
+  nodes: {annotations: [], labels: [team app.kubernetes.io/name], disable: false}
+  namespaces: {annotations: [], labels: [], disable: false}
+  pods: {annotations: [^example.com/ owner], labels: [], disable: false}
+";
+    let filters = &settings(text)["filters"];
+    assert_eq!(filters["labels"].to_string(), "{ include = [\"*team*\", \"/.*app.kubernetes.io/name.*/\"] }");
+    assert_eq!(filters["annotations"].to_string(), "{ include = [\"/example.com/.*/\", \"*owner*\"] }");
+}
+
 #[test]
 fn all_labels_off_leaves_the_one_that_routes() {
     let text = "

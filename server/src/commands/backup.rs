@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, IsTerminal as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -26,9 +26,16 @@ pub(super) async fn run(arguments: cli::Backup) -> anyhow::Result<Exit> {
         }
         Err(error) => return Ok(super::cannot_use(&error)),
     };
-    match copy(&source, &arguments.file).await {
+    let is_streamed = arguments.file == Path::new("-");
+    if is_streamed && io::stdout().is_terminal() {
+        say::error("a database is nothing for a terminal: send it to a file (`> FILE`), or name one instead of `-`");
+        return Ok(Exit::Usage);
+    }
+    let copied = if is_streamed { stream(&source).await } else { copy(&source, &arguments.file).await };
+    match copied {
         Ok(()) => {
-            say::note(&format!("{} is a copy of {}, and is sound", arguments.file.display(), source.display()));
+            let target = if is_streamed { "stdout".into() } else { arguments.file.to_string_lossy() };
+            say::note(&format!("{target} is a copy of {}, and is sound", source.display()));
             Ok(Exit::Success)
         }
         Err(error) => {
@@ -36,6 +43,23 @@ pub(super) async fn run(arguments: cli::Backup) -> anyhow::Result<Exit> {
             Ok(Exit::Failure)
         }
     }
+}
+
+/// A copy on stdout. SQLite needs a file to copy to, which nobody sees any more before the first byte is sent.
+async fn stream(source: &Path) -> anyhow::Result<()> {
+    let mut name = source.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".copy-{}", uuid::Uuid::new_v4()));
+    let folder = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let draft = folder.as_deref().or(source.parent()).unwrap_or(Path::new("")).join(name);
+    copy(source, &draft).await?;
+    let opened = File::open(&draft);
+    fs::remove_file(&draft).with_context(|| format!("cannot remove {}", draft.display()))?;
+    let sent = opened.and_then(|mut file| {
+        let mut out = io::stdout().lock();
+        io::copy(&mut file, &mut out)?;
+        out.flush()
+    });
+    sent.context("cannot write the copy to stdout")
 }
 
 async fn copy(source: &Path, target: &Path) -> anyhow::Result<()> {

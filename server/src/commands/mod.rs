@@ -10,7 +10,7 @@ mod user;
 
 use std::{
     ffi::OsString,
-    fs::DirBuilder,
+    fs::{self, DirBuilder},
     io::{self, Write as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -116,18 +116,31 @@ fn settings(place: &Where) -> Result<Settings, Exit> {
     };
     if let Some(database) = place.database.as_ref().filter(|database| !database.is_empty()) {
         settings.server.database = Some(database.clone());
+        settings.server.database_file = None;
     }
     Ok(settings)
 }
 
 /// Where the database is: where the settings say, or where it usually is.
 fn database_of(settings: &Settings) -> Result<String, Exit> {
-    match &settings.server.database {
-        Some(database) => Ok(database.clone()),
-        None => usual_database().map(|path| path.display().to_string()).map_err(|message| {
-            say::error(&message);
-            Exit::Config
-        }),
+    let found = match (&settings.server.database, &settings.server.database_file) {
+        (Some(database), _) => Ok(database.clone()),
+        (None, Some(file)) => database_in(file),
+        (None, None) => usual_database().map(|path| path.display().to_string()),
+    };
+    found.map_err(|message| {
+        say::error(&message);
+        Exit::Config
+    })
+}
+
+/// Where a file says that the database is, which is not repeated: there may be a password in it.
+fn database_in(file: &Path) -> Result<String, String> {
+    let told = |what: &str| format!("`database_file` of `[server]`: {}: {what}", file.display());
+    let text = fs::read_to_string(file).map_err(|error| told(&format!("cannot be read: {error}")))?;
+    match text.trim() {
+        "" => Err(told("is empty; write `postgres://USER:PASSWORD@HOST/NAME` into it")),
+        database => Ok(database.to_owned()),
     }
 }
 

@@ -64,6 +64,10 @@ fn parse(text: &str) -> Result<Settings, Vec<(Option<usize>, ConfigError)>> {
             other => errors.push(unknown_table(other)),
         }
     }
+    if settings.server.database.is_some() && settings.server.database_file.is_some() {
+        let error = ConfigError::new("server.database_file", "`database` says where the database is, too");
+        errors.push(error.hint("leave one of them out"));
+    }
     if let Err(error) = settings.inventory.retention() {
         errors.push(error.within("inventory"));
     }
@@ -251,6 +255,16 @@ refused_networks = ['10.0.0.300']
                 "server.toml:12: agentless.refused_networks[0]: `10.0.0.300` is no network: expected one such as `10.0.0.0/8`, \
                  `fd00::/8` or `192.0.2.7`",
             ]
+        );
+    }
+
+    #[test]
+    fn a_database_is_said_once() {
+        let settings = parse("[server]\ndatabase_file = '/url'").unwrap();
+        assert_eq!(settings.server.database_file, Some(PathBuf::from("/url")));
+        assert_eq!(
+            complaints("[server]\ndatabase = 'a.db'\ndatabase_file = '/url'"),
+            ["server.toml:3: server.database_file: `database` says where the database is, too; leave one of them out"]
         );
     }
 

@@ -35,13 +35,15 @@ pub(crate) struct ServerSettings {
     pub(crate) health_listen: Option<SocketAddr>,
     /// Path of a file of SQLite, or `postgres://USER@HOST/NAME`.
     pub(crate) database: Option<String>,
+    /// A file that holds what `database` would say: a URL with a password is for nobody else to read.
+    pub(crate) database_file: Option<PathBuf>,
     /// Serve HTTPS, and nothing else.
     pub(crate) tls: Option<TlsSettings>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { listen: DEFAULT_LISTEN, health_listen: None, database: None, tls: None }
+        Self { listen: DEFAULT_LISTEN, health_listen: None, database: None, database_file: None, tls: None }
     }
 }
 

@@ -56,6 +56,26 @@ fn agent_takes(config: &str, variables: &[(&str, &str)]) {
     assert!(told.stdout.contains("configuration"), "{config}\n{}\n{}", told.stdout, told.stderr);
 }
 
+/// Of replicas one reports, and the others stand by; nodes are of no use to each other.
+#[test]
+fn the_test_asks_one_replica_and_every_node() {
+    let asked = |more: &Value| {
+        let objects = render(&merged(&least(), more));
+        let arguments = named(&objects, "Pod", "st-stocktake-test")["spec"]["containers"][0]["args"].clone();
+        arguments.as_array().unwrap()[3..].iter().map(|it| it.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (agent, node) = ("st-stocktake-agent.inventory.svc:17820", "--all=st-stocktake-node.inventory.svc:17820");
+    let node_alone = json!({"agent": {"enabled": false}, "node": {"enabled": true}});
+    for (more, expected) in [
+        (json!({}), vec![agent]),
+        (json!({"node": {"enabled": true}}), vec![agent, node]),
+        (node_alone, vec![node]),
+        (json!({"node": {"enabled": true}, "test": {"address": "a:1"}}), vec!["a:1", "--all=a:1"]),
+    ] {
+        assert_eq!(asked(&more), expected, "{more}");
+    }
+}
+
 #[test]
 fn the_agent_takes_its_configuration() {
     let all = json!({"config": settings(), "agent": {"replicas": 2}, "node": {

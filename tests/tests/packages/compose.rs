@@ -1,9 +1,9 @@
 //! The composition for one Docker host agrees with the images, and with what the programs understand.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use serde_json::Value;
-use stocktake_tests::{agent::Agent, bed, needs, repository};
+use stocktake_tests::{agent::Agent, bed, needs, repository, tools};
 
 use crate::{
     images::{NAMES, image},
@@ -62,4 +62,54 @@ fn its_agent_takes_its_configuration() {
     let check = Agent::with_config("check", &config, &[]).env("DOCKER_HOST", format!("unix://{}", bed::DOCKER));
     let run = check.env("STOCKTAKE_TOKEN", "any").run().exits(0);
     assert!(run.stdout.contains("docker"), "{run}");
+}
+
+/// Compose is not there to be asked: a program in its place notes what it would find in `.env`, and makes the token.
+const COMPOSE: &str = r#"#!/bin/sh
+echo "$*: $(tr '\n' ' ' < .env)" >> log
+case $* in *"token add"*) echo stk_made ;; esac
+"#;
+
+#[test]
+fn what_it_asks_for_is_kept_for_the_next_time() {
+    let install = fs::read_to_string(repository().join("docs/install.md")).unwrap();
+    let (_, section) = install.split_once("\n## A Docker host\n").unwrap();
+    let commands = section.split("```").nth(1).unwrap();
+    let checkout = tempfile::tempdir().unwrap();
+    let folder = checkout.path().join("deploy");
+    fs::create_dir(&folder).unwrap();
+    // One that is there is others' to read until it holds a secret.
+    fs::write(folder.join(".env"), "").unwrap();
+    let docker = folder.join("docker");
+    fs::write(&docker, COMPOSE).unwrap();
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = checkout.path().join("docker.sock");
+    fs::write(&socket, "").unwrap();
+    assert_eq!(commands.matches("/var/run/docker.sock").count(), 1, "{commands}");
+    let commands = commands.replace("/var/run/docker.sock", socket.to_str().unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &commands]).current_dir(checkout.path()).env_clear();
+    tools::output(shell.env("PATH", format!("{}:/usr/bin:/bin", folder.display())));
+
+    let kept = fs::read_to_string(folder.join(".env")).unwrap();
+    let kept: BTreeMap<&str, &str> = kept.lines().map(|line| line.split_once('=').unwrap()).collect();
+    assert_eq!(kept["STOCKTAKE_TOKEN"], "stk_made");
+    assert!(kept["DOCKER_GID"].parse::<u32>().is_ok(), "{kept:?}");
+    assert_eq!(fs::metadata(folder.join(".env")).unwrap().permissions().mode() & 0o777, 0o600);
+    let composition = fs::read_to_string(self::folder().join("compose.yaml")).unwrap();
+    let log = fs::read_to_string(folder.join("log")).unwrap();
+    assert_eq!(log.lines().count(), 3, "{log}");
+    for variable in composition.split("${").skip(1) {
+        let (name, otherwise) =
+            variable.split_at(variable.find(|sign: char| !sign.is_ascii_uppercase() && sign != '_').unwrap());
+        assert!(kept.contains_key(name), "{name} is not kept");
+        assert!(otherwise.starts_with('?') || otherwise.starts_with(":?"), "nobody is told that {name} is missing");
+        for line in log.lines() {
+            let given = line
+                .split(' ')
+                .find_map(|word| word.strip_prefix(&format!("{name}=")))
+                .unwrap_or_else(|| panic!("{name}: {line}"));
+            assert!(!given.is_empty() || otherwise.starts_with('?'), "{name} stops: {line}");
+        }
+    }
 }

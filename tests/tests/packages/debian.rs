@@ -52,6 +52,16 @@ fn packages_are_installed_used_upgraded_removed_and_purged() {
     assert!(told.lines().last() == Some("all is as it should be"), "{told}\n--- console\n{console}");
 }
 
+#[test]
+fn a_systemd_that_takes_no_folder_of_credentials_is_none() {
+    let packages = super::made("STOCKTAKE_PACKAGES", "deploy/debian/build --test");
+    for name in ["stocktake-agent", "stocktake-server"] {
+        let package = packages.join(name).with_extension("deb");
+        let breaks = tools::output(Command::new("dpkg-deb").arg("--field").arg(package).arg("Breaks"));
+        assert_eq!(breaks.trim(), "systemd (<< 250)", "{name}");
+    }
+}
+
 /// The plain Debian at `mounted`, with whatever is written to it in `folder`.
 fn overlay(folder: &TempDir, mounted: &Path) -> Cleanup<impl FnMut()> {
     let (upper, work) = (folder.path().join("upper"), folder.path().join("work"));

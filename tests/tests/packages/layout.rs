@@ -47,6 +47,18 @@ impl Layout {
         layers.flat_map(|digest| files(&self.blob(digest))).collect()
     }
 
+    /// A file of whichever layer has it, in `folder`.
+    pub(crate) fn extract(&self, path: &str, folder: &Path) -> PathBuf {
+        let manifest = self.manifest();
+        let layers = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap());
+        let layer = layers.map(|digest| self.blob(digest)).find(|layer| files(layer).contains_key(path));
+        let layer = layer.unwrap_or_else(|| panic!("no layer has {path}"));
+        tools::output(
+            Command::new("tar").arg("--extract").arg("--file").arg(layer).arg("--directory").arg(folder).arg(path),
+        );
+        folder.join(path)
+    }
+
     /// The contents of a file.
     pub(crate) fn read(&self, path: &str) -> String {
         let first = self.manifest()["layers"][0]["digest"].as_str().unwrap().to_owned();

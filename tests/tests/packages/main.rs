@@ -9,6 +9,7 @@ mod debian;
 mod dockerfile;
 mod images;
 mod layout;
+mod shipped;
 mod units;
 
 use std::{env, path::PathBuf};

@@ -156,6 +156,47 @@ fn what_is_wrong_has_its_exit_code() {
 }
 
 #[test]
+fn the_database_is_where_a_file_says_that_others_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (config, url) = (path("server.toml"), path("url"));
+    fs::write(&config, format!("[server]\ndatabase_file = '{}'\n", url.display())).unwrap();
+    let migrate = |code: i32, told: &str, database: Option<&Path>| {
+        let mut migrate = command(&["migrate", "--config"]);
+        migrate.arg(&config).args(database.map(|database| format!("--database={}", database.display())));
+        let output = migrate.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && stderr.contains(told), "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    };
+    migrate(78, &format!("`database_file` of `[server]`: {}: cannot be read: No such file", url.display()), None);
+    fs::write(&url, "\n").unwrap();
+    migrate(78, "is empty; write `postgres://USER:PASSWORD@HOST/NAME` into it", None);
+    fs::write(&url, "mysql://jo:hunter2@db/inventory\n").unwrap();
+    migrate(78, "`mysql://` is no database", None);
+    fs::write(&url, format!("{}\n", path("named.db").display())).unwrap();
+    migrate(0, "the schema is up to date", None);
+    assert!(path("named.db").is_file());
+    fs::remove_file(&url).unwrap();
+    migrate(0, "the schema is up to date", Some(&path("other.db")));
+    assert!(path("other.db").is_file(), "the command line is before the file");
+}
+
+#[test]
+fn a_file_may_name_postgresql() {
+    needs!("postgresql");
+    let made = Server::postgres();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, url) = (folder.path().join("server.toml"), folder.path().join("url"));
+    fs::write(&url, format!("{}\n", made.database())).unwrap();
+    fs::write(&config, format!("[server]\ndatabase_file = '{}'\n", url.display())).unwrap();
+    let before = tools::output(command(&["token", "list"]).env("STOCKTAKE_DATABASE_URL", made.database()));
+    tools::output(command(&["token", "add", "by-file", "--config"]).arg(&config));
+    let after = tools::output(command(&["token", "list"]).env("STOCKTAKE_DATABASE_URL", made.database()));
+    assert!(!before.contains("by-file") && after.contains("by-file"), "{before}{after}");
+}
+
+#[test]
 fn the_usual_database_is_in_a_folder_of_nobody_else() {
     let state = tempfile::tempdir().unwrap();
     fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).unwrap();
