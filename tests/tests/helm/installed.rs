@@ -135,14 +135,16 @@ fn a_role_in_a_namespace_is_enough(release: &Release, values: &Value) {
     assert_eq!(refused(&release.namespace, started.as_str().unwrap()), [""; 0], "the role lacks something");
 }
 
+/// A file `config` that leads to a cluster which is not there.
+const ELSEWHERE: &str = "config={apiVersion: v1, kind: Config, current-context: a, \
+    clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
+    contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
+
 fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     let server = Server::sqlite();
     let release = Release::new("helm-lease");
-    // Of a cluster that is not there: in a pod, the Lease is that of the pod's cluster all the same.
-    let kubeconfig = "config={apiVersion: v1, kind: Config, current-context: a, \
-        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
-        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
-    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", kubeconfig]);
+    // In a pod, the Lease is that of the pod's cluster all the same.
+    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", ELSEWHERE]);
     let before = release.everything();
     // Both are on the bed's only node, and of its network there is one.
     release.apply(
