@@ -194,13 +194,16 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     wait_until("the one that hung to be started again", || restarts() > before_that);
     assert_ne!(holder().as_ref(), Some(&hung));
 
-    // Where the release comes without, as Argo CD has it, they make it; it goes with the release all the same.
-    release.kubectl(&["delete", "lease", "st-stocktake-agent"]);
-    wait_until("the lease to be made anew", || holder().is_some());
-    assert_eq!(refused(&release.namespace, ""), [""; 0], "the role lacks something");
-
+    a_lease_that_is_missing_is_made(&release, || holder().is_some());
     release.act("uninstall");
     wait_until("everything to be gone", || release.everything() == before);
+}
+
+/// As where the release comes without, because Argo CD leaves it out. It goes with the release all the same.
+fn a_lease_that_is_missing_is_made(release: &Release, is_held: impl Fn() -> bool) {
+    release.kubectl(&["delete", "lease", "st-stocktake-agent"]);
+    wait_until("the lease to be made anew", is_held);
+    assert_eq!(refused(&release.namespace, ""), [""; 0], "the role lacks something");
 }
 
 /// Ports, probes and Services are what the settings before have left there, too, to who applies on the server's side.
