@@ -25,7 +25,7 @@ fn pods_may_connect_to_what_the_chart_knows_that_they_ask() {
         (json!({}), &[][..], &[][..]),
         // The pod's port, not the Service's.
         (with_server("0.0.0.0:9443"), &[9443], &[9443]),
-        (with_server("0.0.0.0:8228"), &[], &[]),
+        (with_server("0.0.0.0:8228"), &[8228], &[8228]),
         (with_kubelet(json!({})), &[], &[10250]),
         (with_kubelet(json!({"url": "https://$HOST_IP:10260/"})), &[], &[10260]),
         (with_kubelet(json!({"url": "https://10.0.0.1"})), &[], &[10250]),
@@ -41,7 +41,8 @@ fn pods_may_connect_to_what_the_chart_knows_that_they_ask() {
         for (component, own) in components.into_iter().take(if has_server { 3 } else { 2 }) {
             let egress = policy(&objects, component)["egress"].clone();
             assert_eq!(ports(&egress[0]), [(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")], "{component}");
-            let expected: Vec<_> = by_default.iter().chain(own).map(|port| (*port, "TCP")).collect();
+            let further = own.iter().filter(|port| !by_default.contains(port));
+            let expected: Vec<_> = by_default.iter().chain(further).map(|port| (*port, "TCP")).collect();
             assert_eq!(ports(&egress[1]), expected, "{component}: {values}");
             assert_eq!(egress.as_array().unwrap().len(), 2, "{component}: {egress}");
             // They do not come from the values.
@@ -53,6 +54,14 @@ fn pods_may_connect_to_what_the_chart_knows_that_they_ask() {
     }
 }
 
+/// Who may ask by a rule: teams, or the release itself.
+fn teams(rule: &Value) -> Vec<String> {
+    let peers = rule["from"].as_array().into_iter().flatten();
+    peers
+        .map(|peer| peer["namespaceSelector"]["matchLabels"]["team"].as_str().unwrap_or("release").to_owned())
+        .collect()
+}
+
 #[test]
 fn the_server_is_asked_by_agents_and_its_health_by_prometheus() {
     let from = |team: &str| json!([{"namespaceSelector": {"matchLabels": {"team": team}}}]);
@@ -62,12 +71,8 @@ fn the_server_is_asked_by_agents_and_its_health_by_prometheus() {
     let named_from = json!({"networkPolicy": {"metricsFrom": from("metrics"), "serverFrom": from("users")}});
     let rules = |values: &Value, component: &str| -> Vec<(Vec<u64>, Vec<String>)> {
         let ingress = policy(&render(values), component)["ingress"].clone();
-        let asked_by = |rule: &Value| {
-            let peers = rule["from"].as_array().into_iter().flatten();
-            peers.map(|peer| peer["namespaceSelector"]["matchLabels"]["team"].as_str().unwrap_or("release").to_owned())
-        };
         let rules = ingress.as_array().unwrap().iter();
-        rules.map(|rule| (ports(rule).into_iter().map(|(port, _)| port).collect(), asked_by(rule).collect())).collect()
+        rules.map(|rule| (ports(rule).into_iter().map(|(port, _)| port).collect(), teams(rule))).collect()
     };
     let of = |port: u64, peers: &[&str]| (vec![port], peers.iter().map(|peer| (*peer).to_owned()).collect());
     assert_eq!(rules(&values, "server"), [of(8228, &[]), of(8229, &[])]);
