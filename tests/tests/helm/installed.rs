@@ -1,6 +1,12 @@
 //! The chart in a real cluster: it comes up, reports under its own account, changes, goes back, and goes without a trace.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::TcpListener,
+    os::unix::fs::MetadataExt as _,
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use stocktake_tests::{
@@ -29,6 +35,7 @@ fn the_chart_is_installed_in_a_real_cluster() {
     an_agent_is_installed_reports_and_goes_without_a_trace();
     telemetry_moves_and_is_turned_off_and_on();
     server_and_nodes_are_installed_with_it();
+    a_server_over_postgresql_is_installed();
 }
 
 fn free_address() -> String {
@@ -47,13 +54,17 @@ fn asked(server: &Server, path: &str) -> Vec<Value> {
     serde_json::from_str::<Value>(&answer.body).unwrap()["items"].as_array().unwrap().clone()
 }
 
-/// What the API server refuses to the release's accounts: by its latest answer, as it takes it a moment to know of a new role.
-fn refused(namespace: &str) -> Vec<String> {
+/// What the API server has refused to the release's accounts since then: by its latest answer, as it takes it a moment to know of a new role.
+fn refused(namespace: &str, since: &str) -> Vec<String> {
     let log = fs::read_to_string(format!("{}/log/kubernetes-audit.log", bed::RUN)).unwrap();
     let account = format!("system:serviceaccount:{namespace}:");
     let mut latest = BTreeMap::new();
     for line in log.lines().filter(|line| line.contains(&account)) {
         let entry: Value = serde_json::from_str(line).unwrap();
+        // Without the `Z`, seconds come before their fractions.
+        if entry["requestReceivedTimestamp"].as_str().unwrap() < since.trim_end_matches('Z') {
+            continue;
+        }
         let asked = format!("{} {}", entry["verb"].as_str().unwrap(), entry["requestURI"].as_str().unwrap());
         latest.insert(asked, entry["responseStatus"]["code"].as_i64());
     }
@@ -89,18 +100,15 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     assert!(names.any(|name| name == agent), "{agent} is not in {seen:?}");
     let pod = release.get(&["pod", &agent]);
     assert_eq!(pod["spec"]["serviceAccountName"], json!("st-stocktake-agent"));
-    assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+    assert_eq!(refused(&release.namespace, ""), [""; 0], "the role lacks something");
     objects::what_is_installed_is_about_its_pods(&release);
     let installed = release.everything();
 
-    // A Role in a namespace instead of one for all.
-    release.apply("upgrade", &merged(&first, &json!({"rbac": {"namespaces": ["shop"]}})));
-    assert!(release.everything().iter().all(|object| !object.contains("clusterrole")), "{:?}", release.everything());
-    let roles = tools::json(tools::kubectl().args(["-n", "shop", "get", "roles", "-o", "json"]));
-    assert!(roles.to_string().contains("st-stocktake-agent"), "{roles}");
+    a_role_in_a_namespace_is_enough(&release, &first);
 
     release.act("rollback");
     release.act("test");
+    assert_eq!(release.roles_in("shop"), [""; 0]);
     let of_release = |objects: Vec<String>| -> Vec<String> {
         // Names that the cluster has made up, and Helm's own notes.
         let lasting =
@@ -113,14 +121,33 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     wait_until("everything to be gone", || release.everything() == before);
 }
 
+/// Instead of one for all.
+fn a_role_in_a_namespace_is_enough(release: &Release, values: &Value) {
+    release.apply("upgrade", &merged(values, &json!({"rbac": {"namespaces": ["shop"]}})));
+    assert!(release.everything().iter().all(|object| !object.contains("clusterrole")), "{:?}", release.everything());
+    let name = "st-stocktake-agent";
+    let role = format!("role.rbac.authorization.k8s.io/{name}");
+    assert_eq!(release.roles_in("shop"), [role.clone(), role.replace("role.", "rolebinding.")]);
+    release.act("test");
+    // The pod before, which was gone by then, had lost its role.
+    let pod = release.get(&["pod", &release.pods("agent")[0]]);
+    let started = &pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"];
+    let mut refused = refused(&release.namespace, started.as_str().unwrap());
+    // The cluster's uid is in no namespace of those, and it does without.
+    refused.retain(|asked| !asked.contains("kube-system"));
+    assert_eq!(refused, [""; 0], "the role lacks something");
+}
+
+/// A file `config` that leads to a cluster which is not there.
+const ELSEWHERE: &str = "config={apiVersion: v1, kind: Config, current-context: a, \
+    clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
+    contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
+
 fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     let server = Server::sqlite();
     let release = Release::new("helm-lease");
-    // Of a cluster that is not there: in a pod, the Lease is that of the pod's cluster all the same.
-    let kubeconfig = "config={apiVersion: v1, kind: Config, current-context: a, \
-        clusters: [{name: a, cluster: {server: 'https://127.0.0.1:1'}}], \
-        contexts: [{name: a, context: {cluster: a, user: a}}], users: [{name: a, user: {token: t}}]}";
-    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", kubeconfig]);
+    // In a pod, the Lease is that of the pod's cluster all the same.
+    release.kubectl(&["create", "configmap", "kubeconfig", "--from-literal", ELSEWHERE]);
     let before = release.everything();
     // Both are on the bed's only node, and of its network there is one.
     release.apply(
@@ -140,15 +167,15 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
         })),
     );
     let holder = || {
-        let lease = release.get(&["lease", "st-stocktake-agent"]);
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+        let leases = release.get(&["leases", "--field-selector=metadata.name=st-stocktake-agent"]);
+        let holder = leases["items"][0]["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
         release.pods("agent").into_iter().find(|pod| holder.starts_with(&format!("{pod}_")))
     };
     let reports = || asked(&server, "/v1/agents")[0]["reported_at"].clone();
     wait_until("a first report", || holder().is_some() && !asked(&server, "/v1/agents").is_empty());
     let agents = asked(&server, "/v1/agents");
     assert_eq!((agents.len(), release.pods("agent").len()), (1, 2), "{agents:?}");
-    assert_eq!(refused(&release.namespace), [""; 0], "the role lacks something");
+    assert_eq!(refused(&release.namespace, ""), [""; 0], "the role lacks something");
 
     let passes_on = |end: &dyn Fn(&str)| {
         let first = holder().expect("a holder");
@@ -170,8 +197,16 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     wait_until("the one that hung to be started again", || restarts() > before_that);
     assert_ne!(holder().as_ref(), Some(&hung));
 
+    a_lease_that_is_missing_is_made(&release, || holder().is_some());
     release.act("uninstall");
     wait_until("everything to be gone", || release.everything() == before);
+}
+
+/// As where the release comes without, because Argo CD leaves it out. It goes with the release all the same.
+fn a_lease_that_is_missing_is_made(release: &Release, is_held: impl Fn() -> bool) {
+    release.kubectl(&["delete", "lease", "st-stocktake-agent"]);
+    wait_until("the lease to be made anew", is_held);
+    assert_eq!(refused(&release.namespace, ""), [""; 0], "the role lacks something");
 }
 
 /// Ports, probes and Services are what the settings before have left there, too, to who applies on the server's side.
@@ -215,20 +250,37 @@ fn telemetry_moves_and_is_turned_off_and_on() {
     release.act("uninstall");
 }
 
-fn server_and_nodes_are_installed_with_it() {
-    let release = Release::new("helm-whole");
-    let data = tempfile::tempdir_in("/var/lib/stocktake-bed").unwrap();
-    // Who the server is on the host does not matter here: it is its volume.
-    tools::output(Command::new("chmod").arg("0777").arg(data.path()));
+/// A folder of the bed's node that is root's, as new volumes are. What a pod needs is done by the cluster.
+fn volume(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in("/var/lib/stocktake-bed").unwrap();
     let volume = json!({
         "apiVersion": "v1", "kind": "PersistentVolume",
-        "metadata": {"name": "helm-whole", "labels": {"app.kubernetes.io/instance": "st"}},
-        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "helm-whole",
-            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": data.path()}}
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/instance": "st"}},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": name,
+            "persistentVolumeReclaimPolicy": "Retain", "local": {"path": folder.path()},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions":
+                [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}]}}}
     });
+    create(&volume);
+    folder
+}
+
+fn create(object: &Value) {
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), volume.to_string()).unwrap();
+    fs::write(file.path(), object.to_string()).unwrap();
     tools::output(tools::kubectl().args(["create", "-f"]).arg(file.path()));
+}
+
+fn server_and_nodes_are_installed_with_it() {
+    let release = Release::new("helm-whole");
+    let (data, spool) = (volume("helm-whole"), volume("helm-whole-spool"));
+    create(&json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "spool", "namespace": release.namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "helm-whole-spool",
+            "resources": {"requests": {"storage": "1Gi"}}}
+    }));
+    let before = release.everything();
 
     let (agent, node, listen) = (free_address(), free_address(), free_address());
     let whole = values(&json!({
@@ -236,6 +288,7 @@ fn server_and_nodes_are_installed_with_it() {
             "agent": {"interval": "5s"}, "telemetry": {"listen": agent},
             "targets": {"stocktake": {"url": format!("http://{listen}")}}, "collectors": {"kubernetes": {"cluster": "bed"}}
         },
+        "agent": {"spool": {"existingClaim": "spool"}},
         "node": {
             "enabled": true, "sockets": {"containerd": "/run/stocktake-bed/containerd/containerd.sock"},
             "config": {"telemetry": {"listen": node}, "collectors": {"kubernetes": {"cluster": "bed"}}}
@@ -261,7 +314,18 @@ fn server_and_nodes_are_installed_with_it() {
     release.act("test");
     // What waited was theirs.
     assert_eq!((release.pods("agent"), release.pods("node")), agents, "credentials have made other pods");
-    let url = format!("http://{listen}/v1/sources");
+    nodes_are_seen_by_their_runtimes(&listen);
+    for folder in [&data, &spool] {
+        assert_eq!(fs::metadata(folder.path()).unwrap().gid(), 65532, "whose user could write there?");
+    }
+    assert!(spool.path().join("spool").is_dir(), "the agent's spool is elsewhere");
+
+    everything_goes(&release, &before, &["clusterrole.", "daemonset.", "persistentvolumeclaim/st-", "secret/st-"]);
+    assert!(database.exists(), "the volume itself was to be retained");
+}
+
+fn nodes_are_seen_by_their_runtimes(server: &str) {
+    let url = format!("http://{server}/v1/sources");
     let user = format!("admin:{}", server::PASSWORD);
     let sources = tools::json(Command::new("curl").args(["-sf", "-u", &user, &url]));
     let mut kinds: Vec<_> =
@@ -271,5 +335,53 @@ fn server_and_nodes_are_installed_with_it() {
     assert_eq!(kinds, ["containerd", "kubernetes"], "{sources}");
     let hosts: Vec<_> = sources["items"].as_array().unwrap().iter().filter(|it| it["kind"] == "containerd").collect();
     assert!(hosts[0].to_string().contains("bed-node"), "not the node's name: {hosts:?}");
+}
+
+/// Uninstalls a release. Objects of these kinds were there and go, and nothing is left that was not there `before`.
+fn everything_goes(release: &Release, before: &[String], kinds: &[&str]) {
+    let installed = release.everything();
+    for kind in kinds {
+        assert!(
+            installed.iter().any(|object| object.starts_with(kind) && !before.contains(object)),
+            "there is no {kind} in {installed:?}"
+        );
+    }
     release.act("uninstall");
+    wait_until("everything to be gone", || release.everything() == before);
+}
+
+/// A database of somebody else's, which outlives the release.
+fn a_server_over_postgresql_is_installed() {
+    needs!("postgresql");
+    let release = Release::new("helm-postgres");
+    let before = release.everything();
+    // Another replica, outside: what it tells of the release's it has from their database.
+    let outside = Server::postgres();
+    let (agent, listen) = (free_address(), free_address());
+    let values = values(&json!({
+        "config": {
+            "agent": {"interval": "5s"}, "telemetry": {"listen": agent},
+            "targets": {"stocktake": {"url": format!("http://{listen}")}}, "collectors": {"kubernetes": {"cluster": "bed"}}
+        },
+        "rbac": {"namespaces": ["shop"]},
+        "credentials": {"stocktake": {"token": token(outside.database())}},
+        "server": {
+            "enabled": true, "database": "postgresql", "config": {"server": {"listen": listen}},
+            "credentials": {"databaseUrl": outside.database()}
+        },
+        "test": {"address": agent, "timeout": "1m"},
+    }));
+    release.apply("install", &values);
+    release.act("test");
+    let namespaces: BTreeSet<String> = asked(&outside, "/v1/pods?limit=1000")
+        .iter()
+        .map(|pod| pod["namespace"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(namespaces, BTreeSet::from(["shop".to_owned()]));
+    assert_eq!(release.roles_in("shop").len(), 2);
+    assert!(!release.everything().iter().any(|object| object.starts_with("persistentvolumeclaim")), "nobody uses it");
+
+    everything_goes(&release, &before, &["deployment.", "secret/st-", "configmap/st-"]);
+    assert_eq!(release.roles_in("shop"), [""; 0]);
+    assert_eq!(asked(&outside, "/v1/agents").len(), 1, "it is not the release's to remove");
 }

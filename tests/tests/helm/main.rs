@@ -10,6 +10,7 @@
 )]
 
 mod installed;
+mod network;
 mod notes;
 mod objects;
 mod release;

@@ -33,6 +33,26 @@ fn credentials_that_are_missing_are_asked_for() {
 }
 
 #[test]
+fn the_test_is_named_once_where_there_is_one() {
+    let nodes = json!({"node": {"enabled": true}});
+    let quiet = json!({"config": {"telemetry": {"listen": "off"}}});
+    let nodes_alone = merged(&nodes, &json!({"agent": {"enabled": false}}));
+    let node_listens = json!({"node": {"config": {"telemetry": {"listen": "0.0.0.0:17820"}}}});
+    for (values, expected) in [
+        (nodes.clone(), 1),
+        (nodes_alone.clone(), 1),
+        (merged(&nodes_alone, &quiet), 0),
+        (merged(&nodes, &quiet), 0),
+        (merged(&merged(&nodes, &quiet), &node_listens), 1),
+    ] {
+        let values = merged(&least(), &values);
+        let told = notes(&values);
+        assert_eq!(told.matches("helm -n inventory test st").count(), expected, "{values}: {told}");
+        assert_eq!(crate::of_kind(&render(&values), "Pod").len(), expected, "{values}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_not_told_of() {
     let told = notes(&least());
     assert!(told.contains("helm -n inventory test st") && told.contains("stocktake-agent check"), "{told}");

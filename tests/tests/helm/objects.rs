@@ -69,6 +69,12 @@ pub(crate) fn the_api_server_takes_what_is_rendered() {
     for object in &objects {
         tried(object).unwrap_or_else(|error| panic!("{error}: {object}"));
     }
+    // Without a port of its own for health, the server is asked by HTTPS.
+    let open = json!({"server": {"config": {"server": {"tls": null}}}});
+    let asked = release.rendered(&merged(&everything(), &open));
+    let monitor = asked.iter().find(|object| object["kind"] == "ServiceMonitor").unwrap();
+    assert_eq!(monitor["spec"]["endpoints"][1]["tlsConfig"]["ca"]["secret"]["name"], "tls", "{monitor}");
+    tried(monitor).unwrap_or_else(|error| panic!("{error}: {monitor}"));
     // "Taken" says something: one field more is refused.
     for kind in ["NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceMonitor", "Deployment", "DaemonSet"] {
         let object = objects.iter().find(|object| object["kind"] == kind);
@@ -144,12 +150,14 @@ pub(crate) fn openshift_refuses_nothing() {
     let release = Release::new("helm-openshift");
     // Pods of the bed share the node's network, which OpenShift would refuse and the chart does not do by itself.
     let own_network = json!({"agent": {"hostNetwork": false}, "server": {"hostNetwork": false}});
-    let values = merged(&everything(), &own_network);
+    let claim = json!({"agent": {"replicas": 1, "spool": {"existingClaim": "spool"}}});
+    let values = merged(&merged(&everything(), &own_network), &claim);
     let refused = |objects: &[Value]| -> Vec<String> {
         let pods = objects.iter().filter(|object| object["kind"] == "Deployment");
         pods.flat_map(|object| refused_by_openshift(&object["spec"]["template"]["spec"])).collect()
     };
-    assert_eq!(refused(&release.rendered(&values)), ["fsGroup"], "elsewhere the server's volume is made its group's");
+    let elsewhere = refused(&release.rendered(&values));
+    assert_eq!(elsewhere, ["fsGroup"; 2], "volumes are not made those of the agent's and the server's group");
     let _openshift = defined("securitycontextconstraints.yaml");
     let objects = release.rendered(&values);
     assert_eq!(objects.iter().filter(|object| object["kind"] == "Deployment").count(), 2);

@@ -117,6 +117,13 @@ impl Release {
         found
     }
 
+    /// Roles of the release in another namespace, and what binds them.
+    pub(crate) fn roles_in(&self, namespace: &str) -> Vec<String> {
+        let of_release = ["get", "roles,rolebindings", "-o", "name", "-l", "app.kubernetes.io/instance=st"];
+        let found = tools::output(tools::kubectl().args(["-n", namespace]).args(of_release));
+        found.lines().map(str::to_owned).collect()
+    }
+
     fn remove(&self) {
         let of_release = ["-l", "app.kubernetes.io/instance=st"];
         let everywhere = "clusterroles,clusterrolebindings,persistentvolumes";
@@ -126,6 +133,8 @@ impl Release {
         {
             drop(tools::try_output(tools::kubectl().args(["delete", object])));
         }
+        // Where `rbac.namespaces` of the tests leads.
+        drop(tools::try_output(tools::kubectl().args(["-n", "shop", "delete", "roles,rolebindings"]).args(of_release)));
         let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=60s"];
         drop(tools::try_output(tools::kubectl().args(namespace)));
     }

@@ -63,6 +63,12 @@ fn pods_of_nodes_have_what_they_look_at_and_no_more() {
     let writable: Vec<_> =
         mounts.iter().filter(|it| it["readOnly"] != true).map(|it| it["name"].as_str().unwrap()).collect();
     assert_eq!(writable, ["spool", "socket"]);
+
+    // What the README says of nodes with SELinux comes beside the rest.
+    let confined = json!({"node": {"enabled": true, "podSecurityContext": {"seLinuxOptions": {"type": "spc_t"}}}});
+    let objects = render(&merged(&least(), &confined));
+    let context = &named(&objects, "DaemonSet", "st-stocktake-node")["spec"]["template"]["spec"]["securityContext"];
+    assert_eq!(*context, merged(&pod["securityContext"], &json!({"seLinuxOptions": {"type": "spc_t"}})));
 }
 
 /// Every value of both of Anchore's charts has a line in the table of the chart's README.

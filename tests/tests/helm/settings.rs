@@ -127,6 +127,27 @@ fn addresses_that_no_probe_reaches_are_refused() {
     }
 }
 
+/// A new volume is root's.
+#[test]
+fn a_claim_is_made_the_users_who_has_it() {
+    let context = |agent: Value| {
+        let objects = render(&merged(&least(), &json!({"agent": agent})));
+        let pod = &named(&objects, "Deployment", "st-stocktake-agent")["spec"]["template"]["spec"];
+        let context = pod["securityContext"].clone();
+        // Those that are there without it are there still.
+        assert_eq!(context["runAsNonRoot"], json!(true), "{context}");
+        (context["fsGroup"].clone(), context["fsGroupChangePolicy"].clone())
+    };
+    let claim = json!({"spool": {"existingClaim": "spool"}});
+    let said = |context: Value| merged(&claim, &json!({"podSecurityContext": context}));
+    assert_eq!(context(json!({})), (Value::Null, Value::Null));
+    assert_eq!(context(claim.clone()), (json!(65532), json!("OnRootMismatch")));
+    for group in [json!(1000), json!(0), Value::Null] {
+        assert_eq!(context(said(json!({"fsGroup": group}))), (group, json!("OnRootMismatch")));
+    }
+    assert_eq!(context(said(json!({"fsGroupChangePolicy": "Always"}))), (json!(65532), json!("Always")));
+}
+
 /// They do not read the configuration, which is another one before the pod is.
 #[test]
 fn commands_that_probe_name_the_socket() {

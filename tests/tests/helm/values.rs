@@ -28,6 +28,7 @@ fn beside(path: &str) -> Value {
     match path {
         "agent.spool.existingClaim" => json!({"agent": {"replicas": 1}}),
         "server.replicas" => json!({"server": {"database": "postgresql"}}),
+        "serviceMonitor.tlsConfig" => json!({"server": {"tls": {"existingSecret": "tls"}}}),
         _ => json!({}),
     }
 }

@@ -18,7 +18,7 @@ annotations:
 
 {{- define "stocktake.podSpec" -}}
 serviceAccountName: {{ include "stocktake.serviceAccount" . }}
-{{- $security := .values.podSecurityContext }}
+{{- $security := default (dict) .values.podSecurityContext }}
 {{- if .root.Capabilities.APIVersions.Has "security.openshift.io/v1" }}
 {{- $security = omit $security "fsGroup" "fsGroupChangePolicy" }}
 {{- end }}
