@@ -1,7 +1,5 @@
 //! `delivered`: wait until agents that run elsewhere have reported.
 
-mod names;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
@@ -70,8 +68,8 @@ struct Place {
 
 /// What agents at a place have delivered, a line a target; or why too few have.
 async fn look(client: &reqwest::Client, place: &Place) -> Result<Vec<String>, String> {
-    let found = names::addresses(&place.name).await;
-    let addresses = found.map_err(|error| format!("cannot look up its address: {error}"))?;
+    let found = tokio::net::lookup_host(&place.name).await;
+    let addresses = found.map_err(|error| format!("cannot look up its address: {error}"))?.collect();
     of_addresses(client, addresses, place.wants_all).await
 }
 
