@@ -117,8 +117,7 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
     };
     assert_eq!(of_release(release.everything()), of_release(installed));
 
-    release.act("uninstall");
-    wait_until("everything to be gone", || release.everything() == before);
+    release.leaves(&before);
 }
 
 /// Instead of one for all.
@@ -198,8 +197,7 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     assert_ne!(holder().as_ref(), Some(&hung));
 
     a_lease_that_is_missing_is_made(&release, || holder().is_some());
-    release.act("uninstall");
-    wait_until("everything to be gone", || release.everything() == before);
+    release.leaves(&before);
 }
 
 /// As where the release comes without, because Argo CD leaves it out. It goes with the release all the same.
@@ -346,8 +344,7 @@ fn everything_goes(release: &Release, before: &[String], kinds: &[&str]) {
             "there is no {kind} in {installed:?}"
         );
     }
-    release.act("uninstall");
-    wait_until("everything to be gone", || release.everything() == before);
+    release.leaves(before);
 }
 
 /// A database of somebody else's, which outlives the release.

@@ -1,6 +1,10 @@
 //! A release in the bed's cluster, in a namespace of its own that goes with it.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use stocktake_tests::{bed, tools, wait_until};
@@ -101,7 +105,8 @@ impl Release {
         format!("{}\n{}", describe.unwrap_or_else(|error| error), tools::try_output(&mut logs).unwrap_or_default())
     }
 
-    /// All that is there of the release: objects of its namespace, and those of none that bear its name.
+    /// All that is there of the release: objects of its namespace, and those of none that bear its name. What the cluster puts
+    /// into every namespace, a moment after it is made, is left out.
     pub(crate) fn everything(&self) -> Vec<String> {
         let kinds = |namespaced: &str| {
             let flag = format!("--namespaced={namespaced}");
@@ -112,9 +117,22 @@ impl Release {
         let outside = self.kubectl(&["get", &kinds("false"), "-o", "name", "-l", "app.kubernetes.io/instance=st"]);
         // Of another release there may be some, which are named by its namespace.
         let ours = outside.lines().filter(|name| name.contains(&self.namespace));
-        let mut found: Vec<String> = inside.lines().chain(ours).map(str::to_owned).collect();
+        let is_of_cluster = |name: &&str| {
+            ["secret/default-token-", "configmap/kube-root-ca.crt"].iter().any(|own| name.starts_with(own))
+        };
+        let inside = inside.lines().filter(|name| !is_of_cluster(name));
+        let mut found: Vec<String> = inside.chain(ours).map(str::to_owned).collect();
         found.sort_unstable();
         found
+    }
+
+    /// Uninstalls it, after which there is what was `before`.
+    pub(crate) fn leaves(&self, before: &[String]) {
+        self.act("uninstall");
+        let began = Instant::now();
+        while self.everything() != before {
+            assert!(began.elapsed() < Duration::from_mins(1), "{:?} instead of {before:?}", self.everything());
+        }
     }
 
     /// Roles of the release in another namespace, and what binds them.
@@ -126,17 +144,18 @@ impl Release {
 
     fn remove(&self) {
         let of_release = ["-l", "app.kubernetes.io/instance=st"];
+        // Claims go with it, without which volumes do not go.
+        let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=60s"];
+        drop(tools::try_output(tools::kubectl().args(namespace)));
         let everywhere = "clusterroles,clusterrolebindings,persistentvolumes";
         let ours = tools::kubectl().args(["get", everywhere, "-o", "name"]).args(of_release).output();
         for object in
             String::from_utf8_lossy(&ours.unwrap().stdout).lines().filter(|name| name.contains(&self.namespace))
         {
-            drop(tools::try_output(tools::kubectl().args(["delete", object])));
+            drop(tools::try_output(tools::kubectl().args(["delete", "--timeout=60s", object])));
         }
         // Where `rbac.namespaces` of the tests leads.
         drop(tools::try_output(tools::kubectl().args(["-n", "shop", "delete", "roles,rolebindings"]).args(of_release)));
-        let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=60s"];
-        drop(tools::try_output(tools::kubectl().args(namespace)));
     }
 }
 
