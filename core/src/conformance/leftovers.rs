@@ -20,7 +20,7 @@ pub(super) const ROUNDS: usize = 24;
 /// Slow runtimes have fewer rounds, but not fewer than prove anything, for which there is more time.
 const ENOUGH: Duration = Duration::from_secs(8);
 const MIN_ROUNDS: usize = 8;
-const TOO_LONG: Duration = Duration::from_secs(60);
+const TOO_LONG: Duration = Duration::from_mins(1);
 
 /// How long connections may take to close after their collection.
 const SETTLING: Duration = Duration::from_secs(3);

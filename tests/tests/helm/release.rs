@@ -137,9 +137,15 @@ impl Release {
 
     /// Roles of the release in another namespace, and what binds them.
     pub(crate) fn roles_in(&self, namespace: &str) -> Vec<String> {
-        let of_release = ["get", "roles,rolebindings", "-o", "name", "-l", "app.kubernetes.io/instance=st"];
-        let found = tools::output(tools::kubectl().args(["-n", namespace]).args(of_release));
-        found.lines().map(str::to_owned).collect()
+        let found = tools::json(tools::kubectl().args(["-n", namespace, "get", "roles,rolebindings", "-o", "json"]));
+        let ours = found["items"].as_array().unwrap().iter().filter(|object| {
+            object["metadata"]["annotations"]["meta.helm.sh/release-namespace"] == self.namespace.as_str()
+        });
+        let name = |object: &Value| {
+            let kind = object["kind"].as_str().unwrap().to_lowercase();
+            format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap())
+        };
+        ours.map(name).collect()
     }
 
     fn remove(&self) {
@@ -155,7 +161,9 @@ impl Release {
             drop(tools::try_output(tools::kubectl().args(["delete", "--timeout=60s", object])));
         }
         // Where `rbac.namespaces` of the tests leads.
-        drop(tools::try_output(tools::kubectl().args(["-n", "shop", "delete", "roles,rolebindings"]).args(of_release)));
+        for object in self.roles_in("shop") {
+            drop(tools::try_output(tools::kubectl().args(["-n", "shop", "delete", &object])));
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Images as they are shipped, where STOCKTAKE_IMAGES names those, and what tells what is in them.
+//! Images as they are shipped, where `STOCKTAKE_IMAGES` names those, and what tells what is in them.
 
 use std::{
     collections::BTreeSet,
