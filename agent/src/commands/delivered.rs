@@ -200,6 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_replicas_one_is_enough_and_nodes_are_asked_each() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::new();
         let (good, other, bad) = (agent(true).await, agent(true).await, agent(false).await);
         let told = async |addresses: &[SocketAddr], wants_all| {
