@@ -64,4 +64,7 @@ bench-agent: setup  ## what a running agent costs: 100 containers on Docker and 
 	@tests/bench/agent
 
 docs:  ## write the generated documents anew
-	STOCKTAKE_UPDATE_DOCS=1 cargo test --quiet --package stocktake-tests docs
+	cargo build --quiet --workspace --bins --tests
+	STOCKTAKE_AGENT=$$PWD/target/debug/stocktake-agent STOCKTAKE_SERVER=$$PWD/target/debug/stocktake-server \
+	STOCKTAKE_CLI=$$PWD/target/debug/stocktake STOCKTAKE_UPDATE_DOCS=1 \
+	cargo test --quiet --workspace --test docs
