@@ -73,7 +73,7 @@ fn of_target(target: &TargetStatus, now: Timestamp) -> String {
     plain(&text)
 }
 
-/// How long ago something was: `5m`.
+/// How long ago something was: `5m`. What is less than a second ago is `0s`, though the clock's second may have changed since.
 pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
-    age(now.as_second() - then.as_second())
+    age(now.duration_since(then).as_secs())
 }
