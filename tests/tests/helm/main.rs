@@ -15,6 +15,7 @@ mod notes;
 mod objects;
 mod release;
 mod rendered;
+mod restricted;
 mod security;
 mod settings;
 mod values;

@@ -135,13 +135,13 @@ pub(crate) fn what_is_installed_is_about_its_pods(release: &Release) {
 
 /// What the constraints `restricted-v2` of `OpenShift`, by which pods of any namespace run, would refuse: besides what the standard
 /// "restricted" does, users and groups that are none of the namespace's range.
-fn refused_by_openshift(pod: &Value) -> Vec<String> {
+fn refused_by_openshift(pod: &Value) -> Vec<&'static str> {
     let mut found = violations(pod);
     let containers =
         pod["containers"].as_array().unwrap().iter().chain(pod["initContainers"].as_array().into_iter().flatten());
     for context in containers.map(|container| &container["securityContext"]).chain([&pod["securityContext"]]) {
         let chosen = ["runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions"];
-        found.extend(chosen.iter().filter(|key| !context[**key].is_null()).map(|key| (*key).to_owned()));
+        found.extend(chosen.iter().filter(|key| !context[**key].is_null()));
     }
     found
 }
@@ -152,7 +152,7 @@ pub(crate) fn openshift_refuses_nothing() {
     let own_network = json!({"agent": {"hostNetwork": false}, "server": {"hostNetwork": false}});
     let claim = json!({"agent": {"replicas": 1, "spool": {"existingClaim": "spool"}}});
     let values = merged(&merged(&everything(), &own_network), &claim);
-    let refused = |objects: &[Value]| -> Vec<String> {
+    let refused = |objects: &[Value]| -> Vec<&str> {
         let pods = objects.iter().filter(|object| object["kind"] == "Deployment");
         pods.flat_map(|object| refused_by_openshift(&object["spec"]["template"]["spec"])).collect()
     };

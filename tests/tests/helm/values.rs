@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use stocktake_tests::repository;
 
-use crate::{least, merged, python, render_all};
+use crate::{least, merged, python, render_all, restricted::assert_restricted};
 
 /// Everything that the chart can make, so that whatever a value is about is there.
 fn everything() -> Value {
@@ -180,6 +180,11 @@ fn every_value_changes_what_is_rendered() {
         }
     }
     assert_eq!(without_effect, [""; 0], "of {} values", defaults.len());
+    // What security contexts say is whoever's who sets them.
+    let elsewhere = |(path, _): &(String, Value)| !path.to_lowercase().contains("securitycontext.");
+    for ((path, _), pair) in defaults.iter().zip(rendered.chunks(2)).filter(|(it, _)| elsewhere(it)) {
+        assert_restricted(pair[1].as_ref().unwrap(), path);
+    }
 }
 
 #[test]

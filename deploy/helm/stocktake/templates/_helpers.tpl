@@ -103,8 +103,8 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* Who probes a single address: with `hostNetwork` it may be the node's loopback. */}}
+{{/* Whom probes ask: {listen, hostNetwork}. In the node's network it may be the node's loopback. In one of its own it is always the pod's address, which the kubelet knows, and the Pod Security Standards (1.34) refuse whatever names another. */}}
 {{- define "stocktake.probedHost" -}}
-{{- $host := regexReplaceAll ":[0-9]+$" (toString .) "" | trimPrefix "[" | trimSuffix "]" }}
-{{- if not (has $host (list "0.0.0.0" "::")) }}{{ printf ", host: %s" (quote $host) }}{{ end }}
+{{- $host := regexReplaceAll ":[0-9]+$" (toString .listen) "" | trimPrefix "[" | trimSuffix "]" }}
+{{- if and .hostNetwork (not (has $host (list "0.0.0.0" "::"))) }}{{ printf ", host: %s" (quote $host) }}{{ end }}
 {{- end }}

@@ -55,7 +55,7 @@ envFrom:
 {{- end }}
 {{- $port := include "stocktake.port" .listen }}
 {{- if $port }}
-{{- $place := printf "port: %s%s" $port (include "stocktake.probedHost" .listen) }}
+{{- $place := printf "port: %s%s" $port (include "stocktake.probedHost" (dict "listen" .listen "hostNetwork" .values.hostNetwork)) }}
 livenessProbe:
   {{ if .isClosed }}tcpSocket: { {{ $place }} }{{ else }}httpGet: { path: /livez, scheme: {{ .scheme }}, {{ $place }} }{{ end }}
   {{- with .values.livenessProbe }}{{ toYaml . | nindent 2 }}{{ end }}
