@@ -7,14 +7,15 @@ use stocktake_tests::{
     wait_until,
 };
 
-use crate::house::{House, assert_no_gap, target, wait_until_known};
+use crate::house::{House, assert_no_gap, target, target_within, wait_until_known};
 
 /// The server does that once in a while, and then is sound.
 #[track_caller]
 fn survives(fault: &Fault, told: &str) {
     let (house, receiver) = (House::new(), Receiver::start());
     house.runs_one("before");
-    let mut agent = house.agent(&receiver);
+    let timeout = if matches!(fault, Fault::Hang) { "2s" } else { "30s" };
+    let mut agent = house.agent_with("", &target_within(&receiver, timeout));
     wait_until_known(&receiver, "before");
     receiver.then([fault.clone(), fault.clone()]);
     house.runs_one("meanwhile");

@@ -96,9 +96,15 @@ pub(crate) fn start(configuration: &str) -> Running {
     Agent::with_config("run", configuration, &["-v"]).start()
 }
 
-/// A `[targets.stocktake]` of a receiver.
+/// A `[targets.stocktake]` of a receiver. An answer is waited for so long that no pause of a machine that is busy passes for
+/// a failure: that would be one more request.
 pub(crate) fn target(receiver: &Receiver) -> String {
-    format!("[targets.stocktake]\nurl = '{}'\ntimeout = '2s'\n", receiver.url())
+    target_within(receiver, "30s")
+}
+
+/// The same, for an answer that does not come.
+pub(crate) fn target_within(receiver: &Receiver, timeout: &str) -> String {
+    format!("[targets.stocktake]\nurl = '{}'\ntimeout = '{timeout}'\n", receiver.url())
 }
 
 /// Waits until the receiver knows of a container that runs.
