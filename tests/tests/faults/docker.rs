@@ -7,14 +7,18 @@ use stocktake_tests::{
     needs,
 };
 
-use crate::{assert_only_the_faulty_one_failed, collect_beside_a_sound_one};
+use crate::{HANGS, assert_only_the_faulty_one_failed, collect_beside_a_sound_one};
 
 /// What a collection asks for, in its order.
 const PATHS: [&str; 4] = ["/version", "/info", "/containers/json", "/images/json"];
 
 fn collect(path: &'static str, fault: Fault) -> Run {
+    collect_with(path, fault, "")
+}
+
+fn collect_with(path: &'static str, fault: Fault, settings: &str) -> Run {
     let daemon = FakeDocker::new(path, fault);
-    collect_beside_a_sound_one("docker", &format!("host = 'unix://{}'", daemon.socket().display()))
+    collect_beside_a_sound_one("docker", &format!("host = 'unix://{}'\n{settings}", daemon.socket().display()))
 }
 
 /// So that the other tests prove something: without a fault the made-up daemon is read.
@@ -29,7 +33,7 @@ fn a_made_up_daemon_without_a_fault_is_complete() {
 fn a_daemon_that_hangs_is_given_up_in_time() {
     needs!("docker");
     for path in PATHS {
-        let run = collect(path, Fault::Hang);
+        let run = collect_with(path, Fault::Hang, HANGS);
         assert_only_the_faulty_one_failed(&run, "within 2s");
         assert!(run.report().source("faulty").coverage.reason().unwrap().contains("`timeout`"), "what to do: {run}");
     }
@@ -131,7 +135,7 @@ fn a_daemon_with_an_error_has_failed() {
 fn an_answer_without_end_is_given_up_in_time() {
     needs!("docker");
     for path in PATHS {
-        assert_only_the_faulty_one_failed(&collect(path, Fault::Endless), "within 2s");
+        assert_only_the_faulty_one_failed(&collect_with(path, Fault::Endless, HANGS), "within 2s");
     }
 }
 
@@ -141,7 +145,7 @@ fn an_answer_without_end_does_not_fill_the_memory() {
     needs!("docker");
     for path in &PATHS[1..] {
         let daemon = FakeDocker::new(path, Fault::Flood);
-        let address = format!("host = 'unix://{}'\ntimeout = '1m'", daemon.socket().display());
+        let address = format!("host = 'unix://{}'\ntimeout = '10m'", daemon.socket().display());
         let run = collect_beside_a_sound_one("docker", &address);
         assert_only_the_faulty_one_failed(&run, "MiB");
         assert!(daemon.sent() < 256 << 20, "{path}: {} MiB were read", daemon.sent() >> 20);
