@@ -57,7 +57,7 @@ impl Machine {
     fn configuration(&self, more: &str) -> String {
         let path = |name: &str| self.path(name).display().to_string();
         format!(
-            "[agent]\ninterval = '1s'\ngather = '10ms'\ntimeout = '1s'\nspool_dir = '{}'\n\
+            "[agent]\ninterval = '1s'\ngather = '10ms'\nspool_dir = '{}'\n\
              [telemetry]\nlisten = '127.0.0.1:{}'\nsocket = '{}'\n\
              [collectors.toy]\ntype = 'exec'\ncommand = ['/bin/cat', '{}']\n\
              [targets.archive]\ntype = 'file'\npath = '{}'\n{more}",
@@ -100,9 +100,11 @@ impl Machine {
     }
 }
 
-/// A daemon that takes questions and does not answer one of them, and the collector of it.
+/// A daemon that takes questions and does not answer one of them, and the collector of it. It is given up soon, and no other
+/// collector: one that is slow because the machine is would pass for one that hangs.
 fn hung() -> (FakeDocker, String) {
     let daemon = FakeDocker::new("/containers/json", Fault::Hang);
-    let collector = format!("[collectors.hung]\ntype = 'docker'\nhost = 'unix://{}'\n", daemon.socket().display());
+    let socket = daemon.socket().display();
+    let collector = format!("[collectors.hung]\ntype = 'docker'\nhost = 'unix://{socket}'\ntimeout = '1s'\n");
     (daemon, collector)
 }
