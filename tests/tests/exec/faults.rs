@@ -17,7 +17,7 @@ const SOUND: &str = "#!/bin/sh\necho '{\"runtime\": {\"name\": \"r\"}, \"coverag
 /// A look through a faulty program and, beside it, through a sound one.
 fn collect(body: &str, settings: &str) -> (Program, Run) {
     let (faulty, sound) = (Program::new(&format!("#!/bin/sh\n{body}\n")), Program::new(SOUND));
-    let config = format!("[agent]\ntimeout = '3s'\n{}{settings}\n{}", faulty.config("faulty"), sound.config("sound"));
+    let config = format!("{}{settings}\n{}", faulty.config("faulty"), sound.config("sound"));
     let run = Agent::collect(&config, &["--format", "json"]).run().exits(1);
     let report = run.report();
     assert!(report.source("sound").is_complete() && report.containers("sound") == 1, "{run}");
@@ -51,7 +51,7 @@ fn a_program_that_hangs_is_killed_with_all_its_descendants_at_the_deadline() {
         // It has answered, and does not end.
         "echo '{\"scopes\": []}'; exec >&- 2>&-; sleep 1000 & echo $$ $! >>$DIR/ids; wait",
     ] {
-        let (program, run) = collect(body, "");
+        let (program, run) = collect(body, "timeout = '3s'");
         assert_failed(&run, "no complete answer within 3s");
         assert_gone(&program);
     }
