@@ -10,8 +10,8 @@ use stocktake_tests::{agent::Agent, wait_until};
 
 use crate::{COMPLETE, Runtime, Watch, document, scope};
 
-/// Two seconds more than it takes, for a machine that is busy.
-const GRACEFUL: Duration = Duration::from_secs(3);
+/// For a machine that is busy. A look may take longer (`timeout` is 30 s by default), and is not waited for.
+const GRACEFUL: Duration = Duration::from_secs(20);
 
 fn ends(watch: Watch, signal: Signal) {
     let began = Instant::now();

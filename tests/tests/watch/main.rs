@@ -24,7 +24,7 @@ use stocktake_tests::agent::Agent;
 use tempfile::TempDir;
 
 /// For a machine that is stuck, not a measure of anything.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// A runtime that is a document.
 struct Runtime {
