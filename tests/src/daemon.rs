@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use stocktake_core::conformance::Daemon;
 
 /// The limit is for a machine that is stuck, not a measure of anything.
-const LIMIT: Duration = Duration::from_secs(50);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// One process. It ends when this goes.
 pub struct Process {

@@ -49,7 +49,7 @@ pub fn repository() -> PathBuf {
 
 /// Waits until `condition` holds. The limit is for a machine that is stuck, not a measure of anything.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    const LIMIT: Duration = Duration::from_mins(1);
+    const LIMIT: Duration = Duration::from_mins(5);
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < LIMIT, "gave up after {LIMIT:?} waiting for {what}");

@@ -12,7 +12,7 @@ use super::{
 use crate::{RuntimeCollector, Selection};
 
 /// How long a daemon may take to die or to come up. It is for a machine that is stuck, not a measure of anything.
-pub(super) const DAEMON_LIMIT: Duration = Duration::from_mins(1);
+pub(super) const DAEMON_LIMIT: Duration = Duration::from_mins(4);
 
 /// Threads for the collector: enough that one which blocks some does not stop the suite.
 const WORKERS: usize = 4;
