@@ -105,14 +105,13 @@ impl Cluster {
     /// Runs a statement, and returns what it prints.
     #[must_use]
     pub fn sql(&self, database: &str, statement: &str) -> String {
-        tools::output(
-            Command::new(format!("{BIN}/psql")).args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]).args([
-                "-d",
-                &url(self.port, database),
-                "-c",
-                statement,
-            ]),
-        )
+        self.try_sql(database, statement).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_sql(&self, database: &str, statement: &str) -> Result<String, String> {
+        let mut psql = Command::new(format!("{BIN}/psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        tools::try_output(psql.args(["-d", &url(self.port, database), "-c", statement]))
     }
 
     /// A program of PostgreSQL's, to be used with this cluster.
@@ -139,13 +138,19 @@ impl Cluster {
         self.process.start().unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Kills one of the processes that serve the database, at which PostgreSQL ends all of them and recovers. Whether there was one.
+    /// Kills one of the processes that serve the database, at which PostgreSQL ends all of them and recovers, which is waited for.
+    /// Whether there was one.
     #[must_use]
     pub fn kill_backend(&self) -> bool {
         let pids =
             self.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE datname = 'inventory' ORDER BY state LIMIT 1");
         let pid = pids.trim().parse().ok().and_then(Pid::from_raw);
-        pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+        let Some(pid) = pid.filter(|pid| kill_process(*pid, Signal::KILL).is_ok()) else { return false };
+        // Until PostgreSQL has noticed, it answers as before.
+        let process = format!("/proc/{}", pid.as_raw_nonzero());
+        wait_until("PostgreSQL to notice the kill", || !Path::new(&process).exists());
+        wait_until("PostgreSQL to recover", || self.try_sql("postgres", "SELECT 1").is_ok());
+        true
     }
 
     /// Ends all connections to the database, as an administrator may. How many there were.

@@ -11,7 +11,7 @@ use hyper_util::{
 };
 
 /// How long an answer is waited for. It is for what is stuck, and longer than a server lets anybody wait.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Asks a server, with a token. Clones share their connections.
 #[derive(Debug, Clone)]

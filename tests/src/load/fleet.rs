@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long all that waits may take to be delivered. It is for what is stuck, not a measure of anything.
-const TO_SETTLE: Duration = Duration::from_mins(2);
+const TO_SETTLE: Duration = Duration::from_mins(10);
 
 /// What agents are to do.
 const STOP: u8 = 0;
