@@ -120,7 +120,9 @@ fn a_scheduled_jobs_pod_is_shown_under_its_cronjob() {
         } } },
     });
     let remove = || {
-        drop(tools::try_output(tools::kubectl().args(["-n", "batch", "delete", "job", NAME, "--ignore-not-found"])));
+        // With its pod, which would otherwise go at some time later, between two looks of another test.
+        let delete = ["delete", "job", NAME, "--ignore-not-found", "--cascade=foreground"];
+        drop(tools::try_output(tools::kubectl().args(["-n", "batch"]).args(delete)));
     };
     remove();
     let _cleanup = Cleanup::new(remove);
