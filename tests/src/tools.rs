@@ -1,6 +1,6 @@
 //! The runtimes' own tools, which say what the truth is.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -27,6 +27,13 @@ pub fn try_output(command: &mut Command) -> Result<String, String> {
 pub fn json(command: &mut Command) -> Value {
     let text = output(command);
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{command:?} prints no JSON ({error}): {text}"))
+}
+
+/// Copies a program that is run afterwards. Another process copies it: a test beside this one may fork while the file is open for
+/// writing, and it could then not be run (`ETXTBSY`).
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    output(Command::new("/bin/cp").arg("--preserve=mode").arg(from.as_ref()).arg(to.as_ref()));
 }
 
 /// `docker`, Debian's, for the daemon at `socket` and free of the user's own configuration.

@@ -43,7 +43,7 @@ impl Containers {
             for part in ["bin", "dev", "proc", "sys"] {
                 fs::create_dir_all(folder.join("rootfs").join(part)).unwrap();
             }
-            fs::copy("/bin/busybox", folder.join("rootfs/bin/busybox")).unwrap();
+            tools::copy_program("/bin/busybox", folder.join("rootfs/bin/busybox"));
             let (rootfs, cgroup) = (folder.join("rootfs"), containers.cgroup());
             let config = format!(
                 "lxc.rootfs.path = dir:{}\nlxc.net.0.type = empty\nlxc.cgroup.dir = {cgroup}/{name}\n\

@@ -10,7 +10,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use stocktake_tests::tools;
@@ -24,11 +23,9 @@ struct Program {
 impl Program {
     fn new(text: &str) -> Self {
         let program = Self { folder: tempfile::tempdir().unwrap() };
-        // Copied by another process: a test beside this one may fork while the file is open for writing, and it could
-        // then not be run (`ETXTBSY`).
         let source = program.file("source");
         fs::write(&source, text).unwrap();
-        tools::output(Command::new("/bin/cp").args([&source, &program.path()]));
+        tools::copy_program(&source, program.path());
         fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
         program
     }

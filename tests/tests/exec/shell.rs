@@ -46,7 +46,7 @@ fn the_example_sees_each_namespace_whatever_its_processes_are_called() {
     let folder = tempfile::tempdir().unwrap();
     // As hostile as a name of 15 bytes can be.
     let program = folder.path().join(OsStr::from_bytes(b"a\"b\\c\n\x1b\xff$(x)"));
-    fs::copy("/bin/sleep", &program).unwrap();
+    tools::copy_program("/bin/sleep", &program);
     let (mut unshare, pid) = in_a_namespace(&program);
     let _cleanup = Cleanup::new(move || {
         unshare.kill().unwrap();

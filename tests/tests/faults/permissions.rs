@@ -10,7 +10,7 @@ use std::{
 use stocktake_core::model::Coverage;
 use stocktake_tests::{
     agent::{Agent, Run, binary},
-    needs,
+    needs, tools,
 };
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ fn as_nobody(config: &str, folder: &TempDir) -> Run {
     open(folder.path(), 0o755);
     // Not every checkout is open to everyone.
     let copy = folder.path().join("stocktake-agent");
-    fs::copy(binary(), &copy).unwrap();
+    tools::copy_program(binary(), &copy);
     open(&copy, 0o755);
     let file = folder.path().join("agent.toml");
     fs::write(&file, config).unwrap();

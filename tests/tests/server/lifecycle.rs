@@ -98,7 +98,7 @@ fn it_reads_its_configuration_again_when_it_is_told_to_and_goes_on() {
     // What is under way is not cut off.
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
     write!(stream, "GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n", server.admin()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut heard = |wanted: &str| {
         let mut seen = String::new();
         while !seen.contains(wanted) {
@@ -202,7 +202,7 @@ fn the_usual_database_is_in_a_folder_of_nobody_else() {
     fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let copied = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let binary = copied.path().join("stocktake-server");
-    fs::copy(stocktake_tests::server::binary(), &binary).unwrap();
+    tools::copy_program(stocktake_tests::server::binary(), &binary);
     needs!("root");
     // As nobody, since root's place is the machine's.
     tools::output(as_nobody(&binary).env("XDG_STATE_HOME", state.path()));
@@ -225,7 +225,7 @@ fn a_file_that_is_somebody_elses_is_named_with_its_owner_and_what_to_do() {
     let open = || tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
     let (copied, folder) = (open(), open());
     let binary = copied.path().join("stocktake-server");
-    fs::copy(stocktake_tests::server::binary(), &binary).unwrap();
+    tools::copy_program(stocktake_tests::server::binary(), &binary);
     let database = folder.path().join("inventory.db");
     let told = || {
         let output = as_nobody(&binary).arg("--database").arg(&database).output().unwrap();
