@@ -24,7 +24,7 @@ pub use self::{
     faults::Fault,
     ledger::{Accepted, Ledger},
 };
-use crate::service::Service;
+use crate::{daemon::free_port, service::Service};
 
 /// A receiver, which ends when this goes.
 #[derive(Debug)]
@@ -42,10 +42,10 @@ struct Shared {
 }
 
 impl Receiver {
-    /// Starts one on a port that nobody has.
+    /// Starts one on a port that nobody has, and that nobody gets while another one is to come back there.
     #[must_use]
     pub fn start() -> Self {
-        Self::at("127.0.0.1:0".parse().expect("an address"), Ledger::default())
+        Self::at(([127, 0, 0, 1], free_port()).into(), Ledger::default())
     }
 
     /// Starts one at an address, with what another one had.

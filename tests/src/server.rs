@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{agent::built, bed, tools, wait_until};
+use crate::{agent::built, bed, daemon::free_port, tools, wait_until};
 
 /// The password of `admin` in the servers of tests.
 pub const PASSWORD: &str = "a password of tests";
@@ -269,12 +269,6 @@ impl Drop for Server {
             let _ = psql(&format!("DROP DATABASE {name} WITH (FORCE)"));
         }
     }
-}
-
-/// A port of this machine that nobody has at the moment.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it has an address").port()
 }
 
 /// Runs a statement in the bed's PostgreSQL, as whoever may do everything, and returns what it prints.
