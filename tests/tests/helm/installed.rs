@@ -1,9 +1,9 @@
 //! The chart in a real cluster: it comes up, reports under its own account, changes, goes back, and goes without a trace.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::TcpListener,
     os::unix::fs::MetadataExt as _,
     process::Command,
     thread,
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use stocktake_tests::{
     bed,
     cleanup::Cleanup,
+    daemon::free_port,
     needs,
     server::{self, Server},
     tools, wait_until,
@@ -45,7 +46,7 @@ fn the_chart_is_installed_in_a_real_cluster() {
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// The secret of a token of a server's database.
@@ -93,7 +94,7 @@ fn an_agent_is_installed_reports_and_goes_without_a_trace() {
         "credentials": {"stocktake": {"token": token(server.database())}},
         "agent": {"podDisruptionBudget": {"enabled": true}},
         "networkPolicy": {"enabled": true}, "serviceMonitor": {"enabled": true},
-        "test": {"address": listen, "timeout": "1m"},
+        "test": {"address": listen, "timeout": "3m"},
     }));
 
     release.apply("install", &first);
@@ -194,11 +195,15 @@ fn of_two_replicas_one_reports_and_the_other_takes_its_place() {
     // Told to stop, it gives it back.
     passes_on(&|pod| drop(release.kubectl(&["delete", "pod", pod])));
     // What hangs gives nothing back. When it goes on it finds that it is not its turn, and ends; what is started again stands by.
-    let hung = passes_on(&|pod| release.signal(pod, "STOP"));
-    let restarts = || release.get(&["pod", &hung])["status"]["containerStatuses"][0]["restartCount"].as_i64();
-    let before_that = restarts();
-    release.signal(&hung, "CONT");
-    wait_until("the one that hung to be started again", || restarts() > before_that);
+    let restarts = |pod: &str| release.get(&["pod", pod])["status"]["containerStatuses"][0]["restartCount"].as_i64();
+    let before_that = Cell::new(None);
+    let hung = passes_on(&|pod| {
+        before_that.set(restarts(pod));
+        release.signal(pod, "STOP").unwrap();
+    });
+    // Where it took long until here, it was killed because its probes fail, and there may be nobody at the moment.
+    drop(release.signal(&hung, "CONT"));
+    wait_until("the one that hung to be started again", || restarts(&hung) > before_that.get());
     assert_ne!(holder().as_ref(), Some(&hung));
 
     a_lease_that_is_missing_is_made(&release, || holder().is_some());
@@ -371,7 +376,7 @@ fn a_server_over_postgresql_is_installed() {
             "enabled": true, "database": "postgresql", "config": {"server": {"listen": listen}},
             "credentials": {"databaseUrl": outside.database()}
         },
-        "test": {"address": agent, "timeout": "1m"},
+        "test": {"address": agent, "timeout": "3m"},
     }));
     release.apply("install", &values);
     release.act("test");

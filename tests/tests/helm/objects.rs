@@ -14,7 +14,7 @@ use crate::{merged, release::Release, release::values, security::violations};
 pub(crate) fn defined(name: &str) -> Cleanup<impl FnMut()> {
     let path = repository().join("tests/helm/definitions").join(name);
     let remove = |path: &Path| {
-        let flags = ["delete", "--ignore-not-found", "--timeout=60s", "-f"];
+        let flags = ["delete", "--ignore-not-found", "--timeout=5m", "-f"];
         drop(tools::try_output(tools::kubectl().args(flags).arg(path)));
     };
     // What a killed run has left.

@@ -82,8 +82,8 @@ impl Release {
         stay.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Sends a signal to the process of a pod's only container.
-    pub(crate) fn signal(&self, pod: &str, signal: &str) {
+    /// Sends a signal to the process of a pod's only container. Fails where it does not run.
+    pub(crate) fn signal(&self, pod: &str, signal: &str) -> Result<(), String> {
         let ctr = |arguments: &[&str]| tools::output(tools::ctr(bed::CONTAINERD, "k8s.io").args(arguments));
         let of_pod = format!(
             "labels.\"io.kubernetes.pod.namespace\"=={},labels.\"io.kubernetes.pod.name\"=={pod},\
@@ -93,8 +93,8 @@ impl Release {
         let containers = ctr(&["containers", "list", "--quiet", &of_pod]);
         let tasks = ctr(&["tasks", "list"]);
         let running = tools::rows(&tasks).into_iter().find(|row| row[2] == "RUNNING" && containers.contains(&row[0]));
-        let process = running.unwrap_or_else(|| panic!("{pod} does not run: {containers}{tasks}")).swap_remove(1);
-        tools::output(Command::new("kill").arg(format!("-{signal}")).arg(process));
+        let process = running.ok_or_else(|| format!("{pod} does not run: {containers}{tasks}"))?.swap_remove(1);
+        tools::try_output(Command::new("kill").arg(format!("-{signal}")).arg(process)).map(drop)
     }
 
     /// What the cluster has to say of a release that does not come up: `kubectl logs` would need the node's name in a DNS.
@@ -131,7 +131,7 @@ impl Release {
         self.act("uninstall");
         let began = Instant::now();
         while self.everything() != before {
-            assert!(began.elapsed() < Duration::from_mins(1), "{:?} instead of {before:?}", self.everything());
+            assert!(began.elapsed() < Duration::from_mins(5), "{:?} instead of {before:?}", self.everything());
         }
     }
 
@@ -151,14 +151,14 @@ impl Release {
     fn remove(&self) {
         let of_release = ["-l", "app.kubernetes.io/instance=st"];
         // Claims go with it, without which volumes do not go.
-        let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=60s"];
+        let namespace = ["delete", "namespace", &self.namespace, "--ignore-not-found", "--timeout=5m"];
         drop(tools::try_output(tools::kubectl().args(namespace)));
         let everywhere = "clusterroles,clusterrolebindings,persistentvolumes";
         let ours = tools::kubectl().args(["get", everywhere, "-o", "name"]).args(of_release).output();
         for object in
             String::from_utf8_lossy(&ours.unwrap().stdout).lines().filter(|name| name.contains(&self.namespace))
         {
-            drop(tools::try_output(tools::kubectl().args(["delete", "--timeout=60s", object])));
+            drop(tools::try_output(tools::kubectl().args(["delete", "--timeout=5m", object])));
         }
         // Where `rbac.namespaces` of the tests leads.
         for object in self.roles_in("shop") {
