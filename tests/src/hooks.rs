@@ -19,7 +19,7 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::service::Service;
+use crate::{daemon::free_port, service::Service};
 
 /// What the server needs to have in its configuration to tell one of these.
 pub const ALLOWED: &str = "[notify]\nallow_networks = ['127.0.0.0/8']\n";
@@ -67,10 +67,10 @@ impl fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    /// One that keeps what comes, on a port that nobody has.
+    /// One that keeps what comes, on a port that nobody has, and that nobody gets while another one is to come back there.
     #[must_use]
     pub fn start() -> Self {
-        Self::at("127.0.0.1:0".parse().expect("an address"))
+        Self::at(([127, 0, 0, 1], free_port()).into())
     }
 
     /// One that keeps what comes.
@@ -116,9 +116,13 @@ impl Hooks {
         hooks.map(|hooks| hooks.iter().skip(skip).cloned().collect()).unwrap_or_default()
     }
 
-    /// Ends it: nobody listens at its address afterwards.
-    pub fn stop(self) {
-        drop(self.service);
+    /// Ends it: nobody listens at its address afterwards. Hands out all that has come.
+    #[must_use]
+    pub fn stop(self) -> Vec<Hook> {
+        let Self { service, shared } = self;
+        drop(service);
+        let Some(hooks) = &shared.hooks else { return Vec::new() };
+        std::mem::take(&mut *hooks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

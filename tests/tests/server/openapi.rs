@@ -70,6 +70,8 @@ fn asks(server: &Server, arguments: &[&str]) {
     command.current_dir(server.folder()).env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONPATH", hooks);
     command.env("PYTHONDONTWRITEBYTECODE", "1").arg("run").arg(format!("{}/v1/openapi.json", server.url()));
     command.args(["--auth", &format!("admin:{PASSWORD}"), "--seed", "1", "--max-examples", EXAMPLES, "--no-color"]);
+    // A server on a slow machine does as it is described, too.
+    command.args(["--request-timeout", "60", "--suppress-health-check", "too_slow"]);
     command.args(["--phases", "examples,coverage,fuzzing", "--checks", "all", "--exclude-checks", WITHOUT]);
     // An answer that has no end.
     command.args(["--exclude-path", "/v1/events"]);

@@ -110,7 +110,7 @@ fn is_told(mut server: Server) {
     // Other suites look at the whole cluster: it is waited for.
     let _cleanup = Cleanup::new(|| {
         let mut delete = tools::kubectl();
-        drop(tools::try_output(delete.args(["delete", "namespace", &namespace, "--now", "--timeout=60s"])));
+        drop(tools::try_output(delete.args(["delete", "namespace", &namespace, "--now", "--timeout=5m"])));
     });
     let context = format!("bed/{namespace}");
     let (watching, secret) = watch(&server, &context);
@@ -124,8 +124,8 @@ fn is_told(mut server: Server) {
     let _ = wait_for(&hooks, "stocktake.container.appeared", "container", bed::APP_IMAGE);
 
     // The receiver goes, something happens, the server is killed and comes back, something else happens, the receiver comes back.
-    let (address, before) = (hooks.address(), hooks.behind(0));
-    hooks.stop();
+    let address = hooks.address();
+    let before = hooks.stop();
     run_pod(&namespace, "second", bed::SIDE_IMAGE);
     let is_logged = |server: &Server, change: &str, image: &str| {
         log_of(server, &context).iter().any(|one| one["change"] == change && one["container"]["image"] == image)
