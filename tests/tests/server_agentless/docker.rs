@@ -1,12 +1,12 @@
 //! The bed's Docker over TCP with TLS, looked at by the server.
 
-use std::{collections::BTreeSet, fs, process::Command, time::Duration};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use stocktake_tests::{bed, needs, server::Server, tools};
 
-use super::{SOURCES, json_of, keyed, wait_for};
+use super::{SOURCES, STUCK, json_of, keyed, wait_for};
 
 /// A file of the bed's certificates.
 fn pem(name: &str) -> String {
@@ -82,7 +82,7 @@ fn the_real_docker_is_looked_at_over_tcp_with_tls_and_its_key_is_told_to_nobody(
     let (began, before) = (Timestamp::now(), real());
     let made = server.ask("POST", SOURCES, &source());
     assert_eq!(made.status, 201, "{}", made.body);
-    let status = wait_for(&server, "dock", Duration::from_mins(1), |status| status["coverage"].is_string());
+    let status = wait_for(&server, "dock", STUCK, |status| status["coverage"].is_string());
     assert_eq!((&status["coverage"], &status["failures"]), (&json!("complete"), &json!(0)), "{status}");
     let (told, after) = (listed(&server), real());
     let all_the_time: BTreeSet<String> = before.intersection(&after).cloned().collect();
