@@ -5,7 +5,9 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 /// Sockets, kubeconfigs and logs of the bed.
@@ -104,13 +106,28 @@ pub fn collectors() -> Vec<&'static str> {
     COLLECTORS.iter().filter(|(component, _)| require(component)).flat_map(|(_, names)| names.iter().copied()).collect()
 }
 
+/// What `bed status` has said last, and how often it may still be asked.
+static STATUS: Mutex<(String, u32)> = Mutex::new((String::new(), 6));
+
 fn state_of(component: &str) -> String {
-    static STATUS: OnceLock<String> = OnceLock::new();
-    let status = STATUS.get_or_init(|| bed(&["status"]));
-    let line = status.lines().find(|line| line.split_whitespace().next() == Some(component));
-    line.and_then(|line| line.split_whitespace().nth(1))
-        .unwrap_or_else(|| panic!("`bed status` does not know {component}; run the tests as root. It says: {status}"))
+    let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Once for all tests; once more where something is not up, since one answer that takes long would fail them all.
+    while word_of(&status.0, component) != Some("up") && status.1 > 0 {
+        if !status.0.is_empty() {
+            thread::sleep(Duration::from_secs(2));
+        }
+        *status = (bed(&["status"]), status.1 - 1);
+    }
+    let told = status.0.clone();
+    drop(status);
+    word_of(&told, component)
+        .unwrap_or_else(|| panic!("`bed status` does not know {component}; run the tests as root. It says: {told}"))
         .to_owned()
+}
+
+fn word_of<'a>(status: &'a str, component: &str) -> Option<&'a str> {
+    let line = status.lines().find(|line| line.split_whitespace().next() == Some(component))?;
+    line.split_whitespace().nth(1)
 }
 
 /// The agent's configuration for all of the bed that is up: every collector, every state.
