@@ -135,7 +135,7 @@ async fn restarted((mut plain, mut many): (Side, Side), arguments: &Arguments) -
         from = subscribe(&many.served, &format!("behind {number}"), &json!({}), Some(&down))?;
     }
     let address = down.address();
-    down.stop();
+    let _ = down.stop();
     for _ in 0..arguments.changes {
         many.report().await?;
         plain.report().await?;
