@@ -18,6 +18,20 @@ use crate::{
 /// How long a dropped future may take until it is gone. It has nothing to do but to be dropped.
 const LETTING_GO: Duration = Duration::from_secs(2);
 
+/// In so many parts a limit is waited for, one after the other.
+const PARTS: u32 = 20;
+
+/// Waits for something, for at most `limit`. If the machine stands still for a while, that is one part of the limit, and
+/// what stood still with it has the others: the clock alone would say that it has taken too long, whatever it does.
+pub(super) async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    for _ in 0..PARTS {
+        if let Ok(output) = tokio::time::timeout(limit / PARTS, future.as_mut()).await {
+            return Some(output);
+        }
+    }
+    None
+}
+
 /// How a call to a collector ended.
 #[derive(Debug)]
 pub(super) enum End<T> {
@@ -52,13 +66,13 @@ pub(super) async fn bounded<T: Send + 'static>(
     call: impl Future<Output = Result<T, CollectError>> + Send + 'static,
 ) -> End<T> {
     let mut task = tokio::spawn(call);
-    match tokio::time::timeout(limit, &mut task).await {
-        Ok(Ok(Ok(answer))) => End::Answered(answer),
-        Ok(Ok(Err(error))) => End::Erred(error),
-        Ok(Err(error)) => End::Panicked(panic_message(error)),
-        Err(_) => {
+    match within(limit, Pin::new(&mut task)).await {
+        Some(Ok(Ok(answer))) => End::Answered(answer),
+        Some(Ok(Err(error))) => End::Erred(error),
+        Some(Err(error)) => End::Panicked(panic_message(error)),
+        None => {
             task.abort();
-            let let_go = tokio::time::timeout(LETTING_GO, &mut task).await.is_ok();
+            let let_go = within(LETTING_GO, Pin::new(&mut task)).await.is_some();
             End::TimedOut { limit, let_go }
         }
     }
@@ -114,8 +128,8 @@ pub(super) async fn look(
         }
         let Some(disturbance) = disturbance else { return Ok(None) };
         disturbance.await;
-        let end = tokio::time::timeout(limit, polled(collection, usize::MAX, &counter)).await;
-        end.ok().flatten().transpose()
+        let end = within(limit, pin!(polled(collection, usize::MAX, &counter))).await;
+        end.flatten().transpose()
     })
     .await;
     let end = match end {

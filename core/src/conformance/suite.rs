@@ -1,10 +1,10 @@
 //! The order of the checks, and what each of them asks.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, pin::pin, sync::Arc, time::Duration};
 
 use super::{
     Daemon, Outcome, Subject, Verdict, changes, content, failure, identity, leftovers,
-    look::{Fate, Look, look},
+    look::{Fate, Look, look, within},
     plugin, repetition, rule,
     rule::{RULES, Rule},
     truth::Truth,
@@ -76,11 +76,11 @@ impl Suite {
     /// Building may block if it does what it must not, so that it is waited for elsewhere.
     pub(super) async fn build_with(&self, settings: serde_json::Value) -> Result<Box<dyn RuntimeCollector>, String> {
         let (factory, context) = (self.subject.factory, self.subject.context.clone());
-        let building = tokio::task::spawn_blocking(move || factory.build(settings, context));
-        match tokio::time::timeout(self.subject.deadline, building).await {
-            Ok(Ok(built)) => built.map_err(|error| error.to_string()),
-            Ok(Err(panic)) => Err(format!("building it panicked: {panic}")),
-            Err(_) => Err(format!("building it took longer than {:?}", self.subject.deadline)),
+        let building = pin!(tokio::task::spawn_blocking(move || factory.build(settings, context)));
+        match within(self.subject.deadline, building).await {
+            Some(Ok(built)) => built.map_err(|error| error.to_string()),
+            Some(Err(panic)) => Err(format!("building it panicked: {panic}")),
+            None => Err(format!("building it took longer than {:?}", self.subject.deadline)),
         }
     }
 
@@ -98,6 +98,10 @@ impl Suite {
 
     pub(super) fn fail(&mut self, rule: Rule, seen: impl Display) {
         self.outcome.record(rule, &Verdict::Failed { seen: seen.to_string() });
+    }
+
+    pub(super) fn has_failed(&self, rule: Rule) -> bool {
+        matches!(self.outcome.verdict(rule.number), Some(Verdict::Failed { .. }))
     }
 
     /// Fails the rule if something was seen that breaks it.

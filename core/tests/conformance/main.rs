@@ -18,7 +18,7 @@ use crate::model::{Model, ModelSettings, Runtime, SECRET, Settings};
 fn subject<S: ModelSettings>(name: &str, fault: Option<&str>) -> Subject {
     let daemon = Runtime::new(name);
     Subject {
-        deadline: Duration::from_secs(1),
+        deadline: Duration::from_secs(2),
         daemon: Some(daemon),
         secret: Some(SECRET.to_owned()),
         ..Subject::new::<Model<S>>(json!({ "runtime": name, "fault": fault }))

@@ -377,7 +377,7 @@ impl<S: ModelSettings> Model<S> {
         }
         if self.has(Fault::BlocksItsThread) {
             let began = std::time::Instant::now();
-            while self.runtime.state() == State::Hung && began.elapsed() < Duration::from_secs(10) {
+            while self.runtime.state() == State::Hung && began.elapsed() < Duration::from_mins(1) {
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -397,9 +397,9 @@ impl<S: ModelSettings> Model<S> {
     fn leave_something(&self) {
         match self.fault {
             Some(Fault::LeavesFiles) => std::mem::forget(File::open("/dev/null").unwrap()),
-            Some(Fault::LeavesThreads) => drop(thread::spawn(|| thread::sleep(Duration::from_secs(30)))),
+            Some(Fault::LeavesThreads) => drop(thread::spawn(|| thread::sleep(Duration::from_mins(1)))),
             Some(Fault::LeavesTasks) => drop(tokio::spawn(std::future::pending::<()>())),
-            Some(Fault::LeavesProcesses) => drop(std::process::Command::new("/bin/sleep").arg("30").spawn().unwrap()),
+            Some(Fault::LeavesProcesses) => drop(std::process::Command::new("/bin/sleep").arg("60").spawn().unwrap()),
             _ => {}
         }
     }

@@ -185,7 +185,7 @@ pub(crate) struct Listener(BodyDataStream);
 impl Listener {
     /// What is sent next; none at its end.
     pub(crate) async fn next(&mut self) -> Option<String> {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await.expect("something in time");
+        let next = tokio::time::timeout(Duration::from_mins(1), self.0.next()).await.expect("something in time");
         next.map(|chunk| String::from_utf8(chunk.expect("a chunk").to_vec()).expect("UTF-8"))
     }
 

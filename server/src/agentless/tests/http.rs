@@ -164,7 +164,16 @@ async fn who_hangs_up_has_tried_all_the_same() {
     cluster.set(cluster::HANGS);
     let (admin, body) = (admin(), source(&cluster, "prod"));
     let test = served.ask("POST", "/v1/agentless/test", &admin, body);
-    assert!(tokio::time::timeout(Duration::from_secs(2), test).await.is_err());
+    let recorded = async {
+        while !served.get("/v1/audit", &admin).await.text.contains("agentless.test") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    // Whoever asked hangs up here.
+    tokio::select! {
+        answer = test => panic!("it hangs: {}", answer.text),
+        () = recorded => {}
+    }
     assert!(served.get("/v1/audit", &admin).await.text.contains("agentless.test"));
 }
 
@@ -182,7 +191,7 @@ async fn an_account_that_tries_much_leaves_others_their_turn() {
     };
     tokio::select! {
         _ = join_all(tests) => panic!("others were not waited for"),
-        answer = tokio::time::timeout(Duration::from_secs(5), another) => {
+        answer = tokio::time::timeout(Duration::from_secs(20), another) => {
             assert_eq!(answer.expect("it has its turn").status, StatusCode::OK);
         }
     }

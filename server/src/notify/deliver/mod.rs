@@ -6,7 +6,7 @@
 
 mod courier;
 mod desk;
-mod lease;
+pub(super) mod lease;
 mod letters;
 mod mailbox;
 

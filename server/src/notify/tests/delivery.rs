@@ -6,11 +6,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{receiver::Receiver, servers, settings, subscribe};
+use super::{receiver::Receiver, servers, settings, subscribe, until};
 use crate::{
     app::{App, Retention},
     config::NotifySettings,
-    notify,
+    notify::{self, deliver::lease},
     testing::Served,
 };
 
@@ -36,15 +36,16 @@ async fn told(served: &Served, who: &str, made: &Value) -> Value {
 }
 
 /// Waits until something holds of a subscription.
-async fn until(served: &Served, who: &str, made: &Value, holds: impl Fn(&Value) -> bool) -> Value {
-    for _ in 0..200 {
-        let told = told(served, who, made).await;
-        if holds(&told) {
-            return told;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it does not come to that: {}", told(served, who, made).await);
+async fn comes_to(served: &Served, who: &str, made: &Value, holds: impl Fn(&Value) -> bool) -> Value {
+    let told = until(async || told(served, who, made).await, &holds).await;
+    assert!(holds(&told), "it does not come to that: {told}");
+    told
+}
+
+/// Which process delivers, if any.
+async fn holder(served: &Served) -> String {
+    let query = sqlx::query_scalar("SELECT holder FROM lease WHERE name = 'notify'");
+    query.fetch_one(served.app.database.pool()).await.unwrap()
 }
 
 #[tokio::test]
@@ -105,7 +106,7 @@ async fn a_receiver_that_was_down_gets_all_in_order_and_each_once() {
         for version in 2..30 {
             served.report(agent, &[("web", "shop", &format!("nginx:{version}")), ("db", "back", "redis:7")]).await;
         }
-        let failing = until(&served, writer, &made, |told| told["delivery"]["attempts"].as_i64() > Some(0)).await;
+        let failing = comes_to(&served, writer, &made, |told| told["delivery"]["attempts"].as_i64() > Some(0)).await;
         assert!(failing["delivery"]["error"].as_str().unwrap().contains("refused"), "{failing}");
         assert!(failing["delivery"]["failing_since"].is_string() && failing["delivery"]["next_attempt_at"].is_string());
         let receiver = down.up().await;
@@ -113,7 +114,7 @@ async fn a_receiver_that_was_down_gets_all_in_order_and_each_once() {
         let last = *all.iter().max().unwrap();
         receiver.wait(all.len()).await;
         assert_eq!(receiver.taken(), (1..=last).collect::<Vec<_>>());
-        let well = until(&served, writer, &made, |told| told["delivery"]["taken"] == last).await;
+        let well = comes_to(&served, writer, &made, |told| told["delivery"]["taken"] == last).await;
         assert_eq!((&well["delivery"]["attempts"], &well["delivery"]["error"]), (&json!(0), &Value::Null));
         delivering.abort();
     }
@@ -133,7 +134,7 @@ async fn a_server_that_is_killed_goes_on_where_it_was() {
             .report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1"), ("c", "shop", "c:1"), ("d", "shop", "d:1")])
             .await;
         receiver.wait(3).await;
-        until(&served, writer, &made, |told| told["delivery"]["attempts"] == 1).await;
+        comes_to(&served, writer, &made, |told| told["delivery"]["attempts"] == 1).await;
         delivering.abort();
         let _ = delivering.await;
         served.report(agent, &[("e", "shop", "e:1")]).await;
@@ -156,26 +157,28 @@ async fn one_replica_delivers_and_another_takes_its_place_at_once_if_it_stops() 
         let account = served.account("shop").await;
         let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
         let receiver = Receiver::start().await;
-        subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
+        let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
         let first = deliver(&served);
         served.report(agent, &[("a", "shop", "a:1")]).await;
         receiver.wait(1).await;
+        let delivers = holder(&served).await;
         let second = if served.app.database.dialect() == crate::database::Dialect::Postgres {
             Some(tokio::spawn(notify::always(restarted(&served, settings()))))
         } else {
             None
         };
         served.report(agent, &[("b", "shop", "b:1")]).await;
-        receiver.wait(2).await;
+        let last = receiver.wait(2).await[1].event();
         // Its answer is on its way: what is under way at the end is delivered again.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        comes_to(&served, writer, &made, |told| told["delivery"]["taken"].as_i64() >= Some(last)).await;
         served.app.notify.stopping.cancel();
         first.await.unwrap();
+        assert_ne!(holder(&served).await, delivers, "it was given back");
         let stopped = Instant::now();
         served.report(agent, &[("c", "shop", "c:1")]).await;
         let second = second.unwrap_or_else(|| tokio::spawn(notify::always(restarted(&served, settings()))));
         receiver.wait(3).await;
-        assert!(stopped.elapsed() < Duration::from_secs(8), "nobody waits until it is sure: {:?}", stopped.elapsed());
+        assert!(stopped.elapsed() < lease::PATIENCE, "nobody waits until it is sure: {:?}", stopped.elapsed());
         tokio::time::sleep(Duration::from_millis(300)).await;
         let images: Vec<Value> = receiver.got().iter().map(|got| got.json()["data"]["image"]["image"].take()).collect();
         assert_eq!(images, ["a:1", "b:1", "c:1"]);
@@ -209,13 +212,7 @@ async fn what_a_receiver_refuses_is_a_dead_letter_that_can_be_tried_again() {
         let got = receiver.wait(4).await;
         assert_eq!(got[3].event(), refused);
         assert_eq!(got[3].header("webhook-id"), got[1].header("webhook-id"));
-        for _ in 0..100 {
-            if letters().await.is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        assert_eq!(letters().await, [json!(null); 0]);
+        assert_eq!(until(letters, Vec::is_empty).await, [json!(null); 0]);
         delivering.abort();
     }
 }
@@ -261,7 +258,7 @@ async fn a_receiver_that_is_gone_is_sent_nothing_any_more() {
         let made = subscribe(&served, writer, json!({"events": ["image.appeared"]}), &receiver.url()).await;
         let delivering = deliver(&served);
         served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
-        let told = until(&served, writer, &made, |told| told["active"] == false).await;
+        let told = comes_to(&served, writer, &made, |told| told["active"] == false).await;
         assert!(told["delivery"]["error"].as_str().unwrap().contains("410"), "{told}");
         served.report(agent, &[("a", "shop", "a:2")]).await;
         tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -288,13 +285,8 @@ async fn what_is_not_taken_for_too_long_is_a_dead_letter_and_what_is_new_is_trie
         let delivering = tokio::spawn(notify::always(restarted(&served, settings)));
         served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
         let path = format!("/v1/dead-letters?subscription={}", made["id"]);
-        for _ in 0..200 {
-            if served.get(&path, writer).await.json()["items"].as_array().unwrap().len() == 2 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let letters = served.get(&path, writer).await.json();
+        let letters = async || served.get(&path, writer).await.json();
+        let letters = until(letters, |letters| letters["items"].as_array().unwrap().len() == 2).await;
         assert_eq!(letters["items"].as_array().unwrap().len(), 2, "{letters}");
         assert!(letters["items"][0]["reason"].as_str().unwrap().contains("not taken for too long"), "{letters}");
         let receiver = down.up().await;
@@ -336,7 +328,7 @@ async fn what_was_removed_with_age_and_is_not_taken_for_too_long_is_a_dead_lette
         sqlx::query("DELETE FROM event").execute(served.app.database.pool()).await.unwrap();
         let settings = NotifySettings { give_up_after: Duration::from_secs(1), ..settings() };
         let delivering = tokio::spawn(notify::always(restarted(&served, settings)));
-        let well = until(&served, writer, &made, |told| told["delivery"]["taken"] == 2).await;
+        let well = comes_to(&served, writer, &made, |told| told["delivery"]["taken"] == 2).await;
         let letters = served.get(&format!("/v1/dead-letters?subscription={}", made["id"]), writer).await.json();
         let letter = &letters["items"][0];
         assert_eq!((&letter["first"], &letter["event"]), (&json!(1), &json!(2)), "{letters} {well}");
@@ -367,7 +359,7 @@ async fn what_was_taken_is_written_down_though_the_subscription_is_changed_at_on
         tokio::time::sleep(Duration::from_millis(50)).await;
         let path = format!("/v1/subscriptions/{}", made["id"]);
         assert_eq!(served.ask("PATCH", &path, writer, json!({"name": "another"})).await.status, 200);
-        until(&served, writer, &made, |told| told["delivery"]["taken"] == 2).await;
+        comes_to(&served, writer, &made, |told| told["delivery"]["taken"] == 2).await;
         delivering.abort();
     }
 }
@@ -378,14 +370,17 @@ async fn nothing_is_sent_for_an_account_that_was_removed() {
         let account = served.account("shop").await;
         let (writer, agent) = (account.with("read-write"), account.with("inventory-agent"));
         let receiver = Receiver::start().await;
-        receiver.answer(&[(503, Some("2")); 5]);
+        receiver.answer(&[(503, Some("2")); 200]);
         subscribe(&served, writer, json!({}), &receiver.url()).await;
         let delivering = deliver(&served);
         served.report(agent, &[("a", "shop", "a:1")]).await;
         receiver.wait(1).await;
         served.app.access.delete_account(&crate::access::Actor::command_line(), "shop").await.unwrap();
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(receiver.got().len(), 1);
+        // Until that is known. Attempts are made 3 to 4 s apart, so that the next one would be seen.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = receiver.got().len();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert_eq!(receiver.got().len(), before);
         delivering.abort();
     }
 }
@@ -421,12 +416,8 @@ async fn what_is_tried_again_in_vain_is_a_dead_letter_again_and_what_is_new_goes
         let refused = receiver.wait(1).await[0].event();
         let path = format!("/v1/dead-letters?subscription={}", made["id"]);
         let replay = json!({"subscription": made["id"]});
-        for _ in 0..100 {
-            if served.ask("POST", "/v1/dead-letters/replay", writer, replay.clone()).await.json()["events"] == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let again = async || served.ask("POST", "/v1/dead-letters/replay", writer, replay.clone()).await.json();
+        assert_eq!(until(again, |again| again["events"] == 1).await["events"], 1);
         receiver.wait(2).await;
         served.report(agent, &[("a", "shop", "a:1"), ("b", "shop", "b:1")]).await;
         let got = receiver.wait(5).await;

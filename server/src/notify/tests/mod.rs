@@ -7,6 +7,8 @@ mod secrets;
 mod signs;
 mod subscriptions;
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,6 +34,19 @@ fn vault() -> Vault {
 
 fn settings() -> NotifySettings {
     NotifySettings { allow_networks: vec!["127.0.0.0/8".parse().unwrap()], ..NotifySettings::default() }
+}
+
+/// Asks until something holds of the answer, and returns the last one. How long that may take is for a machine that is stuck, and no
+/// measure of anything.
+async fn until<T>(mut ask: impl AsyncFnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
+    let began = Instant::now();
+    loop {
+        let answer = ask().await;
+        if holds(&answer) || began.elapsed() > Duration::from_mins(2) {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Subscribes, and returns the answer.

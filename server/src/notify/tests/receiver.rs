@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::Instant,
 };
 
 use axum::{
@@ -15,12 +15,15 @@ use axum::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use super::until;
+
 /// A request that came.
 #[derive(Debug, Clone)]
 pub(super) struct Got {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) answered: u16,
+    pub(super) at: Instant,
 }
 
 impl Got {
@@ -96,14 +99,9 @@ impl Receiver {
 
     /// All that came, once that is so many.
     pub(super) async fn wait(&self, count: usize) -> Vec<Got> {
-        for _ in 0..600 {
-            if self.got().len() >= count {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(self.got().len() >= count, "{} of {count} came: {:?}", self.got().len(), self.got());
-        self.got()
+        let got = until(async || self.got(), |got| got.len() >= count).await;
+        assert!(got.len() >= count, "{} of {count} came: {got:?}", got.len());
+        got
     }
 }
 
@@ -121,7 +119,7 @@ impl Down {
 
 async fn take(State(told): State<Told>, headers: HeaderMap, body: Bytes) -> (StatusCode, HeaderMap) {
     let (status, after) = told.answers.lock().unwrap().pop_front().unwrap_or((204, None));
-    told.got.lock().unwrap().push(Got { headers, body, answered: status });
+    told.got.lock().unwrap().push(Got { headers, body, answered: status, at: Instant::now() });
     let mut headers = HeaderMap::new();
     headers.extend(after.map(|after| (axum::http::header::RETRY_AFTER, after.parse().unwrap())));
     (StatusCode::from_u16(status).unwrap(), headers)

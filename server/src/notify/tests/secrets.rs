@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::Row as _;
 
-use super::{receiver::Receiver, servers, subscribe};
+use super::{receiver::Receiver, servers, subscribe, until};
 use crate::{
     agentless,
     app::App,
@@ -119,14 +119,9 @@ async fn what_cannot_be_read_says_so_and_is_in_nobodys_way() {
         served.report(agent, &[("web", "shop", "nginx:1")]).await;
         receiver.wait(1).await;
         for (index, why) in [(1, "which the server does not have"), (2, "is not what was encrypted here")] {
-            let mut one = Value::Null;
-            for _ in 0..200 {
-                one = served.get(&format!("/v1/subscriptions/{}", ids[index]), writer).await.json();
-                if one["delivery"]["error"].is_string() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let path = format!("/v1/subscriptions/{}", ids[index]);
+            let one = async || served.get(&path, writer).await.json();
+            let one = until(one, |one| one["delivery"]["error"].is_string()).await;
             assert!(one["delivery"]["error"].as_str().unwrap_or_default().contains(why), "{one}");
         }
         assert_eq!(receiver.got().len(), 1, "one of four can be read");
