@@ -77,7 +77,9 @@ impl Host {
     }
 
     fn remove(&self) -> Output {
-        self.try_type("deploy", "DOCKER_GID=0 STOCKTAKE_TOKEN= docker compose down --volumes --timeout 0")
+        // Containers of `run` are none of the composition's.
+        let down = "docker compose down --volumes --remove-orphans --timeout 0";
+        self.try_type("deploy", &format!("DOCKER_GID=0 STOCKTAKE_TOKEN= {down}"))
     }
 
     /// All containers, volumes and networks.
