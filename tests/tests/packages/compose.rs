@@ -193,8 +193,7 @@ fn a_docker_host_is_set_up_looked_at_and_taken_away_as_the_document_says() {
     let first = host.reported(password, containers);
     let running = named(&first, "bed-running").expect("what else runs on the host");
     let agent = host.only_agent(password, agents);
-    let hostname = tools::output(tools::beside_docker_next("hostname").arg("--short"));
-    assert_eq!(agent["hostname"], hostname.trim());
+    it_knows_on_which_host_it_is(&host);
     // It can be asked how it is, and has everything.
     let status = host.deploy("docker compose exec -T agent /usr/bin/stocktake-agent status < /dev/null");
     assert!(status.starts_with("ready\n"), "{status}");
@@ -248,6 +247,15 @@ fn it_is_confined() {
         };
         assert_eq!(settings["PortBindings"], ports, "{settings}");
     }
+}
+
+fn it_knows_on_which_host_it_is(host: &Host) {
+    let told = host.deploy("docker compose exec -T agent /usr/bin/stocktake-agent collect --format json < /dev/null");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let hostname = tools::output(&mut tools::beside_docker_next("hostname"));
+    let machine_id = tools::output(tools::beside_docker_next("cat").arg("/etc/machine-id"));
+    let expected = json!({"machine_id": machine_id.trim(), "hostname": hostname.trim()});
+    assert_eq!(told["report"]["sources"][0]["host"], expected);
 }
 
 fn done_again_it_spoils_nothing(host: &Host, set_up: &str) {
