@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Docker 28.5 and containerd 2.1 with the containerd image store, from Debian sid, in a chroot: an image's id is there its
-# manifest digest, and that is what collectors have to tell apart from Docker 20.10.
+# Docker 28.5 and containerd 2.1 with the containerd image store, and Compose 2.40, from Debian sid, in a root of their own:
+# an image's id is there its manifest digest, and that is what collectors have to tell apart from Docker 20.10.
 
 # Not a number, because sid has but one version at a time; `bed status` tells which it was.
 DOCKER_NEXT_ROOT=$BED_CACHE/docker-next-sid
@@ -8,8 +8,10 @@ DOCKER_NEXT_ROOT=$BED_CACHE/docker-next-sid
 docker_next_packages() { echo containerd curl debootstrap docker.io jq util-linux; }
 
 docker_next_prepare() {
-    [ ! -d "$DOCKER_NEXT_ROOT" ] || return 0
-    say "fetching docker and containerd of Debian sid into $DOCKER_NEXT_ROOT: once, under a minute" \
+    [ ! -x "$DOCKER_NEXT_ROOT/usr/libexec/docker/cli-plugins/docker-compose" ] || return 0
+    # One that was made before Compose was in it.
+    rm -rf "$DOCKER_NEXT_ROOT"
+    say "fetching docker, compose and containerd of Debian sid into $DOCKER_NEXT_ROOT: once, about a minute" \
         "(log: $(log_file docker-next-build))"
     cached docker-next-sid docker_next_bootstrap
 }
@@ -19,7 +21,8 @@ docker_next_bootstrap() {
 }
 
 docker_next_debootstrap() {
-    debootstrap --variant=minbase --include=docker.io,containerd,runc,iptables,ca-certificates sid "$1" "$(debian_mirror)"
+    debootstrap --variant=minbase --include=docker.io,docker-cli,docker-compose,containerd,runc,iptables,ca-certificates sid \
+        "$1" "$(debian_mirror)"
     rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
     # A place to mount on, because the root is read-only later.
     mkdir -p "$1$BED_DATA/docker-next"
@@ -27,7 +30,9 @@ docker_next_debootstrap() {
 
 docker_next_healthy() {
     daemon_running docker-next-containerd && daemon_running docker-next &&
-        curl -sf --max-time 5 -o /dev/null --unix-socket "$DOCKER_NEXT_SOCKET" http://docker/_ping
+        curl -sf --max-time 5 -o /dev/null --unix-socket "$DOCKER_NEXT_SOCKET" http://docker/_ping &&
+        # In a root that was entered in a former way there is none.
+        [ -S "/proc/$(daemon_pid docker-next)/root/run/docker.sock" ]
 }
 
 docker_next_containerd_healthy() { timeout 5 ctr --address "$CONTAINERD_NEXT_SOCKET" version; }
@@ -48,8 +53,13 @@ mount --rbind "$BED_DATA/docker-next" "\$root$BED_DATA/docker-next"
 mount -t tmpfs tmpfs "\$root/tmp"
 mount -t tmpfs tmpfs "\$root/run"
 mkdir -p "\$root$run"
-mount --rbind "$run" "\$root$run"
-exec chroot "\$root" "\$@"
+mount --bind "$run" "\$root$run"
+# Not \`chroot\` alone: whatever enters a container, as \`docker exec\` does, gets the root of the mount namespace that the container
+# came from, which would be the machine's.
+cd "\$root"
+pivot_root . mnt
+umount --lazy /mnt
+exec chroot . "\$@"
 SH
     chmod 755 "$run/enter"
 }
@@ -83,7 +93,8 @@ TOML
         containerd --config "$run/containerd.toml"
     daemon_ready docker-next-containerd 30 docker_next_containerd_healthy
     daemon_start docker-next nsenter --mount --root --wd --target "$(daemon_pid docker-next-containerd)" \
-        dockerd --config-file "$run/daemon.json" --containerd "$CONTAINERD_NEXT_SOCKET" -H "unix://$DOCKER_NEXT_SOCKET"
+        dockerd --config-file "$run/daemon.json" --containerd "$CONTAINERD_NEXT_SOCKET" -H "unix://$DOCKER_NEXT_SOCKET" \
+        -H unix:///var/run/docker.sock # Where everybody has it, which here is in the chroot's own /run.
     daemon_ready docker-next 60 docker_next_healthy
 }
 

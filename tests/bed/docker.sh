@@ -47,4 +47,6 @@ docker_remove_containers() {
     all=$(timeout 10 /usr/bin/docker -H "unix://$1" ps -aq 2>/dev/null) || return 0
     # shellcheck disable=SC2086 # ids, one word each
     [ -z "$all" ] || timeout 60 /usr/bin/docker -H "unix://$1" rm -f $all >/dev/null 2>&1 || true
+    # Bridges outlive a daemon. Of the bed's there are none, but of tests that were killed.
+    timeout 10 /usr/bin/docker -H "unix://$1" network prune --force >/dev/null 2>&1 || true
 }

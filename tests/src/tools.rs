@@ -1,6 +1,6 @@
 //! The runtimes' own tools, which say what the truth is.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -45,6 +45,18 @@ pub fn docker(socket: &str) -> Command {
     if socket == bed::DOCKER_NEXT {
         command.env("DOCKER_API_VERSION", "1.51");
     }
+    command
+}
+
+/// A program in the root where Docker 28.5 runs, where `docker` and `docker compose` are of its age and find it by themselves. Of the
+/// machine's files it has the folder of that Docker, [`bed::DOCKER_NEXT`]'s.
+#[must_use]
+pub fn beside_docker_next(program: &str) -> Command {
+    let process = format!("{}/pid/docker-next-containerd.pid", bed::RUN);
+    let process = fs::read_to_string(&process).unwrap_or_else(|error| panic!("{process}: {error}"));
+    let mut command = Command::new("/usr/bin/nsenter");
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DOCKER_CONFIG", "/nonexistent");
+    command.args(["--mount", "--root", "--wd", "--target", process.trim(), program]);
     command
 }
 

@@ -1,5 +1,6 @@
-//! The first user.
+//! The first account and the first user.
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::{
@@ -54,5 +55,14 @@ impl Access {
         change.commit(account_id, Role::Admin.as_str()).await?;
         self.changed();
         Ok(made_up)
+    }
+
+    /// Makes account `admin`, without users, if it is not there yet. Who makes tokens need not wait then until a server has started for the
+    /// first time, which still makes the user.
+    pub(crate) async fn make_system(&self) -> Result<(), AccessError> {
+        let id = self.database.identifiers(1).await?;
+        let mut writing = self.database.write().await?;
+        insert_account(writing.connection(), SYSTEM, Timestamp::now().as_millisecond(), id).await?;
+        Ok(writing.commit().await?)
     }
 }

@@ -22,6 +22,9 @@ pub(super) async fn run(command: Token) -> anyhow::Result<Exit> {
     match command {
         Token::Add { name, role, expires, .. } => {
             let token = NewToken { name, role, expires_at: expires };
+            if let Err(error) = access.make_system().await {
+                return Ok(refused(&error));
+            }
             match access.create_token(&actor, &account, token).await {
                 Ok((_, secret)) => {
                     writeln!(io::stdout(), "{}", secret.expose_secret())?;

@@ -22,6 +22,26 @@ async fn the_first_start_makes_an_admin_and_later_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_token_may_be_made_before_the_first_start() {
+    for database in databases().await {
+        let access = Access::new(another(&database).await);
+        let actor = Actor::command_line();
+        let token = || NewToken { name: "host".to_owned(), role: Role::ReadOnly, expires_at: None };
+        let refused = access.create_token(&actor, SYSTEM, token()).await;
+        assert!(matches!(refused, Err(AccessError::Missing { what: "account", .. })), "{refused:?}");
+        access.make_system().await.unwrap();
+        let (_, secret) = access.create_token(&actor, SYSTEM, token()).await.unwrap();
+        let bed = bed(database);
+        let password = bed.app.access.bootstrap(None).await.unwrap().unwrap();
+        // It is there now, as it will be each time but the first.
+        access.make_system().await.unwrap();
+        let bearer = format!("Bearer {}", secret.expose_secret());
+        assert_eq!(bed.get("/read", &bearer).await.body, "admin");
+        assert_eq!(bed.status("/admin", &basic("admin", password.expose_secret())).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn of_many_servers_that_start_at_once_one_makes_the_admin() {
     for database in databases().await {
         let mut starting = tokio::task::JoinSet::new();
