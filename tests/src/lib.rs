@@ -18,6 +18,7 @@ pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 pub mod daemon;
+pub mod exec;
 pub mod fake;
 pub mod gate;
 pub mod home;

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt as _,
-    process::Command,
     thread,
 };
 
@@ -20,6 +19,7 @@ use stocktake_tests::{
 };
 
 use crate::{
+    kept::{self, Shell},
     merged, objects,
     release::{Release, import_images, remove_images, values, with_api_server},
 };
@@ -302,7 +302,7 @@ fn server_and_nodes_are_installed_with_it() {
             "config": {"telemetry": {"listen": node}, "collectors": {"kubernetes": {"cluster": "bed"}}}
         },
         "server": {
-            "enabled": true, "config": {"server": {"listen": listen}},
+            "enabled": true, "config": {"server": {"listen": listen}}, "readinessProbe": {"periodSeconds": 1},
             "persistence": {"storageClass": "helm-whole", "size": "1Gi"}, "credentials": {"adminPassword": server::PASSWORD}
         },
         "test": {"address": node, "timeout": "3s"},
@@ -312,13 +312,15 @@ fn server_and_nodes_are_installed_with_it() {
     let told = release.test_failure();
     assert!(told.contains("st-stocktake-test"), "{told}");
     let agents = (release.pods("agent"), release.pods("node"));
-    // As the notes say, but from outside.
-    let database = data.path().join("inventory.db");
-    let token = token(database.to_str().unwrap());
-    release.apply(
-        "upgrade",
-        &merged(&whole, &json!({"credentials": {"stocktake": {"token": token}}, "test": {"timeout": "3m"}})),
+    let shell = Shell::new(&release);
+    // As the notes say.
+    let add = "kubectl exec deployment/st-stocktake-server -- stocktake-server token add st --config /etc/stocktake/server.toml";
+    let whole = merged(
+        &whole,
+        &json!({"credentials": {"stocktake": {"token": shell.run(add).trim()}}, "test": {"timeout": "3m"},
+            "server": {"persistence": {"keep": true}}}),
     );
+    release.apply("upgrade", &whole);
     release.act("test");
     // What waited was theirs.
     assert_eq!((release.pods("agent"), release.pods("node")), agents, "credentials have made other pods");
@@ -328,25 +330,22 @@ fn server_and_nodes_are_installed_with_it() {
     }
     assert!(spool.path().join("spool").is_dir(), "the agent's spool is elsewhere");
 
-    everything_goes(&release, &before, &["clusterrole.", "daemonset.", "persistentvolumeclaim/st-", "secret/st-"]);
-    assert!(database.exists(), "the volume itself was to be retained");
+    kept::a_damaged_database_is_restored(&shell, &listen, data.path());
+    is_there(&release, &before, &["clusterrole.", "daemonset.", "persistentvolumeclaim/st-", "secret/st-"]);
+    kept::an_inventory_outlives_its_release(&release, &whole, &listen, &before);
+    assert!(data.path().join("inventory.db").exists(), "the volume itself was to be retained");
 }
 
 fn nodes_are_seen_by_their_runtimes(server: &str) {
-    let url = format!("http://{server}/v1/sources");
-    let user = format!("admin:{}", server::PASSWORD);
-    let sources = tools::json(Command::new("curl").args(["-sf", "-u", &user, &url]));
-    let mut kinds: Vec<_> =
-        sources["items"].as_array().unwrap().iter().map(|it| it["kind"].as_str().unwrap()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    assert_eq!(kinds, ["containerd", "kubernetes"], "{sources}");
-    let hosts: Vec<_> = sources["items"].as_array().unwrap().iter().filter(|it| it["kind"] == "containerd").collect();
+    let sources = kept::told(server, "/v1/sources");
+    let kinds: BTreeSet<_> = sources.iter().map(|source| source["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["containerd", "kubernetes"]), "{sources:?}");
+    let hosts: Vec<_> = sources.iter().filter(|source| source["kind"] == "containerd").collect();
     assert!(hosts[0].to_string().contains("bed-node"), "not the node's name: {hosts:?}");
 }
 
-/// Uninstalls a release. Objects of these kinds were there and go, and nothing is left that was not there `before`.
-fn everything_goes(release: &Release, before: &[String], kinds: &[&str]) {
+/// Objects of these kinds are the release's.
+fn is_there(release: &Release, before: &[String], kinds: &[&str]) {
     let installed = release.everything();
     for kind in kinds {
         assert!(
@@ -354,7 +353,6 @@ fn everything_goes(release: &Release, before: &[String], kinds: &[&str]) {
             "there is no {kind} in {installed:?}"
         );
     }
-    release.leaves(before);
 }
 
 /// A database of somebody else's, which outlives the release.
@@ -388,7 +386,8 @@ fn a_server_over_postgresql_is_installed() {
     assert_eq!(release.roles_in("shop").len(), 2);
     assert!(!release.everything().iter().any(|object| object.starts_with("persistentvolumeclaim")), "nobody uses it");
 
-    everything_goes(&release, &before, &["deployment.", "secret/st-", "configmap/st-"]);
+    is_there(&release, &before, &["deployment.", "secret/st-", "configmap/st-"]);
+    release.leaves(&before);
     assert_eq!(release.roles_in("shop"), [""; 0]);
     assert_eq!(asked(&outside, "/v1/agents").len(), 1, "it is not the release's to remove");
 }

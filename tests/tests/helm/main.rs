@@ -10,6 +10,7 @@
 )]
 
 mod installed;
+mod kept;
 mod network;
 mod notes;
 mod objects;
