@@ -82,16 +82,24 @@ async fn copy(source: &Path, target: &Path) -> anyhow::Result<()> {
 async fn write(source: &Path, target: &Path) -> anyhow::Result<()> {
     let name = target.to_str().with_context(|| format!("{} is not UTF-8", target.display()))?;
     let cannot = || format!("cannot copy {} to {}", source.display(), target.display());
-    let mut database = SqliteConnectOptions::new().filename(source).connect().await.with_context(cannot)?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut database).await.with_context(cannot)?;
+    // What SQLite says stands twice in sqlx's error.
+    let said = |error: sqlx::Error| anyhow::Error::msg(database::said(&error));
+    let mut database =
+        SqliteConnectOptions::new().filename(source).connect().await.map_err(said).with_context(cannot)?;
+    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut database).await.map_err(said).with_context(cannot)?;
     // The last connection to a database takes away what lies beside it.
-    database.close().await.with_context(cannot)?;
+    database.close().await.map_err(said).with_context(cannot)?;
     let unsound = || format!("the copy {} is not sound", target.display());
-    let mut copy =
-        SqliteConnectOptions::new().filename(target).read_only(true).connect().await.with_context(unsound)?;
+    let mut copy = SqliteConnectOptions::new()
+        .filename(target)
+        .read_only(true)
+        .connect()
+        .await
+        .map_err(said)
+        .with_context(unsound)?;
     let found: String =
-        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut copy).await.with_context(unsound)?;
-    copy.close().await.with_context(unsound)?;
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut copy).await.map_err(said).with_context(unsound)?;
+    copy.close().await.map_err(said).with_context(unsound)?;
     anyhow::ensure!(found == "ok", "{}: {found}", unsound());
     let folder =
         target.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);

@@ -106,7 +106,7 @@ mod tests {
             (at("text/inventory.db"), format!("{} is no folder", at("text"))),
             (at(""), "it is a folder: name a file in it, such as ".to_owned()),
             ("/dev/null".to_owned(), "it is no regular file".to_owned()),
-            (at("text"), "file is not a database".to_owned()),
+            (at("text"), "file is not a database: if it was the inventory, restore a backup; another file".to_owned()),
         ] {
             let error = Database::open(&path).await.err().unwrap().to_string();
             assert!(error.contains(&format!("{path}: ")) && error.contains(&why), "{path}: {error}");

@@ -90,9 +90,13 @@ fn what_cannot_be_copied_leaves_no_file() {
     std::fs::write(server.folder().join("broken.db"), "no database at all, but long enough to be looked at").unwrap();
     let target = server.folder().join("copy.db");
     let broken = server.folder().join("broken.db");
-    for source in [broken.as_path(), "/nonexistent/inventory.db".as_ref()] {
+    for (source, what) in [
+        (broken.as_path(), "copy.db: file is not a database: if it was the inventory, restore a backup\n"),
+        ("/nonexistent/inventory.db".as_ref(), "there is no database at /nonexistent/inventory.db\n"),
+    ] {
         let output = command(&["backup"]).arg(&target).arg("--database").arg(source).output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && told.ends_with(what), "{told}");
         assert!(!target.exists());
     }
 }
