@@ -84,11 +84,13 @@ documents_are_whole() {
 is_failed_for_good() { [ "$(property agent ActiveState)/$(property agent ExecMainStatus)/$(property agent NRestarts)" = failed/78/0 ]; }
 
 use_them() {
+    # The folder is root's then, and the service's from its first start on.
+    expect "a token before the server has started" sh -c \
+        "stocktake-server token add web-7 >/etc/stocktake/agent.credentials/token 2>told && grep -q '/inventory.db yet' told"
     expect "the server is enabled and starts" systemctl enable --now stocktake-server
     expect "the server keeps its database" soon test -s /var/lib/stocktake-server/inventory.db
     printf 'a long enough password\n' >password
     expect "a user" soon sh -c "stocktake-server user add jo --role read-only <password"
-    stocktake-server token add web-7 >/etc/stocktake/agent.credentials/token
     sed -i 's|^# states = .*|host = "unix:///trial/docker.sock"\nstates = ["all"]|' /etc/stocktake/agent.toml
     cat >>/etc/stocktake/agent.toml <<TOML
 [targets.stocktake]

@@ -81,30 +81,31 @@ async fn copy(source: &Path, target: &Path) -> anyhow::Result<()> {
 
 async fn write(source: &Path, target: &Path) -> anyhow::Result<()> {
     let name = target.to_str().with_context(|| format!("{} is not UTF-8", target.display()))?;
-    let cannot = || format!("cannot copy {} to {}", source.display(), target.display());
-    // What SQLite says stands twice in sqlx's error.
-    let said = |error: sqlx::Error| anyhow::Error::msg(database::said(&error));
-    let mut database =
-        SqliteConnectOptions::new().filename(source).connect().await.map_err(said).with_context(cannot)?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(&mut database).await.map_err(said).with_context(cannot)?;
-    // The last connection to a database takes away what lies beside it.
-    database.close().await.map_err(said).with_context(cannot)?;
-    let unsound = || format!("the copy {} is not sound", target.display());
-    let mut copy = SqliteConnectOptions::new()
-        .filename(target)
-        .read_only(true)
-        .connect()
-        .await
-        .map_err(said)
-        .with_context(unsound)?;
-    let found: String =
-        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut copy).await.map_err(said).with_context(unsound)?;
-    copy.close().await.map_err(said).with_context(unsound)?;
-    anyhow::ensure!(found == "ok", "{}: {found}", unsound());
+    vacuum(source, name).await.map_err(|error| {
+        let why = database::said_of_inventory(&error);
+        anyhow::anyhow!("cannot copy {} to {}: {why}", source.display(), target.display())
+    })?;
+    let found = check(target).await.unwrap_or_else(|error| database::said(&error));
+    anyhow::ensure!(found == "ok", "the copy {} is not sound: {found}", target.display());
     let folder =
         target.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or(PathBuf::from("."), Path::to_owned);
     for path in [target, &folder] {
         File::open(path).and_then(|file| file.sync_all()).with_context(|| format!("cannot sync {}", path.display()))?;
     }
     Ok(())
+}
+
+async fn vacuum(source: &Path, target: &str) -> Result<(), sqlx::Error> {
+    let mut database = SqliteConnectOptions::new().filename(source).connect().await?;
+    sqlx::query("VACUUM INTO $1").bind(target).execute(&mut database).await?;
+    // The last connection to a database takes away what lies beside it.
+    database.close().await
+}
+
+/// `ok`, or what is wrong with a copy.
+async fn check(copy: &Path) -> Result<String, sqlx::Error> {
+    let mut database = SqliteConnectOptions::new().filename(copy).read_only(true).connect().await?;
+    let found = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await?;
+    database.close().await?;
+    Ok(found)
 }

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{access, print_table, refused};
 use crate::{
-    access::{Actor, NewToken},
+    access::{Access, AccessError, Actor, NewToken, SYSTEM},
     cli::Token,
     exit::Exit,
     say,
@@ -22,11 +22,8 @@ pub(super) async fn run(command: Token) -> anyhow::Result<Exit> {
     match command {
         Token::Add { name, role, expires, .. } => {
             let token = NewToken { name, role, expires_at: expires };
-            if let Err(error) = access.make_system().await {
-                return Ok(refused(&error));
-            }
-            match access.create_token(&actor, &account, token).await {
-                Ok((_, secret)) => {
+            match add(&access, &actor, &account, token).await {
+                Ok(secret) => {
                     writeln!(io::stdout(), "{}", secret.expose_secret())?;
                     Ok(Exit::Success)
                 }
@@ -54,4 +51,16 @@ pub(super) async fn run(command: Token) -> anyhow::Result<Exit> {
             Err(error) => refused(&error),
         }),
     }
+}
+
+/// The token's secret. Before a server's first start there is no account yet, and maybe never will be: it may be another database.
+async fn add(access: &Access, actor: &Actor, account: &str, token: NewToken) -> Result<SecretString, AccessError> {
+    if account == SYSTEM && access.make_system().await? {
+        let place = access.place().await?;
+        say::note(&format!(
+            "no server has started with {place} yet: one that uses another database will not know this token"
+        ));
+    }
+    let (_, secret) = access.create_token(actor, account, token).await?;
+    Ok(secret)
 }

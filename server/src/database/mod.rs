@@ -215,18 +215,24 @@ fn is_taken(code: Option<&str>) -> bool {
 
 /// Why a file of SQLite cannot be used.
 fn unusable(path: &Path, error: &sqlx::Error) -> DatabaseError {
-    let why = file::obstacle(path).unwrap_or_else(|| said(error));
+    let why = file::obstacle(path).unwrap_or_else(|| said_of_inventory(error));
     let file = path.display().to_string();
     DatabaseError::File(file, format!("{why}; another file is named by --database, or `database` of `[server]`"))
 }
 
-/// What a database complains about, in its own words and without their number, and what to do of a file of SQLite that is none
-/// (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+/// What a database complains about, in its own words and without their number.
 pub(crate) fn said(error: &sqlx::Error) -> String {
-    let sqlx::Error::Database(error) = error else { return error.to_string() };
-    let code = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The same of a file that should be an inventory, and what to do if it is one no more (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+pub(crate) fn said_of_inventory(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
     let remedy = if matches!(code, Some(11 | 26)) { ": if it was the inventory, restore a backup" } else { "" };
-    format!("{}{remedy}", error.message())
+    format!("{}{remedy}", said(error))
 }
 
 fn address(url: &str) -> Result<(Dialect, String), DatabaseError> {

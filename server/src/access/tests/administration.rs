@@ -29,12 +29,15 @@ async fn a_token_may_be_made_before_the_first_start() {
         let token = || NewToken { name: "host".to_owned(), role: Role::ReadOnly, expires_at: None };
         let refused = access.create_token(&actor, SYSTEM, token()).await;
         assert!(matches!(refused, Err(AccessError::Missing { what: "account", .. })), "{refused:?}");
-        access.make_system().await.unwrap();
+        assert!(access.make_system().await.unwrap());
         let (_, secret) = access.create_token(&actor, SYSTEM, token()).await.unwrap();
+        // Nor is a server left without an admin for somebody else who was made before.
+        let jo = NewUser { name: "jo".to_owned(), password: "a long horse".into(), role: Role::ReadOnly };
+        access.create_user(&actor, SYSTEM, jo).await.unwrap();
         let bed = bed(database);
         let password = bed.app.access.bootstrap(None).await.unwrap().unwrap();
-        // It is there now, as it will be each time but the first.
-        access.make_system().await.unwrap();
+        assert!(bed.app.access.bootstrap(None).await.unwrap().is_none(), "there is one now");
+        assert!(!access.make_system().await.unwrap(), "it is there, as it will be each time but the first");
         let bearer = format!("Bearer {}", secret.expose_secret());
         assert_eq!(bed.get("/read", &bearer).await.body, "admin");
         assert_eq!(bed.status("/admin", &basic("admin", password.expose_secret())).await, StatusCode::OK);
