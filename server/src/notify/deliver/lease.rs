@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::database::{Database, DatabaseError, Dialect};
 
 /// How long a holder may show nothing.
-pub(in crate::notify) const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How often it shows that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(4);

@@ -6,7 +6,7 @@
 
 mod courier;
 mod desk;
-pub(super) mod lease;
+mod lease;
 mod letters;
 mod mailbox;
 
