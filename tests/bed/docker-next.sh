@@ -37,7 +37,7 @@ docker_next_healthy() {
 
 docker_next_containerd_healthy() { timeout 5 ctr --address "$CONTAINERD_NEXT_SOCKET" version; }
 
-# The chroot's mounts live in a mount namespace of their own: when the last process in it has ended they are gone, even
+# That root's mounts live in a mount namespace of their own: when the last process in it has ended they are gone, even
 # after a kill -9, and nobody else on the machine ever sees them.
 docker_next_enter() {
     local run=$BED_RUN/docker-next
@@ -94,7 +94,7 @@ TOML
     daemon_ready docker-next-containerd 30 docker_next_containerd_healthy
     daemon_start docker-next nsenter --mount --root --wd --target "$(daemon_pid docker-next-containerd)" \
         dockerd --config-file "$run/daemon.json" --containerd "$CONTAINERD_NEXT_SOCKET" -H "unix://$DOCKER_NEXT_SOCKET" \
-        -H unix:///var/run/docker.sock # Where everybody has it, which here is in the chroot's own /run.
+        -H unix:///var/run/docker.sock # Where everybody has it, which here is in that root's own /run.
     daemon_ready docker-next 60 docker_next_healthy
 }
 

@@ -10,7 +10,7 @@ KUBERNETES_DAEMONS=(etcd kube-apiserver kube-controller-manager kube-scheduler k
 # `components` is the daemons' own; the others are the people whose rights the tests try.
 KUBERNETES_USERS=(admin reader limited partial nobody components)
 
-kubernetes_packages() { echo containernetworking-plugins curl etcd-server iproute2 iptables openssl; }
+kubernetes_packages() { echo containernetworking-plugins curl etcd-server iproute2 iptables openssl util-linux; }
 
 kubernetes_prepare() { kubernetes_build; }
 
@@ -46,7 +46,13 @@ kubernetes_start() {
     kubernetes_audit_policy
     daemon_ready etcd 30 curl -sf --max-time 5 --cacert "$tls/ca.pem" --cert "$tls/cert.pem" --key "$tls/key.pem" "$ETCD_URL/health"
 
-    daemon_start kube-apiserver "$KUBERNETES_BIN/kube-apiserver" --etcd-servers="$ETCD_URL" \
+    # What goes on in pods (exec, logs) it asks their node, by a name that no DNS has.
+    printf '127.0.0.1 localhost %s\n' "$KUBERNETES_NODE" >"$KUBERNETES_RUN/hosts"
+    # shellcheck disable=SC2016 # for the inner shell
+    daemon_start kube-apiserver unshare --mount --propagation private \
+        sh -c 'mount --bind "$0" /etc/hosts && exec "$@"' "$KUBERNETES_RUN/hosts" \
+        "$KUBERNETES_BIN/kube-apiserver" --etcd-servers="$ETCD_URL" \
+        --kubelet-client-certificate="$tls/cert.pem" --kubelet-client-key="$tls/key.pem" \
         --etcd-cafile="$tls/ca.pem" --etcd-certfile="$tls/cert.pem" --etcd-keyfile="$tls/key.pem" \
         --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$KUBERNETES_PORT" \
         --tls-cert-file="$tls/server-cert.pem" --tls-private-key-file="$tls/server-key.pem" \
@@ -135,7 +141,7 @@ address: 127.0.0.1
 port: 16250
 healthzBindAddress: 127.0.0.1
 healthzPort: 16248
-authentication: { anonymous: { enabled: false }, webhook: { enabled: true } }
+authentication: { anonymous: { enabled: false }, webhook: { enabled: true }, x509: { clientCAFile: $KUBERNETES_RUN/tls/ca.pem } }
 authorization: { mode: Webhook }
 cgroupDriver: cgroupfs
 cgroupsPerQOS: false

@@ -18,7 +18,6 @@ pub mod bench;
 pub mod cleanup;
 pub mod cluster;
 pub mod daemon;
-pub mod exec;
 pub mod fake;
 pub mod gate;
 pub mod home;
