@@ -20,6 +20,9 @@ use crate::{images::NAMES, made};
 /// that the server is asked from beside it.
 const OVERRIDE: &str = "networks: { default: { internal: true } }\n";
 
+/// What Compose calls the volume with the inventory.
+const VOLUME: &str = "stocktake_inventory";
+
 /// A section of `docs/install.md`: all of it, and its blocks of commands.
 fn section(title: &str) -> (String, Vec<String>) {
     let install = fs::read_to_string(repository().join("docs/install.md")).unwrap();
@@ -95,7 +98,7 @@ impl Host {
     /// Types commands, in a shell that is in the folder.
     fn try_type(&self, folder: &str, commands: &str) -> Output {
         let mut shell = tools::beside_docker_next("sh");
-        shell.arg("-eu").env("COMPOSE_FILE", "compose.yaml:override.yaml");
+        shell.arg("-eu").env("COMPOSE_FILE", "compose.yaml:override.yaml").env("HOME", self.checkout.path());
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let folder = self.checkout.path().join(folder);
         // By its stdin, as people do: what reads from there takes the commands that follow.
@@ -176,7 +179,7 @@ fn named<'a>(containers: &'a [Value], name: &str) -> Option<&'a Value> {
 fn a_docker_host_is_set_up_looked_at_and_taken_away_as_the_document_says() {
     needs!("docker-next");
     let (words, blocks) = section("A Docker host");
-    let [set_up, look, take_away] = &*blocks else { panic!("{words}") };
+    let [set_up, look, copy, put_back, take_away] = &*blocks else { panic!("{words}") };
     let [containers, agents] = ["stocktake containers", "stocktake agents"].map(|start| line(look, start));
     let host = Host::new();
     nothing_starts_without_what_it_asks_for(&host);
@@ -198,7 +201,7 @@ fn a_docker_host_is_set_up_looked_at_and_taken_away_as_the_document_says() {
     let status = host.deploy("docker compose exec -T agent /usr/bin/stocktake-agent status < /dev/null");
     assert!(status.starts_with("ready\n"), "{status}");
     done_again_it_spoils_nothing(&host, set_up);
-    it_can_be_copied(&host, take_away);
+    let copied = it_can_be_copied(&host, copy, password, containers);
 
     host.deploy(line(take_away, "docker compose down"));
     assert_eq!(Host::inside()[0], host.before[0]);
@@ -211,6 +214,7 @@ fn a_docker_host_is_set_up_looked_at_and_taken_away_as_the_document_says() {
     host.reported(password, containers);
     assert_eq!(host.only_agent(password, agents)["uuid"], agent["uuid"]);
 
+    it_can_be_put_back(&host, put_back, password, containers, &copied);
     let password = the_password_can_be_another(&host, &words, password, agents);
     a_lost_token_can_be_another(&host, &words, set_up);
     host.reported(password, containers);
@@ -266,15 +270,37 @@ fn done_again_it_spoils_nothing(host: &Host, set_up: &str) {
     assert_eq!(fs::read_to_string(host.env()).unwrap(), kept);
 }
 
-fn it_can_be_copied(host: &Host, take_away: &str) {
-    host.deploy(line(take_away, "(umask 077"));
-    host.deploy(line(take_away, "docker compose cp"));
+/// By which numbers the containers were known then.
+fn it_can_be_copied(host: &Host, copy: &str, password: &str, containers: &str) -> Vec<Value> {
+    let known = host.ask(password, containers, |_| true);
+    host.deploy(copy);
     for (file, begins) in [("inventory.db", "SQLite format 3"), ("inventory.db.key", "")] {
-        let file = host.checkout.path().join("deploy").join(file);
+        let file = host.checkout.path().join(file);
         let copied = fs::read(&file).unwrap();
         assert!(!copied.is_empty() && copied.starts_with(begins.as_bytes()), "{}", file.display());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
+    known.into_iter().map(|mut container| container["id"].take()).collect()
+}
+
+/// Where the database is no more.
+fn it_can_be_put_back(host: &Host, put_back: &str, password: &str, containers: &str, copied: &[Value]) {
+    let put_back = put_back.replace(" busybox ", &format!(" {} ", bed::SIDE_IMAGE));
+    let volume = tools::output(tools::docker(bed::DOCKER_NEXT).args([
+        "volume",
+        "inspect",
+        "--format",
+        "{{.Mountpoint}}",
+        VOLUME,
+    ]));
+    let damage =
+        format!("cd {} && rm inventory.db-wal inventory.db-shm && echo no database > inventory.db", volume.trim());
+    host.deploy("docker compose stop server");
+    tools::output(tools::beside_docker_next("sh").args(["-ec", &damage]));
+    host.deploy(&put_back);
+    let told = host.reported(password, containers);
+    let ids: Vec<_> = told.iter().map(|container| &container["id"]).collect();
+    assert!(copied.iter().all(|id| ids.contains(&id)), "{copied:?} are not all in {ids:?}");
 }
 
 /// The log that had it went with the container.
