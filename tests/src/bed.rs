@@ -106,19 +106,24 @@ pub fn collectors() -> Vec<&'static str> {
     COLLECTORS.iter().filter(|(component, _)| require(component)).flat_map(|(_, names)| names.iter().copied()).collect()
 }
 
-/// What `bed status` has said last, and how often it may still be asked.
-static STATUS: Mutex<(String, u32)> = Mutex::new((String::new(), 6));
+/// What `bed status` has said last.
+static STATUS: Mutex<Status> = Mutex::new(Status { told: String::new(), asks_left: 6 });
+
+struct Status {
+    told: String,
+    asks_left: u32,
+}
 
 fn state_of(component: &str) -> String {
     let mut status = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Once for all tests; once more where something is not up, since one answer that takes long would fail them all.
-    while word_of(&status.0, component) != Some("up") && status.1 > 0 {
-        if !status.0.is_empty() {
+    // Once for all tests; a few times more where something is not up, since one answer that takes long would fail them all.
+    while word_of(&status.told, component) != Some("up") && status.asks_left > 0 {
+        if !status.told.is_empty() {
             thread::sleep(Duration::from_secs(2));
         }
-        *status = (bed(&["status"]), status.1 - 1);
+        *status = Status { told: bed(&["status"]), asks_left: status.asks_left - 1 };
     }
-    let told = status.0.clone();
+    let told = status.told.clone();
     drop(status);
     word_of(&told, component)
         .unwrap_or_else(|| panic!("`bed status` does not know {component}; run the tests as root. It says: {told}"))

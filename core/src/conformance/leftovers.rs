@@ -45,6 +45,7 @@ pub(super) async fn check(suite: &mut Suite, truth: &Truth, polls: usize) {
         suite.skip(rule::CANCELLATION, "a collection never waits, so that it cannot be dropped before its end");
     }
     if suite.has_failed(rule::LEFTOVERS) {
+        // As many collections again, and the time they have to settle, would tell no more.
         return;
     }
     let Ok(collector) = suite.build().await else { return };
