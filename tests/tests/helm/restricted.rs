@@ -1,7 +1,7 @@
 //! The pods are as level *restricted* of the [Pod Security Standards] wants them.
 //!
 //! No Kubernetes of the test bed has the admission that judges by them (1.23 and later), so what it demands is written out
-//! here, as of 1.34, the latest that added to it: the `host` of probes. AppArmor by annotation, which 1.30 has a field for, is left out.
+//! here, as of 1.34, the latest that added to it: the `host` of probes. `AppArmor` by annotation, which 1.30 has a field for, is left out.
 //!
 //! [Pod Security Standards]: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 
