@@ -201,20 +201,19 @@ fn a_docker_host_is_set_up_looked_at_and_taken_away_as_the_document_says() {
     let status = host.deploy("docker compose exec -T agent /usr/bin/stocktake-agent status < /dev/null");
     assert!(status.starts_with("ready\n"), "{status}");
     done_again_it_spoils_nothing(&host, set_up);
-    let copied = it_can_be_copied(&host, copy, password, containers);
+    it_can_be_copied(&host, copy);
 
     host.deploy(line(take_away, "docker compose down"));
     assert_eq!(Host::inside()[0], host.before[0]);
     // Before the agent says all of it once more.
     host.deploy("docker compose up --detach server");
-    let kept = host.ask(password, containers, |_| true);
-    let was_running = named(&kept, "bed-running").expect("the inventory is kept");
-    assert_eq!((&was_running["id"], &was_running["first_seen_at"]), (&running["id"], &running["first_seen_at"]));
+    it_is_the_same_inventory(&host.ask(password, containers, |_| true), running);
     host.deploy(line(take_away, "docker compose up"));
     host.reported(password, containers);
     assert_eq!(host.only_agent(password, agents)["uuid"], agent["uuid"]);
 
-    it_can_be_put_back(&host, put_back, password, containers, &copied);
+    it_can_be_put_back(&host, put_back);
+    it_is_the_same_inventory(&host.reported(password, containers), running);
     let password = the_password_can_be_another(&host, &words, password, agents);
     a_lost_token_can_be_another(&host, &words, set_up);
     host.reported(password, containers);
@@ -270,9 +269,13 @@ fn done_again_it_spoils_nothing(host: &Host, set_up: &str) {
     assert_eq!(fs::read_to_string(host.env()).unwrap(), kept);
 }
 
-/// By which numbers the containers were known then.
-fn it_can_be_copied(host: &Host, copy: &str, password: &str, containers: &str) -> Vec<Value> {
-    let known = host.ask(password, containers, |_| true);
+/// What another one could not know of a container that stays.
+fn it_is_the_same_inventory(containers: &[Value], running: &Value) {
+    let known = named(containers, "bed-running").expect("the inventory is kept");
+    assert_eq!((&known["id"], &known["first_seen_at"]), (&running["id"], &running["first_seen_at"]));
+}
+
+fn it_can_be_copied(host: &Host, copy: &str) {
     host.deploy(copy);
     for (file, begins) in [("inventory.db", "SQLite format 3"), ("inventory.db.key", "")] {
         let file = host.checkout.path().join(file);
@@ -280,27 +283,21 @@ fn it_can_be_copied(host: &Host, copy: &str, password: &str, containers: &str) -
         assert!(!copied.is_empty() && copied.starts_with(begins.as_bytes()), "{}", file.display());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
-    known.into_iter().map(|mut container| container["id"].take()).collect()
 }
 
-/// Where the database is no more.
-fn it_can_be_put_back(host: &Host, put_back: &str, password: &str, containers: &str, copied: &[Value]) {
+/// Where there is a database no more.
+fn it_can_be_put_back(host: &Host, put_back: &str) {
     let put_back = put_back.replace(" busybox ", &format!(" {} ", bed::SIDE_IMAGE));
-    let volume = tools::output(tools::docker(bed::DOCKER_NEXT).args([
-        "volume",
-        "inspect",
-        "--format",
-        "{{.Mountpoint}}",
-        VOLUME,
-    ]));
-    let damage =
-        format!("cd {} && rm inventory.db-wal inventory.db-shm && echo no database > inventory.db", volume.trim());
+    let place = ["volume", "inspect", "--format", "{{.Mountpoint}}", VOLUME];
+    let place = tools::output(tools::docker(bed::DOCKER_NEXT).args(place));
+    let damage = format!("cd {} && rm -f inventory.db-wal inventory.db-shm && echo none > inventory.db", place.trim());
     host.deploy("docker compose stop server");
     tools::output(tools::beside_docker_next("sh").args(["-ec", &damage]));
     host.deploy(&put_back);
-    let told = host.reported(password, containers);
-    let ids: Vec<_> = told.iter().map(|container| &container["id"]).collect();
-    assert!(copied.iter().all(|id| ids.contains(&id)), "{copied:?} are not all in {ids:?}");
+    let former = tools::output(
+        tools::beside_docker_next("sh").args(["-ec", &format!("cat {}/former-*/inventory.db", place.trim())]),
+    );
+    assert_eq!(former, "none\n", "what was there is lost");
 }
 
 /// The log that had it went with the container.
