@@ -10,7 +10,7 @@ use stocktake_core::model::{Coverage, Scope, ScopeId};
 use stocktake_tests::{agent::Agent, bed, needs, wait_until};
 use tempfile::TempDir;
 
-/// A containerd 2.1 of the test's own that has never run anything, from the same chroot as the bed's.
+/// A containerd 2.1 of the test's own that has never run anything, from the same root as the bed's.
 struct Containerd {
     process: Child,
     folder: TempDir,
@@ -18,7 +18,7 @@ struct Containerd {
 
 impl Containerd {
     fn start() -> Self {
-        // The one place that is the same inside and outside of the chroot.
+        // The one place that is the same inside and outside of that root.
         let folder = tempfile::tempdir_in(format!("{}/docker-next", bed::RUN)).unwrap();
         let path = folder.path().display();
         let config = format!(

@@ -97,12 +97,17 @@ impl Release {
         tools::try_output(Command::new("kill").arg(format!("-{signal}")).arg(process)).map(drop)
     }
 
-    /// What the cluster has to say of a release that does not come up: `kubectl logs` would need the node's name in a DNS.
+    /// What the cluster has to say of a release that does not come up. Logs are the node's files, which have those of all containers that
+    /// have ended, where `kubectl logs` has one.
     fn told(&self) -> String {
         let describe = tools::try_output(tools::kubectl().args(["-n", &self.namespace, "describe", "pods"]));
         let mut logs = Command::new("sh");
         logs.args(["-c", &format!("tail -n 20 /var/log/pods/{}_*/*/*.log", self.namespace)]);
-        format!("{}\n{}", describe.unwrap_or_else(|error| error), tools::try_output(&mut logs).unwrap_or_default())
+        format!(
+            "{}\n{}",
+            describe.unwrap_or_else(|error| error),
+            tools::try_output(&mut logs).unwrap_or_else(|error| error)
+        )
     }
 
     /// All that is there of the release: objects of its namespace, and those of none that bear its name. What the cluster puts

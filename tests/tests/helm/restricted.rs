@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{least, merged, named, of_kind, render, render_all};
 
-/// Volumes by what a node, or who may write to it, has nothing to do with.
+/// The kinds of volumes that are allowed: none shows a pod anything of its node's own files.
 const VOLUMES: [&str; 8] =
     ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 const SYSCTLS: [&str; 10] = [

@@ -15,6 +15,8 @@ pub(crate) fn violations(pod: &Value) -> Vec<&'static str> {
             found.push(what);
         }
     };
+    // The standard takes one of the node's own, too.
+    demand(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "another seccomp profile");
     // OpenShift chooses one.
     demand(pod["securityContext"]["runAsUser"].is_null(), "a user by number");
     for container in pod["containers"].as_array().unwrap() {
@@ -35,12 +37,14 @@ fn pods_are_as_promised() {
     assert_eq!(violations(&named(&objects, "Pod", "st-stocktake-test")["spec"]), [""; 0]);
     let context = json!({"capabilities": {"add": ["NET_BIND_SERVICE"]}, "readOnlyRootFilesystem": false});
     let wrong = json!({"agent": {
-        "hostNetwork": true, "podSecurityContext": {"runAsUser": 1000}, "securityContext": context, "resources": null,
+        "hostNetwork": true, "securityContext": context, "resources": null,
+        "podSecurityContext": {"runAsUser": 1000, "seccompProfile": {"type": "Localhost", "localhostProfile": "own.json"}},
     }});
     let wrong = render(&merged(&least(), &wrong));
     let pod = &named(&wrong, "Deployment", "st-stocktake-agent")["spec"]["template"]["spec"];
-    let all = ["host namespaces", "a user by number", "capabilities of its own", "readOnlyRootFilesystem", "resources"];
-    assert_eq!(violations(pod), all);
+    let of_pod = ["host namespaces", "another seccomp profile", "a user by number"];
+    let of_container = ["capabilities of its own", "readOnlyRootFilesystem", "resources"];
+    assert_eq!(violations(pod), [of_pod, of_container].concat());
 }
 
 #[test]
